@@ -1,0 +1,46 @@
+# make setup, make demo, make test: all a fresh machine with git, make and Python 3.11 or later needs.
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+RUN := PATH="$(CURDIR)/$(BIN):$$PATH"
+
+.DEFAULT_GOAL := help
+.PHONY: help setup demo test test-slow lint lock
+
+help:
+	@echo "make setup      the locked environment in .venv"
+	@echo "make demo       the whole pipeline on embedded data: no download, no GPU"
+	@echo "make test       lint, types and tests"
+	@echo "make test-slow  the tests that take minutes"
+
+setup: $(VENV)/ready
+
+# pip installs uv from the lock, hash-checked; uv then installs the rest, which takes pip minutes.
+$(VENV)/ready: requirements.lock tools/offline_plots.py
+	@$(PYTHON) -c 'import sys; sys.exit("error: Python 3.11 or later is needed, this is " + sys.version.split()[0] + "; type make setup PYTHON=python3.12") if sys.version_info < (3, 11) else None'
+	$(PYTHON) -m venv $(VENV)
+	awk '/^[^ #]/ {wanted = /^uv==/} wanted' requirements.lock > $(VENV)/uv.lock
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --require-hashes -r $(VENV)/uv.lock
+	$(BIN)/uv pip sync --quiet --require-hashes --compile-bytecode --python $(BIN)/python requirements.lock
+	$(BIN)/python -m tools.offline_plots
+	@touch $@
+
+demo: setup
+	@$(RUN) python -m tools.demo
+
+test: setup lint
+	$(RUN) python -m pytest -m "not slow"
+
+test-slow: setup
+	$(RUN) python -m pytest -m slow
+
+lint: setup
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+# After a change to pyproject.toml. The lock holds for every platform and names no index.
+lock: setup
+	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header \
+		--no-emit-index-url --group dev pyproject.toml -o requirements.lock

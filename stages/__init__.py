@@ -1,0 +1,1 @@
+"""One file per DVC stage, run as `python -m stages.NAME`."""

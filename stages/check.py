@@ -1,0 +1,105 @@
+"""Stage `check`: the whole params.yaml, validated → a constant marker that every stage depends on.
+
+The marker never changes, so a good params.yaml re-runs nothing; a bad one is named before any work.
+No torch import: this is the first thing a person waits for.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from stages.lib import losses, params
+from stages.lib.errors import StudyError, run
+from stages.lib.files import write_text
+from stages.lib.schema.attack import Attack
+from stages.lib.schema.base import Section
+from stages.lib.schema.corrupt import Corrupt
+from stages.lib.schema.download import Download
+from stages.lib.schema.embed import Embed
+from stages.lib.schema.evaluate import Evaluate
+from stages.lib.schema.recipe import Recipe
+from stages.lib.schema.split import Split
+from stages.lib.schema.study import Study
+
+MARKER = "data/checked.txt"
+TRAIN_SETS = ("clean", "corrupted")
+SECTIONS: dict[str, type[Section]] = {
+    "download": Download,
+    "split": Split,
+    "corrupt": Corrupt,
+    "evaluate": Evaluate,
+    "attack": Attack,
+    "embed": Embed,
+}
+
+
+def check(values: dict[str, Any]) -> None:
+    """Validate every section and what sections promise each other; StudyError on the first fault."""
+    known = {*Study.model_fields, *SECTIONS, "recipes", "loss_config"}
+    for key in values:
+        if key not in known:
+            raise StudyError(f"params.yaml: {key} is unknown; the sections are {', '.join(sorted(known))}")
+    for key in sorted(known):
+        params.lookup(values, key)
+    check_losses(values)
+    study = params.validated("", {key: values[key] for key in Study.model_fields}, Study)
+    check_train_sets(study)
+    check_recipes(values["recipes"], study.recipe)
+    for name, schema in SECTIONS.items():
+        params.validated(name, values[name], schema)
+
+
+def check_losses(values: dict[str, Any]) -> None:
+    """The loss names, before their types: a name mistyped on the command line gets its own answer."""
+    available, chosen, loss = losses.names(), values["losses"], values["loss"]
+    if loss not in available:
+        raise StudyError(f"params.yaml: loss is {loss!r}, which does not exist; there are {', '.join(available)}")
+    if not isinstance(chosen, list) or not chosen:
+        raise StudyError(f"params.yaml: losses is {chosen!r}; it must be a list of at least one loss")
+    for name in chosen:
+        if name not in available:
+            raise StudyError(
+                f"params.yaml: losses has {name!r}, which does not exist; there are {', '.join(available)}"
+            )
+    if loss not in chosen:
+        wanted = ",".join([*chosen, loss])
+        raise StudyError(
+            f"params.yaml: loss is {loss!r}, which exists but is not in losses {chosen}; "
+            f"type -S loss={loss} -S 'losses=[{wanted}]'"
+        )
+    configs = values["loss_config"]
+    if not isinstance(configs, dict):
+        raise StudyError("params.yaml: loss_config must hold a block for each loss")
+    for name in chosen:
+        if name not in configs:
+            raise StudyError(f"params.yaml: loss_config.{name} is missing; every loss in losses needs its block")
+    for name, config in configs.items():
+        if name not in available:
+            raise StudyError(f"params.yaml: loss_config.{name} is unknown; there are {', '.join(available)}")
+        params.validated(f"loss_config.{name}", config, losses.config_class(name))
+
+
+def check_train_sets(study: Study) -> None:
+    """Each training set is one that a stage makes."""
+    for name in study.train_sets:
+        if name not in TRAIN_SETS:
+            raise StudyError(f"params.yaml: train_sets has {name!r}; there are {', '.join(TRAIN_SETS)}")
+
+
+def check_recipes(recipes: Any, chosen: str) -> None:
+    """Every recipe is valid and the one that `recipe` names is there."""
+    if not isinstance(recipes, dict):
+        raise StudyError("params.yaml: recipes must hold a block for each recipe")
+    if chosen not in recipes:
+        raise StudyError(f"params.yaml: recipe is {chosen!r}; recipes has {', '.join(recipes)}")
+    for name, recipe in recipes.items():
+        params.validated(f"recipes.{name}", recipe, Recipe)
+
+
+def main() -> None:
+    check(params.read())
+    write_text(MARKER, "params.yaml is valid\n")
+
+
+if __name__ == "__main__":
+    run(main)

@@ -1,0 +1,92 @@
+"""Stage `compare`: every model that params names → the comparison, its tables, figures and report.
+
+Reads files that are in git alone, so it runs on a fresh clone. It refuses, naming the cell, when one is
+missing: a comparison with a hole supports no conclusion. Out, under `reports/`: `comparison.json` (a DVC
+metric), `statistics.json`, `tables/`, `figures/`, `curves.csv`, `report.md`.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from stages.lib import charts, params, report, results, tables
+from stages.lib.cells import Cell
+from stages.lib.errors import StudyError, run
+from stages.lib.files import write_json, write_text
+from stages.lib.tables import Cells, Statistics
+
+REPORTS = Path("reports")
+
+
+def read_cells(losses: list[str], train_sets: list[str], seeds: list[int]) -> Cells:
+    """Every cell of the matrix; StudyError if one is missing or was made from other data than the rest."""
+    cells = {
+        (loss, train_set): [results.read(Cell(loss, train_set, seed)) for seed in seeds]
+        for loss in losses
+        for train_set in train_sets
+    }
+    every = [result for row in cells.values() for result in row]
+    for result in every:
+        if result.evaluate["dataset"] != every[0].evaluate["dataset"]:
+            raise StudyError(
+                f"{result.cell.key} was made from other data than {every[0].cell.key}; run `dvc repro` for both"
+            )
+        first_seed = result.cell.seed == seeds[0]
+        if first_seed and not result.cell.result("embed.png").exists():
+            raise StudyError(
+                f"the cell {result.cell.key} is missing ({result.cell.result('embed.png')}); "
+                f"`dvc repro embed@{result.cell.key}` makes it"
+            )
+    return cells
+
+
+def draw(cells: Cells, statistics: Statistics) -> None:
+    """The figures under reports/figures."""
+    first = next(iter(cells.values()))[0]
+    groups = {f"{test}\n(trained on {name})": (name, test) for _, name in cells for test in ("clean", "corrupted")}
+    losses = list(dict.fromkeys(loss for loss, _ in cells))
+    bars, intervals = {}, {}
+    for loss in losses:
+        rows = [statistics[loss][f"{train_set}_trained"][f"test_{test}"] for train_set, test in groups.values()]
+        bars[loss] = [row["mean"] for row in rows]
+        intervals[loss] = [row["interval_95_images"] for row in rows]
+    images, seeds = first.images("test_clean"), len(next(iter(cells.values())))
+    note = f"Accuracy on {images} test images, mean of {seeds} seed(s), 95 % interval over images"
+    charts.grouped_bars(REPORTS / "figures/accuracy.png", list(groups), bars, intervals, note)
+    ladder = tables.ladder_table(cells)
+    chance = 1 / len(first.evaluate["dataset"]["classes"])
+    series = {str(name): ladder[name].tolist() for name in ladder}
+    title = f"Fast gradient sign method on {first.attack['images']} clean test images"
+    charts.ladder(REPORTS / "figures/ladder.png", ladder.index.tolist(), series, chance, title)
+    curves = {result.cell.key: result.curves for row in cells.values() for result in row}
+    charts.training_curves(REPORTS / "figures/curves.png", curves)
+    matrices = {row[0].cell.key: row[0].confusion("test_clean") for row in cells.values()}
+    charts.confusion_grid(REPORTS / "figures/confusion.png", matrices, first.evaluate["dataset"]["classes"])
+
+
+def main() -> None:
+    values = params.read()
+    losses, train_sets, seeds = (params.lookup(values, name) for name in ("losses", "train_sets", "seeds"))
+    cells = read_cells(losses, train_sets, seeds)
+    comparison: dict[str, dict[str, dict[str, float]]] = {loss: {} for loss in losses}
+    for (loss, train_set), row in cells.items():
+        comparison[loss][f"{train_set}_trained"] = results.mean_over_seeds(row)
+    statistics = tables.statistics(cells)
+    draw(cells, statistics)
+    frames = {
+        "studies": tables.studies_table(cells),
+        "all_metrics": tables.all_metrics(cells),
+        "fast_gradient_sign": tables.ladder_table(cells),
+        "recall_per_class": tables.per_class_table(cells),
+    }
+    for name, frame in frames.items():
+        write_text(REPORTS / f"tables/{name}.csv", frame.to_csv(float_format="%.6f", lineterminator="\n"))
+    write_text(REPORTS / "curves.csv", tables.curves(cells).to_csv(index=False, lineterminator="\n"))
+    write_text(REPORTS / "report.md", report.markdown(cells))
+    write_json(REPORTS / "statistics.json", statistics)
+    write_json(REPORTS / "comparison.json", comparison)
+    print(frames["studies"].to_markdown(floatfmt=".4f"))
+
+
+if __name__ == "__main__":
+    run(main)

@@ -1,0 +1,123 @@
+"""Stage `evaluate@LOSS-TRAINSET-SEED`: a model → what it gets right on clean and corrupted images.
+
+Validation and test images, clean and corrupted; training images, clean and as the model saw them. Out:
+`evaluate.json` (accuracy, loss, per-class report, confusion matrix and per-image predictions, of the
+model's own classifier and of k nearest neighbours on its features) and, cached,
+`data/evaluated/KEY.npz` (logits of every set, features of the test images for the embedding).
+All in float32, so that these figures are the attack's at epsilon 0.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import torch
+
+from stages.lib import device, model_files, params
+from stages.lib.cells import Cell, to_text
+from stages.lib.errors import run
+from stages.lib.files import read_json, read_npz, write_json, write_npz
+from stages.lib.inference import all_features
+from stages.lib.model import Classifier
+from stages.lib.neighbours import knn_predictions
+from stages.lib.schema.evaluate import Evaluate
+from stages.lib.scores import confusion_matrix, per_class
+
+
+def outputs(model: Classifier, images: np.ndarray, batch_size: int) -> tuple[np.ndarray, np.ndarray]:
+    """Logits float32 N×classes and features float32 N×512 of uint8 images N×H×W×3."""
+    features = all_features(model, torch.from_numpy(images), batch_size)
+    with torch.no_grad():
+        logits = model.head(features)
+    return logits.cpu().numpy(), features.cpu().numpy()
+
+
+def score_set(
+    logits: np.ndarray, knn: np.ndarray | None, labels: np.ndarray, classes: list[str]
+) -> tuple[dict[str, Any], dict[str, Any]]:
+    """A set's headline figures, and its details: per class, confusion matrix, per-image predictions."""
+    predictions = logits.argmax(1)
+    loss = torch.nn.functional.cross_entropy(torch.from_numpy(logits), torch.from_numpy(labels.astype(np.int64)))
+    confusion = confusion_matrix(labels, predictions, len(classes))
+    figures: dict[str, Any] = {
+        "accuracy": float((predictions == labels).mean()),
+        "loss": loss.item(),
+        "images": len(labels),
+    }
+    details: dict[str, Any] = {"per_class": per_class(confusion, classes), "confusion": confusion.tolist()}
+    details["predictions"] = to_text(predictions)
+    # Every row has the same keys, or `dvc plots` finds no table in the file.
+    figures["knn_accuracy"] = None if knn is None else float((knn == labels).mean())
+    if knn is not None:
+        details["knn_predictions"] = to_text(knn)
+    return figures, details
+
+
+def evaluate(
+    model: Classifier,
+    sets: dict[str, tuple[np.ndarray, np.ndarray]],
+    reference: str,
+    classes: list[str],
+    section: Evaluate,
+) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
+    """Score (images, labels) of every set; nearest neighbours come from the set named `reference`, which is first.
+
+    Returns what `evaluate.json` holds and the arrays to keep: logits of each set, features of the test sets.
+    """
+    rows, details, arrays = [], {}, {}
+    for name, (images, labels) in sets.items():
+        logits, features = outputs(model, images, section.batch_size)
+        if name == reference:
+            known = features, labels
+        knn = None
+        if not name.startswith("train"):
+            knn = knn_predictions(*known, features, section.knn_neighbours)
+        figures, details[name] = score_set(logits, knn, labels, classes)
+        rows.append({"set": name, **figures})
+        arrays[f"{name}_logits"] = logits
+        if name.startswith("test"):
+            arrays[f"{name}_features"] = features.astype(np.float16)
+        print(f"{name:14s} {len(labels):6d} images  accuracy {figures['accuracy']:.4f}", flush=True)
+    return {"sets": rows, "details": details}, arrays
+
+
+def read_sets(cell: Cell) -> tuple[dict[str, tuple[np.ndarray, np.ndarray]], dict[str, np.ndarray]]:
+    """Images and labels of every set, the model's own training images first; and the labels of each split."""
+    names = ("train", "val", "test")
+    indices = dict(zip(names, read_npz(f"data/split/{cell.seed}.npz", *names), strict=True))
+    clean, corrupted, labels = {}, {}, {}
+    for raw, splits in (("train", ("train", "val")), ("test", ("test",))):
+        images, raw_labels = read_npz(f"data/raw/{raw}.npz", "images", "labels")
+        (corrupted_images,) = read_npz(f"data/corrupted/{raw}.npz", "images")
+        for split in splits:
+            clean[split], corrupted[split] = images[indices[split]], corrupted_images[indices[split]]
+            labels[split] = raw_labels[indices[split]]
+    (own,) = read_npz(f"data/{cell.train_set}/train.npz", "images")
+    sets = {f"train_{cell.train_set}": own[indices["train"]], "train_clean": clean["train"]}
+    for split in ("val", "test"):
+        sets |= {f"{split}_clean": clean[split], f"{split}_corrupted": corrupted[split]}
+    return {name: (images, labels[name.split("_")[0]]) for name, images in sets.items()}, labels
+
+
+def main() -> None:
+    cell = Cell.from_arguments(__doc__)
+    section = params.section("evaluate", Evaluate)
+    model, notes = model_files.load(cell.model, device.choose())
+    sets, labels = read_sets(cell)
+    results, arrays = evaluate(model, sets, f"train_{cell.train_set}", notes["classes"], section)
+    source = read_json("data/raw/source.json")
+    head = {
+        "model": cell.key,
+        "knn_neighbours": section.knn_neighbours,
+        "recipe": notes["recipe"],
+        "trained_on": notes["environment"],
+        "dataset": {name: source[name] for name in ("name", "origin", "checksum", "official", "classes")},
+    }
+    texts = {name: to_text(values) for name, values in labels.items()}
+    write_npz(f"data/evaluated/{cell.key}.npz", **arrays)
+    write_json(cell.result("evaluate.json"), {**head, **results, "labels": texts})
+
+
+if __name__ == "__main__":
+    run(main)

@@ -1,0 +1,1 @@
+"""What the stages share: nouns, each importable without the rest."""

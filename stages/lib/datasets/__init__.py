@@ -1,0 +1,1 @@
+"""The datasets: a file each that makes a `Dataset`; `stages.download` chooses one."""

@@ -1,0 +1,93 @@
+"""The text of reports/report.md."""
+
+from __future__ import annotations
+
+import pandas as pd
+
+from stages.lib import tables
+from stages.lib.results import CellResults
+from stages.lib.tables import Cells
+
+FIGURES = {
+    "accuracy": "Test accuracy; whiskers are 95 % intervals over test images",
+    "ladder": "Accuracy under the fast gradient sign method",
+    "curves": "Training curves of every model",
+    "confusion": "Confusion on clean test images, first seed",
+}
+
+
+def markdown(cells: Cells) -> str:
+    """The whole report; figures are linked by their paths under reports/."""
+    every = [result for results in cells.values() for result in results]
+    first = every[0]
+    seeds = sorted({result.cell.seed for result in every})
+    parts = ["# Comparison", *_dataset(first), _setting(first, seeds)]
+    parts += ["## Test accuracy", f"Mean over n = {len(seeds)} seed(s).", _table(tables.studies_table(cells))]
+    parts += _figure("accuracy")
+    parts += ["## Every figure", _explanation(first), _table(tables.all_metrics(cells))]
+    parts += [
+        "## Fast gradient sign attack",
+        _attack_note(first),
+        _table(tables.ladder_table(cells)),
+        *_figure("ladder"),
+    ]
+    parts += ["## Recall of each class", _table(tables.per_class_table(cells)), *_figure("confusion")]
+    parts += ["## Training", *_figure("curves")]
+    parts += ["## Features", *_planes(cells)]
+    return "\n\n".join(parts) + "\n"
+
+
+def _dataset(first: CellResults) -> list[str]:
+    dataset = first.evaluate["dataset"]
+    line = f"Dataset: **{dataset['name']}** from {dataset['origin']} ({dataset['checksum']})."
+    if dataset["official"]:
+        return [line]
+    warning = (
+        "> **Unofficial data.** These images are not the official release: "
+        "figures are not strictly comparable to published ones."
+    )
+    return [warning, line]
+
+
+def _setting(first: CellResults, seeds: list[int]) -> str:
+    trained_on = ", ".join(f"{name} {value}" for name, value in first.evaluate["trained_on"].items())
+    counts = ", ".join(f"{row['images']} {row['set'].replace('_', ' ')}" for row in first.evaluate["sets"])
+    return f"Recipe `{first.evaluate['recipe']}`, seeds {seeds}, trained with {trained_on}. Images: {counts}."
+
+
+def _explanation(first: CellResults) -> str:
+    k = first.evaluate["knn_neighbours"]
+    return (
+        "`generalisation_gap` is train_clean − test_clean, `corruption_drop` test_clean − test_corrupted, `knn_…` the "
+        f"accuracy of {k} nearest neighbours on the backbone's features, `fgsm_n` under attack with ε = n/255. "
+        "Spread and intervals are in `statistics.json`."
+    )
+
+
+def _attack_note(first: CellResults) -> str:
+    attack = first.attack
+    return (
+        f"On {attack['images']} clean test images, stratified, the same for every model; true labels, float32, "
+        "ε in grey levels. One step of one attack is an upper bound of robustness, not a measure of it "
+        "(Carlini et al. 2019, arXiv 1902.06705)."
+    )
+
+
+def _planes(cells: Cells) -> list[str]:
+    parts = [
+        "UMAP planes of the first seed's models: fitted on clean test images, corrupted ones transformed into the "
+        "same plane. Distances and sizes of clusters in it mean little; each caption says how far to trust it."
+    ]
+    for results in cells.values():
+        cell = results[0].cell
+        path = cell.result("embed.png").relative_to("reports")
+        parts.append(f"![UMAP of {cell.key}]({path.as_posix()})")
+    return parts
+
+
+def _figure(name: str) -> list[str]:
+    return [f"![{FIGURES[name]}](figures/{name}.png)", f"*{FIGURES[name]}.*"]
+
+
+def _table(frame: pd.DataFrame) -> str:
+    return frame.to_markdown(floatfmt=".4f")

@@ -1,0 +1,91 @@
+"""The results of a cell, read from git, and the headline figures that are made of them.
+
+The names in `METRICS` are an interface: add, never rename. All are plain numbers in [0, 1] (differences
+in [−1, 1]).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from stages.lib.cells import Cell, from_text
+from stages.lib.errors import StudyError
+from stages.lib.files import read_json
+from stages.lib.schema.attack import HEADLINE_EPSILONS_255
+
+ACCURACIES = ("train_clean", "val_clean", "val_corrupted", "test_clean", "test_corrupted")
+METRICS = (
+    *ACCURACIES,
+    "generalisation_gap",
+    "corruption_drop",
+    "knn_test_clean",
+    "knn_test_corrupted",
+    *(f"fgsm_{epsilon}" for epsilon in HEADLINE_EPSILONS_255),
+)
+
+
+@dataclass(frozen=True)
+class CellResults:
+    """What the stages wrote of one model."""
+
+    cell: Cell
+    evaluate: dict[str, Any]
+    attack: dict[str, Any]
+    curves: dict[str, list[float]]
+
+    def row(self, name: str) -> dict[str, Any]:
+        """The figures of one set of images, such as `test_clean`."""
+        return next(row for row in self.evaluate["sets"] if row["set"] == name)
+
+    def confusion(self, name: str) -> np.ndarray:
+        """The confusion matrix of one set, classes × classes, row = label."""
+        return np.array(self.evaluate["details"][name]["confusion"])
+
+    def metrics(self) -> dict[str, float]:
+        """The headline figures, in the order of `METRICS`."""
+        accuracy = {name: self.row(name)["accuracy"] for name in ACCURACIES}
+        robust = {row["epsilon_255"]: row["accuracy"] for row in self.attack["ladder"]}
+        values = {
+            **accuracy,
+            "generalisation_gap": accuracy["train_clean"] - accuracy["test_clean"],
+            "corruption_drop": accuracy["test_clean"] - accuracy["test_corrupted"],
+            "knn_test_clean": self.row("test_clean")["knn_accuracy"],
+            "knn_test_corrupted": self.row("test_corrupted")["knn_accuracy"],
+            **{f"fgsm_{epsilon}": robust[epsilon] for epsilon in HEADLINE_EPSILONS_255},
+        }
+        return {name: values[name] for name in METRICS}
+
+    def images(self, metric: str) -> int | None:
+        """How many images an accuracy is of; None for a difference of two."""
+        if metric.startswith("fgsm_"):
+            return self.attack["images"]
+        name = metric.removeprefix("knn_")
+        return self.row(name)["images"] if name in ACCURACIES else None
+
+    def predictions(self, name: str) -> tuple[np.ndarray, np.ndarray]:
+        """Labels and predicted labels, N each, of one set, in the order of the split's indices."""
+        labels = from_text(self.evaluate["labels"][name.split("_")[0]])
+        return labels, from_text(self.evaluate["details"][name]["predictions"])
+
+
+def read(cell: Cell) -> CellResults:
+    """Read a cell; StudyError, naming it and what to type, if one of its results is missing."""
+    for stage, name in (("train", "curves.csv"), ("evaluate", "evaluate.json"), ("attack", "attack.json")):
+        if not cell.result(name).exists():
+            raise StudyError(
+                f"the cell {cell.key} is missing ({cell.result(name)}); "
+                f"`dvc repro {stage}@{cell.key}` makes it, or take it out of params.yaml"
+            )
+    header, *lines = cell.result("curves.csv").read_text(encoding="utf-8").splitlines()
+    columns = zip(*([float(value) for value in line.split(",")] for line in lines), strict=True)
+    curves = dict(zip(header.split(","), map(list, columns), strict=True))
+    return CellResults(cell, read_json(cell.result("evaluate.json")), read_json(cell.result("attack.json")), curves)
+
+
+def mean_over_seeds(results: list[CellResults]) -> dict[str, float]:
+    """The mean of each headline figure over the seeds."""
+    each = [result.metrics() for result in results]
+    return {name: float(np.mean([metrics[name] for metrics in each])) for name in METRICS}

@@ -1,0 +1,14 @@
+"""The `evaluate` section of params.yaml."""
+
+from __future__ import annotations
+
+from pydantic import Field
+
+from stages.lib.schema.base import Section
+
+
+class Evaluate(Section):
+    """`knn_neighbours` is the k of the nearest-neighbour classifier on the backbone's features."""
+
+    batch_size: int = Field(ge=1)
+    knn_neighbours: int = Field(ge=1)

@@ -1,0 +1,34 @@
+"""What a set of predictions is worth: accuracy, confusion matrix, per-class report. Plain numpy."""
+
+from __future__ import annotations
+
+import numpy as np
+
+
+def confusion_matrix(labels: np.ndarray, predictions: np.ndarray, classes: int) -> np.ndarray:
+    """Counts, classes × classes: row = label, column = prediction."""
+    flat = labels.astype(np.int64) * classes + predictions
+    return np.bincount(flat, minlength=classes * classes).reshape(classes, classes)
+
+
+def per_class(confusion: np.ndarray, names: list[str]) -> dict[str, dict[str, float]]:
+    """Precision, recall, F1 and the number of images of each class; 0 where nothing was predicted."""
+    right = np.diag(confusion).astype(float)
+    actual, predicted = confusion.sum(1), confusion.sum(0)
+    precision = np.divide(right, predicted, out=np.zeros_like(right), where=predicted > 0)
+    recall = np.divide(right, actual, out=np.zeros_like(right), where=actual > 0)
+    both = precision + recall
+    f1 = np.divide(2 * precision * recall, both, out=np.zeros_like(right), where=both > 0)
+    columns = {"precision": precision, "recall": recall, "f1": f1}
+    return {
+        name: {**{column: float(values[i]) for column, values in columns.items()}, "images": int(actual[i])}
+        for i, name in enumerate(names)
+    }
+
+
+def wilson_interval(accuracy: float, images: int) -> tuple[float, float]:
+    """The 95 % interval of a share among `images` independent images (Wilson 1927)."""
+    z = 1.959963984540054  # the normal distribution's 97.5 % point
+    centre = (accuracy + z**2 / (2 * images)) / (1 + z**2 / images)
+    half = z / (1 + z**2 / images) * np.sqrt(accuracy * (1 - accuracy) / images + z**2 / (4 * images**2))
+    return max(0.0, float(centre - half)), min(1.0, float(centre + half))

@@ -1,0 +1,27 @@
+"""Stratified subsets: a declared number of images with the classes in proportion."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from stages.lib.seeds import derive_seed
+
+
+def stratified(labels: np.ndarray, count: int, seed: int, *names: str) -> np.ndarray:
+    """Sorted positions of `count` of the N images (all, if there are no more), classes in proportion.
+
+    The classes' shares are rounded by largest remainder; ties go to the smaller label. The draw
+    depends on the seed and the names alone.
+    """
+    if count >= len(labels):
+        return np.arange(len(labels))
+    classes, sizes = np.unique(labels, return_counts=True)
+    shares = count * sizes / len(labels)
+    counts = np.floor(shares).astype(int)
+    by_remainder = np.argsort(-(shares - counts), kind="stable")
+    counts[by_remainder[: count - counts.sum()]] += 1
+    rng = np.random.default_rng(derive_seed(seed, "subset", *names))
+    chosen = [
+        rng.permutation(np.flatnonzero(labels == label))[:size] for label, size in zip(classes, counts, strict=True)
+    ]
+    return np.sort(np.concatenate(chosen))

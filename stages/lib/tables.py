@@ -1,0 +1,95 @@
+"""The comparison's tables, as pandas frames."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from stages.lib.results import METRICS, CellResults
+from stages.lib.scores import wilson_interval
+
+Cells = dict[tuple[str, str], list[CellResults]]  # (loss, training set) → one entry per seed
+Statistics = dict[str, dict[str, dict[str, dict[str, Any]]]]  # loss → training set → metric → mean, std, …
+
+
+def studies_table(cells: Cells) -> pd.DataFrame:
+    """Test accuracy as the two studies printed it: a row per training → test images, a column per loss."""
+    losses = list(dict.fromkeys(loss for loss, _ in cells))
+    train_sets = list(dict.fromkeys(train_set for _, train_set in cells))
+    rows = {
+        f"{train_set} → {test}": {loss: _mean(cells[loss, train_set], f"test_{test}") for loss in losses}
+        for train_set in train_sets
+        for test in ("clean", "corrupted")
+    }
+    return pd.DataFrame.from_dict(rows, orient="index").rename_axis("trained on → tested on")
+
+
+def all_metrics(cells: Cells) -> pd.DataFrame:
+    """Every headline figure: a row per metric, a column per loss and training set."""
+    columns = {
+        f"{loss}, {train_set}": {name: _mean(results, name) for name in METRICS}
+        for (loss, train_set), results in cells.items()
+    }
+    return pd.DataFrame(columns).rename_axis("metric")
+
+
+def ladder_table(cells: Cells) -> pd.DataFrame:
+    """Accuracy under the attack: a row per epsilon in grey levels, a column per loss and training set."""
+    columns = {}
+    for (loss, train_set), results in cells.items():
+        ladders = [{row["epsilon_255"]: row["accuracy"] for row in result.attack["ladder"]} for result in results]
+        columns[f"{loss}, {train_set}"] = pd.DataFrame(ladders).mean()
+    return pd.DataFrame(columns).rename_axis("epsilon_255")
+
+
+def per_class_table(cells: Cells) -> pd.DataFrame:
+    """Recall of every class on clean and corrupted test images, the mean over seeds."""
+    columns = {}
+    for (loss, train_set), results in cells.items():
+        for name in ("test_clean", "test_corrupted"):
+            recalls = [
+                [row["recall"] for row in result.evaluate["details"][name]["per_class"].values()] for result in results
+            ]
+            columns[f"{loss}, {train_set} → {name.removeprefix('test_')}"] = np.mean(recalls, axis=0)
+    classes = next(iter(cells.values()))[0].evaluate["dataset"]["classes"]
+    return pd.DataFrame(columns, index=pd.Index(classes, name="class"))
+
+
+def statistics(cells: Cells) -> Statistics:
+    """Per loss, training set and metric: mean, standard deviation over seeds (ddof = 1), n, interval.
+
+    The interval is Wilson's, 95 %, of the mean as a share of one seed's images: it covers which images were
+    drawn, not how models of other seeds would differ. Differences have none.
+    """
+    table: Statistics = {}
+    for (loss, train_set), results in cells.items():
+        figures: dict[str, dict[str, Any]] = {}
+        for name in METRICS:
+            values = [result.metrics()[name] for result in results]
+            images, mean = results[0].images(name), float(np.mean(values))
+            figures[name] = {
+                "mean": mean,
+                "std": float(np.std(values, ddof=1)) if len(values) > 1 else None,
+                "n": len(values),
+                "images": images,
+                "interval_95_images": wilson_interval(mean, images) if images else None,
+            }
+        table.setdefault(loss, {})[f"{train_set}_trained"] = figures
+    return table
+
+
+def curves(cells: Cells) -> pd.DataFrame:
+    """The curves of every model, long."""
+    frames = []
+    for results in cells.values():
+        for result in results:
+            cell = result.cell
+            names = {"model": cell.key, "loss": cell.loss, "train_set": cell.train_set, "seed": cell.seed}
+            frames.append(pd.DataFrame({**names, **result.curves}).astype({"epoch": int}))
+    return pd.concat(frames, ignore_index=True)
+
+
+def _mean(results: list[CellResults], metric: str) -> float:
+    return float(np.mean([result.metrics()[metric] for result in results]))

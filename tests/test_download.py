@@ -1,0 +1,698 @@
+"""The stage `download`: every dataset, good and bad, and that a failure leaves one line and no file."""
+
+from __future__ import annotations
+
+import functools
+import gzip
+import hashlib
+import io
+import json
+import os
+import socket
+import subprocess
+import sys
+import tarfile
+import threading
+import time
+from collections.abc import Callable, Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from stages import download
+from stages.lib.datasets import cifar10, digits, folder
+from stages.lib.datasets.base import Dataset, array_checksum, class_counts, validate
+from stages.lib.datasets.fetch import CHUNK, fetch
+from stages.lib.errors import StudyError
+
+REPOSITORY = Path(__file__).resolve().parents[1]
+RECORDS = 20  # per batch of the small archives
+DIGITS_CHECKSUM = "sha256:528f0e7f310d48d84e18459108cd4e1f0f6b3fb8d02992ca7510d8dd9d757a90"
+OUTPUTS = ["data/clean/train.npz", "data/raw/source.json", "data/raw/test.npz", "data/raw/train.npz"]
+
+
+def md5(content: bytes) -> str:
+    return hashlib.md5(content, usedforsecurity=False).hexdigest()
+
+
+# --- CIFAR-10: the archive ---------------------------------------------------------------------------------
+
+
+def batch_arrays(number: int) -> tuple[np.ndarray, np.ndarray]:
+    """Random images, and labels that hold every class twice."""
+    generator = np.random.default_rng(number)
+    images = generator.integers(0, 256, (RECORDS, 32, 32, 3), dtype=np.uint8)
+    return images, generator.permutation(np.repeat(np.arange(10), RECORDS // 10)).astype(np.uint8)
+
+
+def members() -> dict[str, bytes]:
+    """The members of a good small archive."""
+    content = {cifar10.NAMES: "".join(f"class{number}\n" for number in range(10)).encode() + b"\n"}
+    for number, name in enumerate([*cifar10.TRAIN, cifar10.TEST]):
+        images, labels = batch_arrays(number)
+        content[name] = b"".join(
+            bytes([label]) + image.transpose(2, 0, 1).tobytes() for image, label in zip(images, labels, strict=True)
+        )
+    return content
+
+
+def pack(path: Path, content: dict[str, bytes]) -> Path:
+    """Write an archive of these members."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with tarfile.open(path, "w:gz", compresslevel=1) as tar:
+        for name, data in content.items():
+            info = tarfile.TarInfo(name)
+            info.size = len(data)
+            tar.addfile(info, io.BytesIO(data))
+    return path
+
+
+@pytest.fixture(scope="module")
+def archive(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return pack(tmp_path_factory.mktemp("cifar") / "small.tar.gz", members())
+
+
+def test_archive_is_read_pixel_for_pixel(archive: Path, tmp_path: Path) -> None:
+    dataset = cifar10.load(archive, tmp_path / "none", records=RECORDS)
+    images, labels = zip(*(batch_arrays(number) for number in range(6)), strict=True)
+    np.testing.assert_array_equal(dataset.train_images, np.concatenate(images[:5]))
+    np.testing.assert_array_equal(dataset.train_labels, np.concatenate(labels[:5]))
+    np.testing.assert_array_equal(dataset.test_images, images[5])
+    np.testing.assert_array_equal(dataset.test_labels, labels[5])
+    assert dataset.classes == [f"class{number}" for number in range(10)]
+    validate(dataset, 32)
+
+
+def test_order_of_members_does_not_matter(archive: Path, tmp_path: Path) -> None:
+    turned = pack(tmp_path / "turned.tar.gz", dict(reversed(members().items())))
+    first, second = (cifar10.load(path, tmp_path, records=RECORDS) for path in (archive, turned))
+    np.testing.assert_array_equal(first.train_images, second.train_images)
+
+
+@pytest.mark.parametrize("kept_bytes", [0, 10, 5000, -200_000, -4])
+def test_truncated_archive_is_refused(archive: Path, tmp_path: Path, kept_bytes: int) -> None:
+    cut = tmp_path / "cut.tar.gz"
+    cut.write_bytes(archive.read_bytes()[:kept_bytes])
+    with pytest.raises(StudyError, match=r"cut\.tar\.gz (cannot be read .*; get it again|lacks )"):
+        cifar10.read_archive(cut, RECORDS)
+
+
+def test_flipped_bits_are_noticed_by_the_checksum_at_the_end(tmp_path: Path) -> None:
+    plain = gzip.decompress(pack(tmp_path / "a.tar.gz", members()).read_bytes())
+    stored = bytearray(gzip.compress(plain, compresslevel=0))
+    stored[len(stored) // 2] ^= 1
+    broken = tmp_path / "broken.tar.gz"
+    broken.write_bytes(stored)
+    with pytest.raises(StudyError, match=r"cannot be read .*CRC"):
+        cifar10.read_archive(broken, RECORDS)
+
+
+def test_other_files_are_refused(tmp_path: Path) -> None:
+    for content in (b"<html>not found</html>", gzip.compress(b"no tar" * 500)):
+        path = tmp_path / "other"
+        path.write_bytes(content)
+        with pytest.raises(StudyError, match="cannot be read"):
+            cifar10.read_archive(path, RECORDS)
+
+
+@pytest.mark.parametrize("name", [cifar10.NAMES, cifar10.TRAIN[2], cifar10.TEST])
+def test_missing_member_is_named(tmp_path: Path, name: str) -> None:
+    content = members()
+    del content[name]
+    with pytest.raises(StudyError, match=f"lacks {name};"):
+        cifar10.read_archive(pack(tmp_path / "a.tar.gz", content), RECORDS)
+
+
+@pytest.mark.parametrize("change", [-1, 1, 3073])
+def test_member_of_another_size_is_refused(tmp_path: Path, change: int) -> None:
+    content = members()
+    content[cifar10.TEST] = (content[cifar10.TEST] + bytes(3073))[: RECORDS * 3073 + change]
+    with pytest.raises(StudyError, match=rf"test_batch\.bin has {RECORDS * 3073 + change:,} bytes, not {61460:,};"):
+        cifar10.read_archive(pack(tmp_path / "a.tar.gz", content), RECORDS)
+
+
+def test_size_is_checked_before_reading(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = pack(tmp_path / "a.tar.gz", {cifar10.NAMES: bytes(5000)})
+    monkeypatch.setattr(tarfile.ExFileObject, "read", lambda *_: pytest.fail("read before the size was checked"))
+    with pytest.raises(StudyError, match="at most 4,096"):
+        cifar10.read_archive(path, RECORDS)
+
+
+def test_link_in_place_of_a_member_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "a.tar.gz"
+    with tarfile.open(path, "w:gz") as tar:
+        info = tarfile.TarInfo(cifar10.TEST)
+        info.type, info.linkname = tarfile.SYMTYPE, "elsewhere"
+        tar.addfile(info)
+    with pytest.raises(StudyError, match=r"test_batch\.bin is no plain file"):
+        cifar10.read_archive(path, RECORDS)
+
+
+def test_label_beyond_nine_and_missing_names_are_refused(tmp_path: Path) -> None:
+    content = members()
+    batch = bytearray(content[cifar10.TRAIN[1]])
+    batch[7 * 3073] = 10
+    with pytest.raises(StudyError, match=r"data_batch_2\.bin: record 7 has label 10, not 0 to 9"):
+        cifar10.read_archive(pack(tmp_path / "a.tar.gz", content | {cifar10.TRAIN[1]: bytes(batch)}), RECORDS)
+    with pytest.raises(StudyError, match="has 2 class names, not 10"):
+        cifar10.read_archive(pack(tmp_path / "b.tar.gz", content | {cifar10.NAMES: b"cat\ndog\n"}), RECORDS)
+
+
+# --- CIFAR-10: which archive -------------------------------------------------------------------------------
+
+
+def test_named_archive_is_unofficial_unless_it_has_the_checksum(archive: Path, tmp_path: Path) -> None:
+    found = md5(archive.read_bytes())
+    other = cifar10.load(archive, tmp_path / "kept", records=RECORDS)
+    assert (other.official, other.origin, other.checksum) == (False, "a local archive", f"md5:{found}")
+    same = cifar10.load(archive, tmp_path / "kept", md5=found, records=RECORDS)
+    assert (same.official, same.origin, same.checksum) == (True, cifar10.URL, f"md5:{found}")
+
+
+def test_named_archive_must_exist(tmp_path: Path) -> None:
+    with pytest.raises(StudyError, match=r"CIFAR10_ARCHIVE names .*absent, which is no file"):
+        cifar10.load(tmp_path / "absent", tmp_path / "kept")
+
+
+def test_kept_archive_is_used_without_a_network(archive: Path, closed_url: str) -> None:
+    dataset = cifar10.load(None, archive, closed_url, md5(archive.read_bytes()), RECORDS)
+    assert dataset.official and dataset.origin == closed_url
+
+
+def test_kept_archive_of_another_checksum_is_refused_and_left(archive: Path, closed_url: str) -> None:
+    with pytest.raises(StudyError, match=r"delete it to fetch it again, or run with CIFAR10_ARCHIVE=\S+small\.tar\.gz"):
+        cifar10.load(None, archive, closed_url, records=RECORDS)
+    assert archive.exists()
+
+
+# --- CIFAR-10: fetching ------------------------------------------------------------------------------------
+
+
+class Server(ThreadingHTTPServer):
+    """Serves `payload`; `ranges` if it honours Range, `cut` to break off after so many bytes of a body."""
+
+    payload = b""
+    ranges = True
+    cut: int | None = None
+    status: int | None = None
+    shift = 0  # of the range it sends against the one it was asked for
+    stall = 0.0
+    sized = True
+
+    def __init__(self) -> None:
+        super().__init__(("127.0.0.1", 0), Handler)
+        self.asked: list[str | None] = []
+        self.sent: list[int] = []
+        self.url = f"http://127.0.0.1:{self.server_address[1]}/file"
+
+
+class Handler(BaseHTTPRequestHandler):
+    server: Server
+
+    def do_GET(self) -> None:
+        server, wanted = self.server, self.headers["Range"]
+        server.asked.append(wanted)
+        time.sleep(server.stall)
+        start = int(wanted.removeprefix("bytes=").rstrip("-")) + server.shift if wanted and server.ranges else 0
+        if start >= len(server.payload):
+            self.answer(416, b"")
+        elif start:
+            self.answer(206, server.payload[start:], f"bytes {start}-{len(server.payload) - 1}/{len(server.payload)}")
+        else:
+            self.answer(server.status or 200, server.payload)
+
+    def answer(self, status: int, body: bytes, content_range: str | None = None) -> None:
+        body_sent = body[: self.server.cut]
+        self.server.sent.append(len(body_sent))  # first: the client may be done before this thread goes on
+        self.send_response(status)
+        if self.server.sized:
+            self.send_header("Content-Length", str(len(body)))
+        if content_range:
+            self.send_header("Content-Range", content_range)
+        self.end_headers()
+        self.wfile.write(body_sent)
+
+    def log_message(self, *_: object) -> None:
+        """Nothing: the test's output is its own."""
+
+
+@pytest.fixture
+def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[Server]:
+    monkeypatch.setenv("NO_PROXY", "127.0.0.1")
+    with Server() as server:
+        server.payload = np.random.default_rng(5).bytes(CHUNK * 7 + 123)
+        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
+        thread.start()
+        yield server
+        server.shutdown()
+        thread.join()
+
+
+@pytest.fixture
+def closed_port() -> int:
+    """A loopback port that nothing listens on."""
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        return int(taken.getsockname()[1])
+
+
+@pytest.fixture
+def closed_url(closed_port: int, monkeypatch: pytest.MonkeyPatch) -> str:
+    monkeypatch.setenv("NO_PROXY", "127.0.0.1")
+    return f"http://127.0.0.1:{closed_port}/file"
+
+
+@pytest.fixture
+def target(tmp_path: Path) -> Path:
+    return tmp_path / "external" / "file.tar.gz"
+
+
+def part_of(target: Path, content: bytes) -> Path:
+    """Leave `content` as what an earlier run fetched."""
+    target.parent.mkdir(parents=True, exist_ok=True)
+    part = target.with_name(target.name + ".part")
+    part.write_bytes(content)
+    return part
+
+
+def only_target(target: Path, server: Server) -> bool:
+    return target.read_bytes() == server.payload and list(target.parent.iterdir()) == [target]
+
+
+def test_fetch_prints_a_line_every_tenth(server: Server, target: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    server.payload = bytes(CHUNK * 40)
+    fetch(server.url, target, md5(server.payload))
+    assert only_target(target, server) and server.asked == [None]
+    printed = capsys.readouterr()
+    assert [line.split()[1] for line in printed.out.splitlines()] == [str(tenth * 10) for tenth in range(1, 11)]
+    assert printed.err == ""
+
+
+def test_fetch_draws_a_bar_on_a_terminal(
+    server: Server, target: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
+    fetch(server.url, target, md5(server.payload))
+    printed = capsys.readouterr()
+    assert "100%" in printed.err and printed.out == ""
+
+
+def test_fetch_without_a_length(server: Server, target: Path) -> None:
+    server.sized = False
+    fetch(server.url, target, md5(server.payload))
+    assert only_target(target, server)
+
+
+def test_broken_transfer_is_kept_and_continued(server: Server, target: Path) -> None:
+    server.cut = CHUNK * 3 + 55
+    with pytest.raises(StudyError, match="run again, which continues the part"):
+        fetch(server.url, target, md5(server.payload))
+    kept = target.with_name(target.name + ".part").read_bytes()
+    assert len(kept) >= CHUNK * 2 and server.payload.startswith(kept) and not target.exists()
+    server.cut = None
+    fetch(server.url, target, md5(server.payload))
+    assert only_target(target, server)
+    assert server.asked == [None, f"bytes={len(kept)}-"] and server.sent[1] == len(server.payload) - len(kept)
+
+
+def test_server_that_ignores_range_restarts_cleanly(server: Server, target: Path) -> None:
+    part_of(target, server.payload[:5000])
+    server.ranges = False
+    fetch(server.url, target, md5(server.payload))
+    assert only_target(target, server) and server.asked == ["bytes=5000-"]
+
+
+def test_complete_part_is_only_checked(server: Server, target: Path) -> None:
+    part_of(target, server.payload)
+    fetch(server.url, target, md5(server.payload))
+    assert only_target(target, server) and server.sent == [0]
+
+
+@pytest.mark.parametrize("earlier", [b"", b"foreign", bytes(CHUNK * 9)])
+def test_wrong_checksum_deletes_the_part(server: Server, target: Path, earlier: bytes) -> None:
+    part_of(target, earlier)
+    with pytest.raises(StudyError, match=r"has MD5 .*, not .*; it is deleted: run again"):
+        fetch(server.url, target, md5(server.payload) if earlier else "0" * 32)
+    assert list(target.parent.iterdir()) == []
+
+
+def test_another_range_than_asked_for_is_not_appended(server: Server, target: Path) -> None:
+    part, server.shift = part_of(target, server.payload[:5000]), 10
+    with pytest.raises(StudyError, match="another range"):
+        fetch(server.url, target, md5(server.payload))
+    assert part.read_bytes() == server.payload[:5000]
+
+
+def test_refusal_of_the_server_is_told(server: Server, target: Path) -> None:
+    server.status = 404
+    with pytest.raises(StudyError, match="HTTP status 404"):
+        fetch(server.url, target, md5(server.payload))
+    assert not target.exists()
+
+
+def test_silent_server_times_out(server: Server, target: Path) -> None:
+    server.stall = 0.4
+    with pytest.raises(StudyError, match="ReadTimeout"):
+        fetch(server.url, target, md5(server.payload), timeouts=(1.0, 0.1))
+
+
+def test_no_network_is_one_clear_line(closed_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    part = part_of(download.KEPT_ARCHIVE, b"so far")
+    with pytest.raises(StudyError) as caught:
+        cifar10.load(None, download.KEPT_ARCHIVE, closed_url)
+    text = str(caught.value)
+    assert "put the file at data/external/cifar-10-binary.tar.gz" in text
+    assert "`make demo` needs no network" in text and "it is kept" in text
+    assert "\n" not in text and part.read_bytes() == b"so far"
+
+
+def test_fetched_archive_becomes_the_dataset(server: Server, archive: Path, target: Path) -> None:
+    server.payload = archive.read_bytes()
+    dataset = cifar10.load(None, target, server.url, md5(server.payload), RECORDS)
+    assert dataset.official and dataset.origin == server.url and only_target(target, server)
+
+
+# --- digits ------------------------------------------------------------------------------------------------
+
+
+def test_digits_are_deterministic_and_stratified() -> None:
+    dataset = digits.load(8)  # not enlarged, so this checksum is of the digits and of their cut alone
+    assert dataset.checksum == DIGITS_CHECKSUM
+    validate(dataset, 8)
+    assert len(dataset.train_images) + len(dataset.test_images) == 1797
+    train, test = (class_counts(labels, dataset.classes) for labels in (dataset.train_labels, dataset.test_labels))
+    assert all(abs(tested - (tested + trained) / 6) <= 0.5 for trained, tested in zip(train, test, strict=True))
+    assert dataset.classes == [str(number) for number in range(10)] and dataset.official
+    large = digits.load(32)
+    validate(large, 32)
+    assert large.checksum == digits.load(32).checksum != dataset.checksum
+    np.testing.assert_array_equal(large.test_labels, dataset.test_labels)
+
+
+def test_digits_are_scaled_and_enlarged_in_three_equal_channels() -> None:
+    from sklearn.datasets import load_digits
+
+    values = load_digits().images
+    np.testing.assert_array_equal(digits.enlarge(values, 8)[..., 1], np.rint(values * 255 / 16))
+    image = digits.enlarge(values[:1], 32)[0]
+    assert (image == image[..., :1]).all() and image.shape == (32, 32, 3) and image.max() > 200
+    coarse = image[..., 0].reshape(8, 4, 8, 4).mean(axis=(1, 3))
+    assert np.corrcoef(coarse.ravel(), values[0].ravel())[0, 1] > 0.95
+    assert len(np.unique(image)) > 17  # between the grey values there are: not merely repeated pixels
+
+
+def test_digits_cut_does_not_depend_on_other_classes() -> None:
+    labels = np.array([0, 1] * 30)
+    assert (digits.held_out(labels)[::2] == digits.held_out(np.array([0, 2] * 30))[::2]).all()
+    assert digits.held_out(labels).sum() == 10 and not digits.held_out(labels)[:10].all()
+
+
+# --- folder ------------------------------------------------------------------------------------------------
+
+
+def save_image(path: Path, colour: tuple[int, int, int] = (10, 200, 30), size: tuple[int, int] = (12, 9)) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.new("RGB", size, colour).save(path)
+
+
+@pytest.fixture
+def pictures(tmp_path: Path) -> Path:
+    """A good folder: cats are red, dogs are blue."""
+    top = tmp_path / "pictures"
+    for name, colour in (("dog", (0, 0, 255)), ("cat", (255, 0, 0))):
+        for file in ("train/{}/b.PNG", "train/{}/a.png", "train/{}/c.jpeg", "test/{}/x.JPG"):
+            save_image(top / file.format(name), colour)
+    (top / "train/cat/notes.txt").write_text("ignored")
+    (top / "train/cat/._a.png").write_text("ignored")
+    (top / "train/.hidden").mkdir()
+    return top
+
+
+def test_folder_is_read_in_sorted_order(pictures: Path) -> None:
+    save_image(pictures / "train/cat/b.PNG", (255, 255, 255))
+    dataset = folder.load(pictures, 16)
+    validate(dataset, 16)
+    assert dataset.classes == ["cat", "dog"]
+    assert dataset.train_labels.tolist() == [0, 0, 0, 1, 1, 1] and dataset.test_labels.tolist() == [0, 1]
+    assert dataset.train_images[1].min() == 255  # b.PNG between a.png and c.jpeg
+    assert dataset.train_images[0].mean(axis=(0, 1)).tolist() == [255, 0, 0]
+    assert dataset.test_images[1].mean(axis=(0, 1)) == pytest.approx([0, 0, 255], abs=3)
+    assert (dataset.official, dataset.origin) == (False, "a local folder")
+    assert dataset.checksum == folder.load(pictures, 16).checksum
+    assert dataset.checksum.startswith("sha256:")
+
+
+def test_image_is_cropped_in_the_middle_and_averaged(tmp_path: Path) -> None:
+    pixels = np.zeros((8, 20, 3), np.uint8)
+    pixels[:, :6], pixels[:, 14:] = (255, 0, 0), (0, 0, 255)  # outside the central square
+    pixels[::2, 6:14] = 200
+    Image.fromarray(pixels).save(tmp_path / "wide.png")
+    assert (folder.read_image(tmp_path / "wide.png", Path("wide.png"), 4) == 100).all()
+    same = folder.read_image(tmp_path / "wide.png", Path("wide.png"), 8)
+    np.testing.assert_array_equal(same, pixels[:, 6:14])
+
+
+def test_image_is_turned_upright_and_made_rgb(tmp_path: Path) -> None:
+    path = tmp_path / "a.jpg"
+    black_on_top = np.repeat([[0], [255]], 8, axis=0).repeat(16, axis=1).astype(np.uint8)
+    exif = Image.Exif()
+    exif[0x0112] = 3  # upside down
+    Image.fromarray(black_on_top).save(path, exif=exif)
+    image = folder.read_image(path, Path("a.jpg"), 8)
+    assert image.shape == (8, 8, 3) and image[0].min() > 240 and image[-1].max() < 15
+
+
+def remove(*names: str) -> Callable[[Path], None]:
+    """A fault: these files or empty folders are not there."""
+
+    def fault(top: Path) -> None:
+        for name in names:
+            for path in [*(top / name).rglob("*.*"), top / name]:
+                path.rmdir() if path.is_dir() else path.unlink()
+
+    return fault
+
+
+def sixteen_bits(top: Path) -> None:
+    Image.fromarray(np.full((8, 8), 40_000, np.uint16)).save(top / "train/dog/a.png")
+
+
+def half_a_file(top: Path) -> None:
+    path = top / "train/dog/c.jpeg"
+    path.write_bytes(path.read_bytes()[:-300])
+
+
+def a_third_class_in_test(top: Path) -> None:
+    save_image(top / "test/eel/a.png")
+
+
+FAULTS = {
+    "no train": (remove("train/cat", "train/dog", "train/.hidden", "train"), "has no folder named 'train'"),
+    "no test": (remove("test/cat", "test/dog", "test"), "has no folder named 'test'"),
+    "class only in train": (remove("test/dog"), "train has classes that test has not: 'dog'"),
+    "class only in test": (a_third_class_in_test, "test has classes that train has not: 'eel'"),
+    "one class": (remove("train/dog", "test/dog"), "the dataset has 1 class; it must have 2 to 256"),
+    "one training image": (
+        remove("train/cat/a.png", "train/cat/b.PNG"),
+        "class 'cat' has 1 training image; at least 2 are needed: one to train on and one to validate",
+    ),
+    "no training image": (
+        remove("train/dog/a.png", "train/dog/b.PNG", "train/dog/c.jpeg"),
+        "class 'dog' has 0 training images; at least 2",
+    ),
+    "no test image": (remove("test/dog/x.JPG"), "class 'dog' has no test image; at least 1 is needed"),
+    "no image": (lambda top: (top / "train/dog/b.PNG").write_text("text"), "'train/dog/b.PNG' is no readable"),
+    "half an image": (half_a_file, "'train/dog/c.jpeg' is no readable PNG or JPEG"),
+    "16 bits": (sixteen_bits, "'train/dog/a.png' has more than 8 bits per channel"),
+}
+
+
+@pytest.mark.parametrize("name", FAULTS)
+def test_fault_of_a_folder_is_named(pictures: Path, name: str) -> None:
+    fault, told = FAULTS[name]
+    fault(pictures)
+    with pytest.raises(StudyError) as caught:
+        folder.load(pictures, 8)
+    assert told in str(caught.value) and "\n" not in str(caught.value)
+
+
+def test_folder_must_be_set_and_exist(tmp_path: Path) -> None:
+    with pytest.raises(StudyError, match=r"download\.folder is null: set it"):
+        folder.load(None, 32)
+    with pytest.raises(StudyError, match=r"download\.folder is '.*absent', which is no folder"):
+        folder.load(tmp_path / "absent", 32)
+
+
+def test_counts_are_checked_before_images_are_read(pictures: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (pictures / "test/dog/x.JPG").unlink()
+    monkeypatch.setattr(folder, "read_image", lambda *_: pytest.fail("an image was read"))
+    with pytest.raises(StudyError, match="no test image"):
+        folder.load(pictures, 8)
+
+
+# --- what holds for every dataset --------------------------------------------------------------------------
+
+
+def dataset_with(**changes: object) -> Dataset:
+    """A valid dataset of two classes at 8×8, but for `changes`."""
+    labels = np.array([0, 0, 1, 1], np.uint8)
+    fields = {
+        "classes": ["cat", "dog"],
+        "train_images": np.zeros((4, 8, 8, 3), np.uint8),
+        "train_labels": labels,
+        "test_images": np.zeros((4, 8, 8, 3), np.uint8),
+        "test_labels": labels,
+    }
+    return Dataset(name="made", origin="a test", checksum="", official=False, **(fields | changes))  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("changes", "told"),
+    [
+        ({"train_images": np.zeros((4, 8, 9, 3), np.uint8)}, "training images have shape"),
+        ({"test_images": np.zeros((3, 8, 8, 3), np.uint8)}, "test images have shape"),
+        ({"train_images": np.zeros((4, 8, 8, 3), np.float32)}, "training images are float32"),
+        ({"test_labels": np.array([0, 0, 1, 1])}, "test labels are int64"),
+        ({"train_labels": np.array([[0], [0], [1], [1]], np.uint8)}, "shape"),
+        ({"train_labels": np.array([0, 0, 1, 2], np.uint8)}, "training image 3 has label 2, but labels end at 1"),
+        ({"train_labels": np.array([0, 0, 0, 1], np.uint8)}, "class 'dog' has 1 training image;"),
+        ({"test_labels": np.array([1, 1, 1, 1], np.uint8)}, "class 'cat' has no test image"),
+        ({"classes": ["cat"]}, "has 1 class;"),
+        ({"classes": [str(number) for number in range(257)]}, "has 257 classes;"),
+        ({"classes": ["cat", "cat"]}, "two classes named 'cat'"),
+    ],
+)
+def test_validate_refuses(changes: dict[str, object], told: str) -> None:
+    validate(dataset_with(), 8)
+    with pytest.raises(StudyError, match=told):
+        validate(dataset_with(**changes), 8)
+
+
+def test_checksum_of_arrays_tells_values_shapes_and_order() -> None:
+    one, two = np.arange(6, dtype=np.uint8), np.arange(6, 12, dtype=np.uint8)
+    sums = {array_checksum(*arrays) for arrays in ((one, two), (two, one), (one.reshape(2, 3), two), (one + 1, two))}
+    assert len(sums) == 4 and array_checksum(one, two) in sums
+
+
+# --- the stage ---------------------------------------------------------------------------------------------
+
+
+def write_params(top: Path, dataset: str, folder: str | None = None, size: int = 32) -> None:
+    section = {"dataset": dataset, "folder": folder, "size": size}
+    (top / "params.yaml").write_text(json.dumps({"download": section}))
+
+
+def run_stage(top: Path, **environment: str) -> subprocess.CompletedProcess[str]:
+    """`python -m stages.download` in `top`, with no variable that could lead it elsewhere."""
+    kept = {key: value for key, value in os.environ.items() if not key.lower().endswith("_proxy")}
+    kept.pop("CIFAR10_ARCHIVE", None)
+    return subprocess.run(
+        [sys.executable, "-m", "stages.download"],
+        cwd=top,
+        env={**kept, "PYTHONPATH": str(REPOSITORY), **environment},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+
+
+def outputs(top: Path) -> list[str]:
+    """Every file, hidden ones too, under the folders that the stage writes to."""
+    return sorted(str(path.relative_to(top)) for name in ("raw", "clean") for path in (top / "data" / name).rglob("*"))
+
+
+@pytest.mark.parametrize("case", ["key", "size", "folder", "archive", "checksum", "network"])
+def test_failing_stage_prints_one_line_and_writes_nothing(
+    tmp_path: Path, archive: Path, closed_port: int, case: str
+) -> None:
+    environment = {}
+    write_params(tmp_path, {"key": "mnist", "folder": "folder"}.get(case, "cifar10"), size=64 if case == "size" else 32)
+    if case == "archive":
+        environment["CIFAR10_ARCHIVE"] = str(archive)
+    if case == "checksum":
+        pack(tmp_path / download.KEPT_ARCHIVE, {cifar10.NAMES: b"another"})
+    if case == "network":
+        environment["HTTPS_PROXY"] = f"http://127.0.0.1:{closed_port}"
+    told = {
+        "key": "download.dataset is 'mnist'",
+        "size": "download.size is 64",
+        "folder": "download.folder is null",
+        "archive": "has 61,460 bytes, not 30,730,000",
+        "checksum": "data/external/cifar-10-binary.tar.gz has MD5",
+        "network": "put the file at data/external/cifar-10-binary.tar.gz",
+    }
+    done = run_stage(tmp_path, **environment)
+    assert done.returncode != 0
+    assert len(done.stderr.splitlines()) == 1 and done.stderr.startswith("error: ") and told[case] in done.stderr
+    assert outputs(tmp_path) == []
+
+
+def stage_in_process(monkeypatch: pytest.MonkeyPatch, top: Path) -> dict[str, object]:
+    """Run the stage's `main` in `top`; what source.json then says."""
+    monkeypatch.chdir(top)
+    download.main()
+    assert outputs(top) == OUTPUTS
+    described: dict[str, object] = json.loads((top / "data/raw/source.json").read_text())
+    return described
+
+
+def test_stage_writes_the_same_bytes_in_every_process(
+    tmp_path: Path, pictures: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    one, other = tmp_path / "one", tmp_path / "other"
+    for top in (one, other):
+        top.mkdir()
+        write_params(top, "folder", folder=str(pictures), size=16)
+    done = run_stage(one)
+    assert (done.returncode, done.stderr) == (0, "")
+    stage_in_process(monkeypatch, other)
+    assert outputs(one) == OUTPUTS
+    assert all((one / name).read_bytes() == (other / name).read_bytes() for name in OUTPUTS)
+
+
+def test_stage_records_an_unofficial_archive(tmp_path: Path, archive: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write_params(tmp_path, "cifar10")
+    monkeypatch.setenv("CIFAR10_ARCHIVE", str(archive))
+    monkeypatch.setattr(cifar10, "load", functools.partial(cifar10.load, records=RECORDS))
+    source = stage_in_process(monkeypatch, tmp_path)
+    assert source == {
+        "name": "cifar10",
+        "origin": "a local archive",
+        "checksum": f"md5:{md5(archive.read_bytes())}",
+        "official": False,
+        "classes": [f"class{number}" for number in range(10)],
+        "counts": {"train": [10] * 10, "test": [2] * 10},
+        "size": 32,
+    }
+    with np.load(tmp_path / "data/raw/train.npz") as raw, np.load(tmp_path / "data/clean/train.npz") as clean:
+        assert set(raw) == {"images", "labels"} and set(clean) == {"images"}
+        assert raw["images"].tobytes() == clean["images"].tobytes()
+        assert (raw["images"].shape, raw["images"].dtype) == ((100, 32, 32, 3), np.uint8)
+        assert (raw["labels"].shape, raw["labels"].dtype) == ((100,), np.uint8)
+    with np.load(tmp_path / "data/raw/test.npz") as test:
+        assert test["images"].shape == (20, 32, 32, 3) and test["labels"].shape == (20,)
+
+
+def test_stage_reads_a_folder_and_names_no_path(
+    tmp_path: Path, pictures: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_params(tmp_path, "folder", folder=str(pictures), size=24)
+    source = stage_in_process(monkeypatch, tmp_path)
+    assert source["classes"] == ["cat", "dog"] and source["size"] == 24
+    assert source["counts"] == {"train": [3, 3], "test": [1, 1]}
+    assert str(tmp_path) not in json.dumps(source)
+
+
+def test_invalid_dataset_is_not_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write_params(tmp_path, "digits", size=8)
+    broken = dataset_with(test_labels=np.array([0, 0, 0, 0], np.uint8))
+    monkeypatch.setattr(digits, "load", lambda _: broken)
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(StudyError, match="class 'dog' has no test image"):
+        download.main()
+    assert outputs(tmp_path) == []
