@@ -43,7 +43,7 @@ def read_cells(losses: list[str], train_sets: list[str], seeds: list[int]) -> Ce
 def draw(cells: Cells, statistics: Statistics) -> None:
     """The figures under reports/figures."""
     first = next(iter(cells.values()))[0]
-    groups = {f"{test}\n(trained on {name})": (name, test) for _, name in cells for test in ("clean", "corrupted")}
+    groups = {f"{name} → {test}": (name, test) for _, name in cells for test in ("clean", "corrupted")}
     losses = list(dict.fromkeys(loss for loss, _ in cells))
     bars, intervals = {}, {}
     for loss in losses:
@@ -51,7 +51,7 @@ def draw(cells: Cells, statistics: Statistics) -> None:
         bars[loss] = [row["mean"] for row in rows]
         intervals[loss] = [row["interval_95_images"] for row in rows]
     images, seeds = first.images("test_clean"), len(next(iter(cells.values())))
-    note = f"Accuracy on {images} test images, mean of {seeds} seed(s), 95 % interval over images"
+    note = f"Trained on → tested on; {images} test images, mean of {seeds} seed(s), 95 % interval over images"
     charts.grouped_bars(REPORTS / "figures/accuracy.png", list(groups), bars, intervals, note)
     ladder = tables.ladder_table(cells)
     chance = 1 / len(first.evaluate["dataset"]["classes"])

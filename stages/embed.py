@@ -81,7 +81,7 @@ def main() -> None:
     plane, moved = embed(clean, corrupted, section)
     figures = quality(clean, plane, moved, labels[chosen], section)
     caption = (
-        f"{cell.key}: UMAP of the features of {len(chosen)} test images. "
+        f"{cell.key}: UMAP of the features of {len(chosen)} test images\n"
         f"Trustworthiness {figures['trustworthiness']:.3f}; neighbours of the same class "
         f"{figures['neighbour_purity_512d']:.3f} in 512 dimensions, "
         f"{figures['neighbour_purity_plane']:.3f} in the plane"

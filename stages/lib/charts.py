@@ -30,11 +30,12 @@ def grouped_bars(
         for place, value, top in zip(places, values, high, strict=True):
             axis.text(place, top + 0.012, f"{value:.3f}", ha="center", fontsize=8)
     axis.set_xticks(np.arange(len(groups)), groups)
-    axis.set_ylim(0, 1)
+    axis.set_ylim(0, 1.06)
+    axis.set_yticks(np.linspace(0, 1, 6))
     axis.set_ylabel("accuracy")
     axis.grid(axis="y", alpha=0.3)
     axis.set_axisbelow(True)
-    axis.legend(frameon=False, ncols=len(series), loc="upper left", fontsize=9)
+    axis.legend(frameon=False, loc="upper left", bbox_to_anchor=(1, 1), fontsize=9)
     axis.set_title(title, fontsize=10)
     save(figure, path)
 

@@ -19,25 +19,29 @@ def attack_examples(
     classes: list[str],
     epsilon_255: int,
 ) -> None:
-    """A row per image: clean, perturbation magnified to full range about grey, attacked; predictions above.
+    """A column per image: clean, the perturbation magnified to full range about grey, attacked.
 
-    Images float32 in [0, 1], N×3×H×W. A wrong prediction is red.
+    Images float32 in [0, 1], N×3×H×W. Above each image is what the model says; red is wrong.
     """
-    count = len(clean)
-    figure = Figure(figsize=(5.4, 1.75 * count + 0.6), layout="constrained")
-    figure.suptitle(
-        f"Fast gradient sign, ε = {epsilon_255}/255 (perturbation × {255 / (2 * epsilon_255):.0f})", fontsize=11
-    )
-    axes = figure.subplots(count, 3, squeeze=False)
     magnified = 0.5 + (attacked - clean) * 255 / (2 * epsilon_255)
-    for row in range(count):
-        truth = labels[row]
-        columns = [(clean[row], predictions[0][row]), (magnified[row], None), (attacked[row], predictions[1][row])]
-        for axis, (image, prediction) in zip(axes[row], columns, strict=True):
+    rows = (
+        ("clean", clean, predictions[0]),
+        (f"perturbation\n× {255 / (2 * epsilon_255):.0f}", magnified, None),
+        ("attacked", attacked, predictions[1]),
+    )
+    count = len(clean)
+    figure = Figure(figsize=(1.25 * count + 1, 4.6), layout="constrained")
+    figure.suptitle(f"Fast gradient sign method, ε = {epsilon_255}/255; predictions above, wrong ones red", fontsize=11)
+    axes = figure.subplots(len(rows), count, squeeze=False)
+    for line, (name, images, said) in zip(axes, rows, strict=True):
+        for axis, image, label, position in zip(line, images, labels, range(count), strict=True):
             axis.imshow(np.clip(image, 0, 1).transpose(1, 2, 0), interpolation="nearest")
-            axis.set_axis_off()
-            if prediction is None:
-                axis.set_title(f"label: {classes[truth]}", fontsize=8)
+            axis.set_xticks([])
+            axis.set_yticks([])
+            if said is not None:
+                wrong = said[position] != label
+                axis.set_title(classes[said[position]], fontsize=9, color="#C00000" if wrong else "black")
             else:
-                axis.set_title(classes[prediction], fontsize=9, color="black" if prediction == truth else "#C00000")
+                axis.set_title(f"label: {classes[label]}", fontsize=8, color="#555555")
+        line[0].set_ylabel(name, fontsize=9)
     save(figure, path)

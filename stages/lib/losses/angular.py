@@ -1,14 +1,17 @@
 """Angular loss (Wang et al. 2017, arXiv 1708.01682), joined with an N-pair term as its paper joins it.
 
-For an anchor a, a positive p of its class and every negative n of the batch, all of length one:
+For an anchor a, the positives p of its class in the batch and the negatives n, all of length one:
 
-    angular = log(1 + Σₙ exp(4 tan²α · (a + p)·n − 2 (1 + tan²α) · a·p))      (paper, equation 8)
-    n_pair  = log(1 + Σₙ exp((a·n − a·p) / temperature))                        (paper, equation 9)
-    loss    = n_pair + angular_weight · angular                                  (paper, equation 10)
+    angular = mean over (a, p) of log(1 + Σₙ exp(4 tan²α · (a + p)·n − 2 (1 + tan²α) · a·p))
+    n_pair  = mean over a, then over p, of −log(exp(a·p / temperature) / Σₖ exp(a·k / temperature)), k ≠ a
+    loss    = n_pair + angular_weight · angular
 
-The angular term bounds the angle at the negative corner of each triangle by α; alone it is flat once
-that holds and does not train a network from nothing. Embeddings are normalised here because
-pytorch-metric-learning's AngularLoss normalises anchors and positives but not negatives.
+The first is the paper's equation 8 and the sum its equation 10. Its N-pair term (Sohn 2016) has one
+positive per anchor; here every positive of the batch counts, on normalised embeddings, which makes it
+the supervised contrastive loss (Khosla et al. 2020, arXiv 2004.11362). The angular term bounds the
+angle at the negative corner of each triangle by α; alone it is flat once that holds and does not train a
+network from nothing. Embeddings are normalised here because pytorch-metric-learning's AngularLoss
+normalises anchors and positives but not negatives.
 
 The classifier is the cosine to the class centroids of the training embeddings, times `scale`.
 """

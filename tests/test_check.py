@@ -1,0 +1,263 @@
+"""The stage `check`: a good params.yaml leaves one constant marker, a bad one is named in one line."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+from dvc.utils.serialize import parse_yaml
+
+from stages import check
+from stages.lib import params
+from stages.lib.errors import StudyError
+
+REPOSITORY = Path(__file__).resolve().parents[1]
+COMMITTED = REPOSITORY / "params.yaml"
+LOSSES = ", ".join(sorted(path.stem for path in (REPOSITORY / "stages/lib/losses").glob("[a-z]*.py")))
+ABSENT = object()
+RISING = "whole grey levels that rise from 0 to at most 255"
+
+
+def changed(*changes: tuple[str, Any]) -> dict[str, Any]:
+    """The committed file's values with others under some dotted keys; ABSENT takes a key away."""
+    values = params.read(COMMITTED)
+    for key, value in changes:
+        *sections, name = key.split(".")
+        block = values
+        for section in sections:
+            block = block[section]
+        if value is ABSENT:
+            del block[name]
+        else:
+            block[name] = value
+    return values
+
+
+def test_committed_file_is_valid_and_is_what_dvc_reads() -> None:
+    values = params.read(COMMITTED)
+    check.check(values)
+    assert values == parse_yaml(COMMITTED.read_text(encoding="utf-8"), COMMITTED)
+
+
+# Each message begins with the key and its value, then says what is allowed.
+BAD: dict[str, tuple[str, Any, str]] = {
+    "unknown section": ("atack", {}, "atack is unknown; the sections are attack, corrupt, download, embed, evaluate,"),
+    "unknown key": ("attack.epsilon", 8, "attack.epsilon is unknown"),
+    "unknown deep key": ("corrupt.mix.rotation.degrees", 5.0, "corrupt.mix.rotation.degrees is unknown"),
+    "unknown key of a recipe": ("recipes.cpu.lr", 0.1, "recipes.cpu.lr is unknown"),
+    "unknown key of a loss": ("loss_config.angular.margin", 0.1, "loss_config.angular.margin is unknown"),
+    "missing section": ("embed", ABSENT, "embed is missing"),
+    "missing top value": ("recipe", ABSENT, "recipe is missing"),
+    "missing key": ("recipes.cpu.epochs", ABSENT, "recipes.cpu.epochs is missing"),
+    "missing deep key": ("corrupt.mix.rotation", ABSENT, "corrupt.mix.rotation is missing"),
+    "empty section": ("split", None, "split is None: input should be a valid dictionary"),
+    "text for a whole number": ("recipes.cpu.epochs", "16", "recipes.cpu.epochs is '16': input should be a valid int"),
+    "fraction for a whole number": ("recipes.cpu.epochs", 16.0, "recipes.cpu.epochs is 16.0: input should be a valid"),
+    "truth for a whole number": ("recipes.cpu.epochs", True, "recipes.cpu.epochs is True: input should be a valid int"),
+    "text for a number": ("split.train_share", "0.2", "split.train_share is '0.2': input should be a valid number"),
+    "number for a truth": ("recipes.cpu.flip", 1, "recipes.cpu.flip is 1: input should be a valid boolean"),
+    "share above 1": ("split.train_share", 1.5, "split.train_share is 1.5: input should be less than 1"),
+    "share of 0": ("split.train_share", 0.0, "split.train_share is 0.0: input should be greater than 0"),
+    "share no number": ("split.train_share", float("nan"), "split.train_share is nan: input should be"),
+    "hue above half": (
+        "corrupt.mix.color_jitter.hue",
+        0.6,
+        "corrupt.mix.color_jitter.hue is 0.6: input should be less than or equal to 0.5",
+    ),
+    "unknown choice": ("download.dataset", "mnist", "download.dataset is 'mnist': input should be 'cifar10', 'digits'"),
+    "unknown metric": ("embed.metric", "l1", "embed.metric is 'l1': string should match pattern '^(cosine|euclidean)$'"),
+    "negative section seed": ("attack.seed", -1, "attack.seed is -1: input should be greater than or equal to 0"),
+    "epsilons not rising": ("attack.epsilons_255", [0, 2, 1, 4, 8], f"attack.epsilons_255 is [0, 2, 1, 4, 8]: {RISING}"),
+    "epsilon twice": ("attack.epsilons_255", [0, 1, 1, 2, 4, 8], f"attack.epsilons_255 is [0, 1, 1, 2, 4, 8]: {RISING}"),
+    "no epsilon 0": ("attack.epsilons_255", [1, 2, 4, 8], f"attack.epsilons_255 is [1, 2, 4, 8]: {RISING}"),
+    "epsilon 256": ("attack.epsilons_255", [0, 1, 2, 4, 8, 256], f"attack.epsilons_255 is [0, 1, 2, 4, 8, 256]: {RISING}"),
+    "no epsilon 4": ("attack.epsilons_255", [0, 1, 2, 8], "attack.epsilons_255 is [0, 1, 2, 8]: 4 must be in it"),
+    "no epsilons": ("attack.epsilons_255", [], "attack.epsilons_255 is []: list should have at least 1 item"),
+    "no losses": ("losses", [], "losses is []; it must be a list of at least one loss"),
+    "losses no list": ("losses", "angular", "losses is 'angular'; it must be a list of at least one loss"),
+    "no train sets": ("train_sets", [], "train_sets is []: list should have at least 1 item"),
+    "no seeds": ("seeds", [], "seeds is []: list should have at least 1 item"),
+    "seeds no list": ("seeds", 0, "seeds is 0: input should be a valid list"),
+    "text for a seed": ("seeds", [0, "1"], "seeds.1 is '1': input should be a valid integer"),
+    "negative seed": ("seeds", [0, -1], "seeds is [0, -1]: -1 is negative; seeds are 0 or more"),
+    "repeated seed": ("seeds", [0, 1, 0], "seeds is [0, 1, 0]: 0 stands in it more than once; name each once"),
+    "repeated train set": (
+        "train_sets",
+        ["clean", "corrupted", "clean"],
+        "train_sets is ['clean', 'corrupted', 'clean']: clean stands in it more than once; name each once",
+    ),
+    "repeated loss": (
+        "losses",
+        ["angular", "cross_entropy", "angular"],
+        "losses is ['angular', 'cross_entropy', 'angular']: angular stands in it more than once; name each once",
+    ),
+    "hyphen in a train set": (
+        "train_sets",
+        ["clean", "my-set"],
+        "train_sets is ['clean', 'my-set']: 'my-set' must be lower-case letters, digits and _ (a hyphen joins names)",
+    ),
+    "hyphen in a loss": ("losses", ["cross-entropy"], f"losses has 'cross-entropy', which does not exist; there are {LOSSES}"),
+    "unknown train set": ("train_sets", ["clean", "noisy"], "train_sets has 'noisy'; there are clean, corrupted"),
+    "unknown loss": ("loss", "nonsense", f"loss is 'nonsense', which does not exist; there are {LOSSES}"),
+    "loss no text": ("loss", None, f"loss is None, which does not exist; there are {LOSSES}"),
+    "unknown loss in losses": ("losses", ["angular", 3], f"losses has 3, which does not exist; there are {LOSSES}"),
+    "loss without its block": ("loss_config.angular", ABSENT, "loss_config.angular is missing; every loss in losses"),
+    "loss with an empty block": ("loss_config.angular", None, "loss_config.angular is None: input should be a valid dict"),
+    "block of an unknown loss": ("loss_config.nonsense", {}, f"loss_config.nonsense is unknown; there are {LOSSES}"),
+    "no blocks of losses": ("loss_config", None, "loss_config must hold a block for each loss"),
+    "loss out of range": (
+        "loss_config.angular.alpha_degrees",
+        90.0,
+        "loss_config.angular.alpha_degrees is 90.0: input should be less than 90",
+    ),
+    "unknown recipe": ("recipe", "nonsense", "recipe is 'nonsense'; recipes has cpu"),
+    "recipe no text": ("recipe", 3, "recipe is 3: input should be a valid string"),
+    "no recipes": ("recipes", None, "recipes must hold a block for each recipe"),
+    "recipe that is not chosen": ("recipes.other", {}, "recipes.other.stem is missing; recipes.other.epochs is missing"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("key", "value", "told"), BAD.values(), ids=BAD)
+def test_bad_value_is_named_with_what_is_allowed(key: str, value: Any, told: str) -> None:
+    with pytest.raises(StudyError) as caught:
+        check.check(changed(("losses", ["cross_entropy", "angular"]), (key, value)))
+    assert str(caught.value).startswith(f"params.yaml: {told}")
+    assert "\n" not in str(caught.value)
+
+
+def test_loss_outside_losses_is_answered_with_what_to_type() -> None:
+    with pytest.raises(StudyError) as caught:
+        check.check(changed(("loss", "angular"), ("losses", ["cross_entropy"])))
+    assert str(caught.value) == (
+        "params.yaml: loss is 'angular', which exists but is not in losses ['cross_entropy']; "
+        "type -S loss=angular -S 'losses=[cross_entropy,angular]'"
+    )
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        [("loss", "angular"), ("losses", ["angular"])],
+        [("loss", "cross_entropy"), ("losses", ["cross_entropy"]), ("loss_config.angular", ABSENT)],
+        [("train_sets", ["corrupted"]), ("seeds", [2, 0, 1])],
+        [("attack.epsilons_255", [0, 1, 2, 3, 4, 8, 255])],
+        [("loss_config.angular.angular_weight", 2)],  # a whole number where fractions are allowed
+    ],
+)
+def test_other_good_values_pass(changes: list[tuple[str, Any]]) -> None:
+    check.check(changed(*changes))
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [
+        ("1e-3", 0.001),
+        ("5E2", 500.0),
+        (".5", 0.5),
+        ("0o17", 15),
+        ("017", 17),
+        ("yes", "yes"),
+        ("on", "on"),
+        ("~", None),
+    ],
+)
+def test_scalars_are_read_as_yaml_1_2_as_dvc_reads_them(tmp_path: Path, text: str, value: object) -> None:
+    path = tmp_path / "params.yaml"
+    path.write_text(f"a: {text}\n")
+    (read,) = params.read(path).values()
+    assert (read, type(read)) == (value, type(value))
+    assert parse_yaml(path.read_text(), path)["a"] == value
+
+
+def test_number_with_an_exponent_and_no_point_is_a_number(tmp_path: Path) -> None:
+    path = tmp_path / "params.yaml"
+    text, count = re.subn(r"weight_decay: \S+", "weight_decay: 1e-3", COMMITTED.read_text(encoding="utf-8"))
+    path.write_text(text, encoding="utf-8")
+    values = params.read(path)
+    check.check(values)
+    assert count >= 1 and values["recipes"]["cpu"]["weight_decay"] == 0.001
+
+
+@pytest.mark.parametrize(
+    ("content", "told"),
+    [
+        (b"split: [", "is not YAML: .* line 1, column"),
+        (b"split:\n\t- 1\n", "is not YAML: .* line 2, column 1"),
+        (b"seeds: [0]\nseeds: [1]\n", 'is not YAML: .*duplicate key "seeds"'),
+        (b"loss: \xff\xff\n", "is not YAML: "),
+        (b"loss: !!python/name:os.system x\n", "is not YAML: "),
+        (b"", "must hold a mapping of sections"),
+        (b"- loss\n", "must hold a mapping of sections"),
+    ],
+)
+def test_broken_file_is_told_in_one_line(tmp_path: Path, content: bytes, told: str) -> None:
+    path = tmp_path / "params.yaml"
+    path.write_bytes(content)
+    with pytest.raises(StudyError, match=told) as caught:
+        params.read(path)
+    assert "params.yaml" in str(caught.value) and "\n" not in str(caught.value)
+
+
+# --- the stage ---------------------------------------------------------------------------------------------
+
+
+def python(top: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, *arguments],
+        cwd=top,
+        env={**os.environ, "PYTHONPATH": str(REPOSITORY)},
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+
+
+@pytest.mark.parametrize(
+    ("content", "told"),
+    [
+        (json.dumps(changed(("attack.epsilon", 8))), "error: params.yaml: attack.epsilon is unknown"),
+        (json.dumps(changed(("loss", "nonsense"))), "error: params.yaml: loss is 'nonsense', which does not exist"),
+        ("split: [", "error: params.yaml is not YAML: "),
+        (None, "error: params.yaml does not exist; run from the top of the repository"),
+    ],
+    ids=["unknown key", "unknown loss", "broken", "absent"],
+)
+def test_failing_stage_prints_one_line_and_leaves_no_marker(tmp_path: Path, content: str | None, told: str) -> None:
+    if content is not None:
+        (tmp_path / "params.yaml").write_text(content)
+    before = list(tmp_path.iterdir())
+    done = python(tmp_path, "-m", "stages.check")
+    assert (done.returncode, done.stdout) == (1, "")
+    assert len(done.stderr.splitlines()) == 1 and done.stderr.startswith(told)
+    assert list(tmp_path.iterdir()) == before
+
+
+def test_good_file_leaves_the_marker_and_says_nothing(tmp_path: Path) -> None:
+    (tmp_path / "params.yaml").write_bytes(COMMITTED.read_bytes())
+    done = python(tmp_path, "-m", "stages.check")
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+    assert [path.name for path in (tmp_path / "data").iterdir()] == ["checked.txt"]
+
+
+def test_marker_is_the_same_for_every_good_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    for changes in ([], [("seeds", [5, 6])], [("split.train_share", 0.5), ("train_sets", ["clean"])]):
+        Path("params.yaml").write_text(json.dumps(changed(*changes)))
+        check.main()
+        assert Path(check.MARKER).read_bytes() == b"params.yaml is valid\n"
+
+
+def test_checking_imports_no_torch(tmp_path: Path) -> None:
+    (tmp_path / "params.yaml").write_bytes(COMMITTED.read_bytes())
+    code = (
+        "import sys; from stages import check; check.main(); print(sorted({'torch', 'torchvision'} & set(sys.modules)))"
+    )
+    done = python(tmp_path, "-c", code)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "[]\n", "")

@@ -1,0 +1,182 @@
+"""Files: never half-written, the same bytes for the same values, and errors that say what to type."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from stages.lib.cells import from_text, to_text
+from stages.lib.errors import StudyError
+from stages.lib.files import read_json, read_npz, replacing, write_json, write_npz, write_text
+
+
+@pytest.mark.parametrize("error", [ValueError, OSError, StudyError, KeyboardInterrupt])
+@pytest.mark.parametrize("written", [b"", b"half"], ids=["before writing", "half-written"])
+def test_failure_leaves_the_old_file_and_nothing_beside_it(
+    tmp_path: Path, error: type[BaseException], written: bytes
+) -> None:
+    target = tmp_path / "result.npz"
+    target.write_bytes(b"old")
+    with pytest.raises(error), replacing(target) as beside:
+        if written:
+            beside.write_bytes(written)
+        raise error
+    assert target.read_bytes() == b"old" and list(tmp_path.iterdir()) == [target]
+
+
+def test_failure_before_there_was_a_file_leaves_none(tmp_path: Path) -> None:
+    with pytest.raises(OSError, match="full"), replacing(tmp_path / "a.txt") as beside:
+        beside.write_text("half")
+        raise OSError("full")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_file_is_replaced_at_the_end_and_not_before(tmp_path: Path) -> None:
+    target = tmp_path / "deep" / "er" / "result.txt"
+    write_text(target, "old")
+    with replacing(str(target)) as beside:
+        beside.write_text("new")
+        assert beside.parent == target.parent and beside.suffix == target.suffix and target.read_text() == "old"
+    assert target.read_text() == "new" and list(target.parent.iterdir()) == [target]
+
+
+def test_text_is_utf_8_with_unix_line_ends(tmp_path: Path) -> None:
+    write_text(tmp_path / "a.txt", "ε\nb\n")
+    assert (tmp_path / "a.txt").read_bytes() == b"\xce\xb5\nb\n"
+
+
+def test_json_is_indented_and_read_back(tmp_path: Path) -> None:
+    value = {"b": [1, 0.1, None], "a": "ε"}
+    write_json(tmp_path / "a.json", value)
+    assert (tmp_path / "a.json").read_bytes() == b'{\n "b": [\n  1,\n  0.1,\n  null\n ],\n "a": "\\u03b5"\n}\n'
+    assert read_json(tmp_path / "a.json") == value
+
+
+@pytest.mark.parametrize("number", [float("nan"), float("inf"), float("-inf"), np.float64("nan")])
+def test_json_refuses_what_json_does_not_have(tmp_path: Path, number: float) -> None:
+    write_json(tmp_path / "a.json", {"a": 1.0})
+    with pytest.raises(ValueError, match="not JSON compliant"):
+        write_json(tmp_path / "a.json", {"rows": [{"a": number}]})
+    assert read_json(tmp_path / "a.json") == {"a": 1.0} and len(list(tmp_path.iterdir())) == 1
+
+
+ARRAYS = {
+    "images": np.arange(24, dtype=np.uint8).reshape(2, 2, 2, 3),
+    "turned": np.arange(6, dtype=np.float32).reshape(2, 3).T,
+    "flags": np.array([True, False]),
+    "none": np.zeros((0, 4), np.int32),
+}
+
+
+@pytest.mark.parametrize("compressed", [False, True])
+def test_arrays_are_the_same_bytes_at_any_time(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, compressed: bool
+) -> None:
+    write_npz(tmp_path / "a.npz", compressed=compressed, **ARRAYS)
+    clock = time.time() + 10 * 365 * 86_400
+    monkeypatch.setattr(time, "time", lambda: clock)
+    write_npz(tmp_path / "b.npz", compressed=compressed, **ARRAYS)
+    assert (tmp_path / "a.npz").read_bytes() == (tmp_path / "b.npz").read_bytes()
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["a.npz", "b.npz"]
+
+
+@pytest.mark.parametrize("compressed", [False, True])
+def test_arrays_are_read_back_in_the_order_they_are_named(tmp_path: Path, compressed: bool) -> None:
+    write_npz(tmp_path / "a.npz", compressed=compressed, **ARRAYS)
+    names = ("none", "turned", "images", "flags")
+    for name, array in zip(names, read_npz(tmp_path / "a.npz", *names), strict=True):
+        np.testing.assert_array_equal(array, ARRAYS[name], strict=True)
+
+
+def test_compression_makes_a_file_smaller(tmp_path: Path) -> None:
+    for compressed in (False, True):
+        write_npz(tmp_path / f"{compressed}.npz", compressed=compressed, zeros=np.zeros(10_000))
+    assert (tmp_path / "True.npz").stat().st_size < 1000 < 80_000 < (tmp_path / "False.npz").stat().st_size
+
+
+class Trap:
+    """Makes a folder when it is unpickled."""
+
+    def __reduce__(self) -> tuple[Callable[[str], None], tuple[str]]:
+        return os.mkdir, ("sprung",)
+
+
+def test_pickles_are_neither_written_nor_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    objects = np.array([Trap()], dtype=object)
+    with pytest.raises(ValueError, match="allow_pickle"):
+        write_npz("a.npz", objects=objects)
+    assert list(tmp_path.iterdir()) == []
+    np.savez("a.npz", allow_pickle=True, objects=objects)
+    with pytest.raises((ValueError, StudyError)):
+        read_npz("a.npz", "objects")
+    assert not Path("sprung").exists()
+
+
+@pytest.mark.parametrize(
+    ("read", "content", "told"),
+    [
+        (lambda path: read_npz(path, "images"), None, "does not exist; `dvc repro` makes it, `dvc checkout` restores"),
+        (
+            lambda path: read_npz(path, "flags", "labels"),
+            ARRAYS,
+            "has no array named .*labels.*; delete it and run `dvc",
+        ),
+        (read_json, None, "does not exist; `dvc repro` makes it"),
+        (read_json, "", r"is not JSON \(.*\); delete it and run `dvc repro`"),
+        (read_json, '{"a": 1,\n', r"is not JSON \(.*\); delete it and run `dvc repro`"),
+    ],
+)
+def test_reading_error_names_the_file_and_what_to_type_in_one_line(
+    tmp_path: Path, read: Callable[[Path], object], content: str | dict[str, np.ndarray] | None, told: str
+) -> None:
+    path = tmp_path / "result"
+    if isinstance(content, str):
+        path.write_text(content)
+    elif content is not None:
+        write_npz(tmp_path / "result.npz", **content)
+        path = tmp_path / "result.npz"
+    with pytest.raises(StudyError, match=told) as caught:
+        read(path)
+    assert str(path) in str(caught.value) and "\n" not in str(caught.value)
+
+
+# --- arrays as text ----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("values", "kind"),
+    [
+        ([], "|u1"),
+        ([0], "|u1"),
+        ([3, 255, 0], "|u1"),
+        ([256], "<u2"),
+        ([65_535, 0, 255], "<u2"),
+        (list(range(1000)), "<u2"),
+    ],
+    ids=len,
+)
+@pytest.mark.parametrize("given", [np.int64, np.uint16, ">i4"])
+def test_array_is_read_back_from_its_text(values: list[int], kind: str, given: str | type[np.generic]) -> None:
+    text = to_text(np.array(values, given))
+    assert text.startswith(f"{kind}:") and text.isascii() and text.isprintable()
+    read = from_text(text)
+    assert read.tolist() == values and read.dtype == np.dtype(kind)
+
+
+def test_ten_thousand_predictions_are_a_short_text() -> None:
+    predictions = np.random.default_rng(0).integers(0, 10, 10_000)
+    text = to_text(predictions)
+    assert len(text) < 8000 and text == to_text(predictions.astype(np.uint8))
+    np.testing.assert_array_equal(from_text(text), predictions)
+
+
+@pytest.mark.parametrize("values", [[-1], [0, 65_536], [2**40, 1]])
+def test_numbers_that_do_not_fit_are_refused(values: list[int]) -> None:
+    with pytest.raises(ValueError, match="only whole numbers from 0 to 65,535"):
+        to_text(np.array(values))

@@ -1,0 +1,201 @@
+"""The losses: one contract for all of them, and each against a slow loop over its equations."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+
+from stages.lib import losses, params
+from stages.lib.model import Head
+
+CONFIGS = params.read(Path(__file__).resolve().parents[1] / "params.yaml")["loss_config"]
+CLASSES = 4
+LABELS = {
+    "several of most classes": [0, 1, 2, 0, 1, 2, 0, 3],
+    "one class": [1, 1, 1, 1],
+    "one image": [2],
+    "one image of each class": [0, 1, 2, 3],
+    "two images": [3, 3],
+}
+
+
+def rows(count: int, width: int = 512, seed: int = 0) -> Tensor:
+    """Features of different lengths, as a ReLU network gives them: none negative."""
+    generator = torch.Generator().manual_seed(seed)
+    return torch.rand(count, width, generator=generator) * (1 + torch.arange(count))[:, None]
+
+
+def make_head(name: str, width: int = 512, **changes: float) -> Head:
+    torch.manual_seed(3)
+    return losses.make(name, CONFIGS[name] | changes).make_head(width, CLASSES)
+
+
+def fitted_head(name: str, width: int = 512, **changes: float) -> Head:
+    """A head that has seen features of every class, as every trained one has."""
+    head = make_head(name, width, **changes)
+    head.fit(rows(12, width, seed=1), torch.arange(12) % CLASSES)
+    return head
+
+
+# --- every loss --------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", losses.names())
+@pytest.mark.parametrize("labels", LABELS.values(), ids=list(LABELS))
+def test_contract_of_a_head(name: str, labels: list[int]) -> None:
+    head = fitted_head(name)
+    features = rows(len(labels)).requires_grad_(True)
+    logits = head(features)
+    assert logits.shape == (len(labels), CLASSES) and logits.dtype == torch.float32
+    loss = head.training_loss(features, torch.tensor(labels))
+    assert loss.shape == () and loss.dtype == torch.float32
+    (gradient,) = torch.autograd.grad(loss, features)  # an error if the loss is cut off from its features
+    assert all(tensor.isfinite().all() for tensor in (logits, loss, gradient))
+
+
+@pytest.mark.parametrize("name", losses.names())
+def test_gradient_reaches_the_features_of_every_image(name: str) -> None:
+    head, labels = fitted_head(name), torch.tensor(LABELS["several of most classes"])
+    features = rows(len(labels)).requires_grad_(True)
+    for scalar in (head.training_loss(features, labels), torch.nn.functional.cross_entropy(head(features), labels)):
+        (gradient,) = torch.autograd.grad(scalar, features)
+        assert (gradient.abs().amax(1) > 0).all()
+
+
+@pytest.mark.parametrize("name", losses.names())
+def test_gradients_are_those_of_finite_differences(name: str) -> None:
+    head, labels = fitted_head(name, width=6).double(), torch.tensor(LABELS["several of most classes"])
+    features = rows(len(labels), width=6).double().requires_grad_(True)
+    assert torch.autograd.gradcheck(head, features)
+    assert torch.autograd.gradcheck(lambda given: head.training_loss(given, labels), features)
+
+
+@pytest.mark.parametrize("name", losses.names())
+def test_fitting_changes_no_trained_weight_and_is_repeatable(name: str) -> None:
+    head = fitted_head(name)
+    weights = [weight.clone() for weight in head.parameters()]
+    logits = head(rows(5))
+    head.fit(rows(12, seed=9), torch.arange(12) % CLASSES)
+    assert all(torch.equal(*pair) for pair in zip(weights, head.parameters(), strict=True))
+    head.fit(rows(12, seed=1), torch.arange(12) % CLASSES)
+    assert torch.equal(head(rows(5)), logits)
+
+
+@pytest.mark.parametrize("name", losses.names())
+def test_loss_says_how_its_batches_are_drawn(name: str) -> None:
+    assert losses.make(name, CONFIGS[name]).batches in ("shuffled", "class_balanced")
+
+
+# --- cross_entropy -----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("smoothing", [0.0, 0.1, 0.5])
+def test_cross_entropy_is_its_sum_written_out(smoothing: float) -> None:
+    head, labels = make_head("cross_entropy", label_smoothing=smoothing), [0, 3, 3, 1, 2]
+    features = rows(len(labels))
+    weight, bias = (tensor.detach().double().numpy() for tensor in head.parameters())
+    expected = []
+    for row, label in zip(features.double().numpy(), labels, strict=True):
+        scores = [float(weight[number] @ row + bias[number]) for number in range(CLASSES)]
+        log_total = np.log(sum(np.exp(score - max(scores)) for score in scores)) + max(scores)
+        wanted = [smoothing / CLASSES + (1 - smoothing) * (number == label) for number in range(CLASSES)]
+        expected.append(sum(share * (log_total - score) for share, score in zip(wanted, scores, strict=True)))
+    found = head.training_loss(features, torch.tensor(labels)).item()
+    assert found == pytest.approx(np.mean(expected), rel=1e-5)
+
+
+# --- angular -----------------------------------------------------------------------------------------------
+
+ANGULAR = {"alpha_degrees": 35.0, "angular_weight": 0.7, "temperature": 0.3, "scale": 12.0}
+
+
+def lengths_one(features: np.ndarray) -> np.ndarray:
+    return np.array([row / np.sqrt(sum(value * value for value in row)) for row in features])
+
+
+def angular_by_loop(features: np.ndarray, labels: list[int]) -> float:
+    """The joined loss, one pair at a time.
+
+    The angular term: per pair (a, p) over the negatives of a, then the mean over all pairs. The N-pair
+    term: per pair over every other image but p, so over the other positives as well; then the mean over
+    the positives of an anchor, then over the anchors that have one.
+    """
+    unit, images = lengths_one(features), range(len(labels))
+    tan_squared = np.tan(np.deg2rad(ANGULAR["alpha_degrees"])) ** 2
+    angular, n_pair = [], []
+    for a in images:
+        of_anchor = []
+        for p in images:
+            if p == a or labels[p] != labels[a]:
+                continue
+            near = unit[a] @ unit[p]
+            negatives = [n for n in images if labels[n] != labels[a]]
+            corners = [4 * tan_squared * (unit[a] + unit[p]) @ unit[n] for n in negatives]
+            angular.append(np.log(1 + sum(np.exp(corner - 2 * (1 + tan_squared) * near) for corner in corners)))
+            others = [j for j in images if j not in (a, p)]
+            rivals = sum(np.exp((unit[a] @ unit[j] - near) / ANGULAR["temperature"]) for j in others)
+            of_anchor.append(np.log(1 + rivals))
+        if of_anchor:
+            n_pair.append(np.mean(of_anchor))
+    return float(np.mean(n_pair) + ANGULAR["angular_weight"] * np.mean(angular))
+
+
+@pytest.mark.parametrize(
+    "labels",
+    [[0, 0, 1, 1], [0, 1, 2, 3, 0, 1, 2, 3, 0, 1, 2, 3], [0, 0, 0, 1, 1, 2], [2, 2, 2, 2, 1]],
+    ids=["two of each", "three of each", "uneven", "one of a class"],
+)
+def test_angular_loss_is_its_equations_written_out(labels: list[int]) -> None:
+    features = rows(len(labels), width=5).double() - 1  # some negative: nothing may rely on the signs
+    found = make_head("angular", 5, **ANGULAR).training_loss(features, torch.tensor(labels))
+    assert found.item() == pytest.approx(angular_by_loop(features.numpy(), labels), rel=1e-9)
+
+
+@pytest.mark.parametrize("labels", [[0, 1, 2, 3], [1, 1, 1]], ids=["no positive", "no negative"])
+def test_angular_loss_is_zero_where_it_has_no_triplet(labels: list[int]) -> None:
+    features = rows(len(labels))
+    assert make_head("angular", **ANGULAR).training_loss(features, torch.tensor(labels)).item() == 0
+
+
+def centroids_by_loop(features: np.ndarray, labels: list[int]) -> np.ndarray:
+    unit, sums = lengths_one(features), np.zeros((CLASSES, features.shape[1]))
+    for row, label in zip(unit, labels, strict=True):
+        sums[label] += row
+    return np.array([total / np.linalg.norm(total) if total.any() else total for total in sums])
+
+
+@pytest.mark.parametrize("labels", [[0, 1, 2, 3, 1, 1, 2], [0, 0, 2, 3]], ids=["every class", "one class absent"])
+def test_angular_head_is_the_cosine_to_class_centroids(labels: list[int]) -> None:
+    head, features, queries = make_head("angular", **ANGULAR), rows(len(labels)) - 1, rows(6, seed=2) - 1
+    head.fit(features, torch.tensor(labels))
+    centroids = centroids_by_loop(features.double().numpy(), labels)
+    np.testing.assert_allclose(dict(head.named_buffers())["centroids"].numpy(), centroids, atol=1e-6)
+    expected = [
+        [ANGULAR["scale"] * query @ centroid for centroid in centroids]
+        for query in lengths_one(queries.double().numpy())
+    ]
+    np.testing.assert_allclose(head(queries).numpy(), expected, atol=1e-5)
+
+
+def test_angular_head_does_not_see_the_lengths_of_features() -> None:
+    labels = torch.tensor(LABELS["several of most classes"])
+    features, queries = rows(len(labels)), rows(6, seed=2)
+    factors = torch.tensor([0.01, 0.5, 1, 2, 3, 10, 100, 1000])[:, None]
+    one, other = make_head("angular", **ANGULAR), make_head("angular", **ANGULAR)
+    one.fit(features, labels)
+    other.fit(features * factors, labels)
+    torch.testing.assert_close(other(queries * factors[:6]), one(queries), rtol=0, atol=1e-5)
+    losses_found = [one.training_loss(given, labels).item() for given in (features, features * factors)]
+    assert losses_found[0] == pytest.approx(losses_found[1], rel=1e-5)
+
+
+def test_angular_head_forgets_what_it_was_fitted_to_before() -> None:
+    head, labels = fitted_head("angular"), torch.arange(8) % CLASSES
+    head.fit(rows(8), labels)
+    once = make_head("angular")
+    once.fit(rows(8), labels)
+    assert torch.equal(head(rows(3)), once(rows(3)))

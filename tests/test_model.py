@@ -1,0 +1,181 @@
+"""The model, its files, and running it over images without training it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from stages.lib import losses, model_files, params
+from stages.lib.errors import StudyError
+from stages.lib.inference import accuracy, all_features, to_float
+from stages.lib.losses import Loss
+from stages.lib.model import FEATURES, Classifier, Head, resnet18
+
+CONFIGS = params.read(Path(__file__).resolve().parents[1] / "params.yaml")["loss_config"]
+CPU = torch.device("cpu")
+CLASSES = ["cat", "dog", "eel"]
+MEAN, STD = [0.1, 0.45, 0.7], [0.2, 0.25, 0.3]
+
+
+def some_images(count: int) -> Tensor:
+    """Random uint8 images, N×16×16×3."""
+    return torch.randint(0, 256, (count, 16, 16, 3), dtype=torch.uint8, generator=torch.Generator().manual_seed(5))
+
+
+def loss_named(name: str) -> Loss:
+    return losses.make(name, CONFIGS[name])
+
+
+def trained(name: str) -> Classifier:
+    """A model as training leaves it: no buffer at its first value, the head fitted."""
+    torch.manual_seed(0)
+    model = model_files.build("imagenet", loss_named(name), len(CLASSES), MEAN, STD)
+    with torch.no_grad():
+        for _ in range(3):
+            model.train().features(to_float(some_images(12)))
+    images = some_images(12)
+    model.head.fit(all_features(model, images, 12), torch.arange(12) % len(CLASSES))
+    return model
+
+
+# --- the network -------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("stem", "side"), [("imagenet", 8), ("half", 16), ("cifar", 32)])
+def test_stem_leaves_the_first_block_what_the_docstring_says(stem: str, side: int) -> None:
+    torch.manual_seed(0)
+    network, seen = resnet18(stem).eval(), []
+    network.layer1.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0].shape))
+    with torch.no_grad():
+        features = network(torch.rand(2, 3, 32, 32))
+    assert features.shape == (2, FEATURES)
+    assert seen == [(2, 64, side, side)]
+
+
+@pytest.mark.parametrize("stem", ["imagenet", "half", "cifar"])
+@pytest.mark.parametrize("size", [8, 28])
+def test_stem_takes_images_of_other_sizes(stem: str, size: int) -> None:
+    with torch.no_grad():
+        assert resnet18(stem).eval()(torch.rand(1, 3, size, size)).shape == (1, FEATURES)
+
+
+class Mean(Head):
+    """Logits that say what the backbone got."""
+
+    def forward(self, features: Tensor) -> Tensor:
+        return features.mean((2, 3))
+
+
+def test_normalisation_is_inside() -> None:
+    model = Classifier(nn.Identity(), Mean(), MEAN, STD)
+    mean, std = (torch.tensor(values).view(1, 3, 1, 1).expand(2, 3, 8, 8) for values in (MEAN, STD))
+    assert torch.equal(model.features(mean), torch.zeros(2, 3, 8, 8))
+    torch.testing.assert_close(model.features(mean + std), torch.ones(2, 3, 8, 8))
+    expected = torch.tensor([[(1 - m) / s for m, s in zip(MEAN, STD, strict=True)]])
+    torch.testing.assert_close(model(torch.ones(1, 3, 8, 8)), expected)
+
+
+# --- its files ---------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", losses.names())
+def test_saved_model_is_the_same_model(name: str, tmp_path: Path) -> None:
+    model = trained(name)
+    for folder in ("one", "two"):
+        model_files.save(tmp_path / folder, model, "imagenet", loss_named(name), CLASSES, {"recipe": "tiny"})
+    loaded, notes = model_files.load(tmp_path / "one", CPU)
+    model_files.save(tmp_path / "three", loaded, "imagenet", loss_named(name), CLASSES, {"recipe": "tiny"})
+    for file in ("weights.safetensors", "model.json"):
+        assert len({(tmp_path / folder / file).read_bytes() for folder in ("one", "two", "three")}) == 1
+    assert sorted(path.name for path in (tmp_path / "one").iterdir()) == ["model.json", "weights.safetensors"]
+    images = to_float(some_images(9))
+    with torch.no_grad():
+        assert torch.equal(loaded(images), model.eval()(images))
+    for key, tensor in model.state_dict().items():
+        assert torch.equal(loaded.state_dict()[key], tensor), key
+    assert (notes["classes"], notes["recipe"], notes["loss"]) == (CLASSES, "tiny", name)
+
+
+def test_loaded_model_is_frozen_and_evaluates(tmp_path: Path) -> None:
+    model_files.save(tmp_path, trained("cross_entropy"), "imagenet", loss_named("cross_entropy"), CLASSES, {})
+    loaded, _ = model_files.load(tmp_path, CPU)
+    assert not any(module.training for module in loaded.modules())
+    assert not any(weight.requires_grad for weight in loaded.parameters())
+
+
+def cut(kept: int) -> Callable[[Path], object]:
+    def apply(folder: Path) -> None:
+        weights = folder / "weights.safetensors"
+        weights.write_bytes(weights.read_bytes()[:kept])
+
+    return apply
+
+
+def another_stem(folder: Path) -> None:
+    notes = json.loads((folder / "model.json").read_text())
+    (folder / "model.json").write_text(json.dumps(notes | {"stem": "half"}))
+
+
+@pytest.mark.parametrize(
+    ("fault", "told"),
+    [
+        (cut(0), r"weights\.safetensors cannot be loaded"),
+        (cut(7), r"weights\.safetensors cannot be loaded"),
+        (cut(100), r"weights\.safetensors cannot be loaded"),
+        (cut(1_000_000), r"weights\.safetensors cannot be loaded"),
+        (cut(-1), r"weights\.safetensors cannot be loaded"),
+        (another_stem, r"weights\.safetensors cannot be loaded"),
+        (lambda folder: (folder / "weights.safetensors").unlink(), r"weights\.safetensors cannot be loaded"),
+        (lambda folder: (folder / "model.json").unlink(), r"model\.json does not exist"),
+        (lambda folder: (folder / "model.json").write_text("{"), r"model\.json is not JSON"),
+    ],
+    ids=["empty", "no header", "half a header", "half", "one byte short", "other", "no weights", "no notes", "notes"],
+)
+def test_broken_model_is_told_in_one_line(fault: Callable[[Path], object], told: str, tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    loss = loss_named("cross_entropy")
+    model_files.save(tmp_path, model_files.build("imagenet", loss, 3, MEAN, STD), "imagenet", loss, CLASSES, {})
+    fault(tmp_path)
+    with pytest.raises(StudyError, match=told) as caught:
+        model_files.load(tmp_path, CPU)
+    assert "\n" not in str(caught.value)
+
+
+# --- running it --------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", losses.names())
+def test_logits_depend_on_neither_batch_nor_order_and_leave_no_trace(name: str) -> None:
+    model, images = trained(name), some_images(40)
+    before = {key: tensor.clone() for key, tensor in model.state_dict().items()}
+    model.train()  # the worst that a caller can hand over
+    order = torch.randperm(40, generator=torch.Generator().manual_seed(1))
+    with torch.no_grad():
+        whole = model.head(all_features(model, images, 40))
+        for batch_size in (1, 7, 32):
+            torch.testing.assert_close(model.head(all_features(model, images, batch_size)), whole, rtol=0, atol=1e-5)
+        turned = model.head(all_features(model, images[order], 7))
+        torch.testing.assert_close(turned, whole[order], rtol=0, atol=1e-5)
+        torch.testing.assert_close(model(to_float(images)), whole, rtol=0, atol=1e-5)
+    assert whole.std(0).amin() > 1e-3  # logits that do differ from image to image
+    for key, tensor in model.state_dict().items():
+        assert torch.equal(tensor, before[key]), key
+
+
+def test_images_become_floats_between_zero_and_one() -> None:
+    images = torch.arange(2 * 3 * 4 * 3).reshape(2, 3, 4, 3).to(torch.uint8)
+    images[0, 0, 0] = torch.tensor([0, 128, 255], dtype=torch.uint8)
+    floats = to_float(images)
+    assert floats.shape == (2, 3, 3, 4) and floats.dtype == torch.float32
+    assert floats[0, :, 0, 0].tolist() == pytest.approx([0, 128 / 255, 1], abs=1e-7)
+    assert torch.equal(torch.round(floats * 255).permute(0, 2, 3, 1).to(torch.uint8), images)
+
+
+def test_accuracy_is_the_share_of_right_images() -> None:
+    logits = torch.tensor([[1.0, 0.0], [0.0, 1.0], [3.0, 2.0]])
+    assert accuracy(logits, torch.tensor([0, 1, 1])) == pytest.approx(2 / 3, abs=1e-12)

@@ -1,0 +1,117 @@
+"""Scores and nearest neighbours against other people's implementations and plain loops."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from scipy.stats import binomtest  # type: ignore[import-untyped]
+from sklearn import metrics
+
+from stages.lib.neighbours import knn_predictions, unit
+from stages.lib.scores import confusion_matrix, per_class, wilson_interval
+
+NAMES = ["ant", "bee", "cat", "dog", "eel"]
+
+
+def case(name: str) -> tuple[np.ndarray, np.ndarray]:
+    """Labels uint8 and predictions int64 of 200 images of five classes."""
+    rng = np.random.default_rng(3)
+    labels = rng.integers(0, 5, 200).astype(np.uint8)
+    predictions = np.where(rng.random(200) < 0.6, labels, rng.integers(0, 5, 200))
+    if name == "never predicted":
+        predictions[predictions == 4] = 1
+    if name == "never there":
+        labels[labels == 4] = 0
+    if name == "neither":
+        labels, predictions = labels % 4, predictions % 4
+    if name == "all wrong":
+        predictions = (labels.astype(np.int64) + 1) % 5
+    return labels, predictions
+
+
+CASES = ("usual", "never predicted", "never there", "neither", "all wrong")
+
+
+@pytest.mark.parametrize("name", CASES)
+@pytest.mark.parametrize("kind", [np.int64, np.uint8])
+def test_confusion_matrix_has_labels_in_rows_and_predictions_in_columns(name: str, kind: type[np.generic]) -> None:
+    labels, predictions = case(name)
+    confusion = confusion_matrix(labels, predictions.astype(kind), 5)
+    np.testing.assert_array_equal(confusion, metrics.confusion_matrix(labels, predictions, labels=range(5)))
+
+
+def test_confusion_matrix_of_256_classes_does_not_overflow() -> None:
+    labels = np.array([255, 255, 254], np.uint8)
+    confusion = confusion_matrix(labels, np.array([255, 254, 0], np.uint8), 256)
+    assert confusion.shape == (256, 256) and confusion.sum() == 3
+    assert confusion[255, 255] == confusion[255, 254] == confusion[254, 0] == 1
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_per_class_report_is_sklearns(name: str) -> None:
+    labels, predictions = case(name)
+    report = per_class(confusion_matrix(labels, predictions, 5), NAMES)
+    theirs = metrics.precision_recall_fscore_support(labels, predictions, labels=range(5), zero_division=0)
+    assert list(report) == NAMES
+    for column, values in zip(("precision", "recall", "f1", "images"), theirs, strict=True):
+        assert [figures[column] for figures in report.values()] == pytest.approx(values.tolist(), abs=1e-15)
+    assert all(type(figures["images"]) is int and type(figures["f1"]) is float for figures in report.values())
+
+
+@pytest.mark.parametrize("images", [1, 2, 10, 2000, 10_000])
+@pytest.mark.parametrize("share", [0.0, 0.1, 0.5, 0.93, 1.0])
+def test_wilson_interval_is_scipys(images: int, share: float) -> None:
+    right = round(share * images)
+    theirs = binomtest(right, images).proportion_ci(method="wilson")
+    assert wilson_interval(right / images, images) == pytest.approx((theirs.low, theirs.high), abs=1e-12)
+
+
+def test_wilson_interval_stays_in_range() -> None:
+    ends = [end for images in range(1, 300) for share in (0.0, 1.0) for end in wilson_interval(share, images)]
+    assert min(ends) >= 0 and max(ends) <= 1 and all(type(end) is float for end in ends)
+
+
+# --- nearest neighbours ------------------------------------------------------------------------------------
+
+
+def plain_neighbours(reference: np.ndarray, labels: np.ndarray, queries: np.ndarray, neighbours: int) -> list[int]:
+    """The most frequent label, then the smallest, of the references at the smallest angles."""
+    results = []
+    for query in queries.astype(np.float64):
+        angles = []
+        for features, label in zip(reference.astype(np.float64), labels, strict=True):
+            cosine = float(query @ features) / (float(query @ query) * float(features @ features)) ** 0.5
+            angles.append((-cosine, int(label)))
+        nearest = [label for _, label in sorted(angles)[:neighbours]]
+        results.append(min(sorted(set(nearest)), key=lambda label: -nearest.count(label)))
+    return results
+
+
+@pytest.mark.parametrize("neighbours", [1, 2, 3, 4, 10, 60, 61, 1000])
+def test_nearest_neighbours_are_a_plain_loops(neighbours: int) -> None:
+    rng = np.random.default_rng(neighbours)
+    reference = rng.standard_normal((60, 8)).astype(np.float32) * rng.uniform(0.1, 10, (60, 1)).astype(np.float32)
+    labels = rng.integers(0, 4, 60).astype(np.uint8)
+    queries = rng.standard_normal((50, 8)).astype(np.float32)
+    predictions = knn_predictions(reference, labels, queries, neighbours)
+    assert predictions.tolist() == plain_neighbours(reference, labels, queries, neighbours)
+
+
+def test_neighbours_are_near_by_angle_and_not_by_distance() -> None:
+    reference = np.array([[100, 1], [1, 1]], np.float32)
+    assert knn_predictions(reference, np.array([7, 3]), np.array([[1, 0], [1, 0.9]], np.float32), 1).tolist() == [7, 3]
+
+
+def test_tie_of_votes_goes_to_the_smallest_label() -> None:
+    reference = np.array([[1, 0], [1, 0.1], [1, 0.2], [1, 0.3]], np.float32)
+    query = np.array([[1, 0]], np.float32)
+    assert knn_predictions(reference, np.array([9, 9, 4, 4]), query, 4).tolist() == [4]
+    assert knn_predictions(reference, np.array([4, 4, 9, 9]), query, 4).tolist() == [4]
+    assert knn_predictions(reference, np.array([9, 9, 4, 4]), query, 3).tolist() == [9]
+
+
+@pytest.mark.parametrize("kind", [np.float32, np.float64])
+def test_unit_rows_have_length_one_and_zeros_stay(kind: type[np.floating]) -> None:
+    rows = unit(np.array([[3, 4], [0, 0], [-1e-3, 0]], kind))
+    np.testing.assert_allclose(rows, [[0.6, 0.8], [0, 0], [-1, 0]], rtol=1e-6)
+    assert rows.dtype == kind

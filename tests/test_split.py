@@ -1,0 +1,94 @@
+"""The stage `split`: every class in its share, no image on two sides, the same draw in every run."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from stages import split as stage
+from stages.lib.errors import StudyError
+from stages.lib.files import write_npz
+from stages.split import split
+
+BALANCED = np.random.default_rng(0).permutation(np.repeat(np.arange(10, dtype=np.uint8), 100))
+
+
+def test_every_class_of_a_balanced_set_has_exactly_its_share() -> None:
+    train, val = split(BALANCED, 0.2, 0)
+    assert np.bincount(BALANCED[train]).tolist() == [20] * 10
+    assert np.bincount(BALANCED[val]).tolist() == [80] * 10
+
+
+@pytest.mark.parametrize(
+    ("share", "counts"),
+    [
+        (0.2, [1, 2, 11, 1]),  # of 3, 10, 57 and 2: 0.6, 2, 11.4 and 0.4, which becomes 1
+        (0.5, [2, 5, 28, 1]),  # 1.5 and 28.5 go to the even number
+        (0.9, [2, 9, 51, 1]),  # 2.7 and 1.8 would leave none to validate
+    ],
+)
+def test_unequal_classes_are_cut_by_rounding_with_one_image_each_way(share: float, counts: list[int]) -> None:
+    sizes = [3, 10, 57, 2]
+    labels = np.random.default_rng(1).permutation(np.repeat(np.arange(4), sizes))
+    train, val = split(labels, share, 0)
+    assert np.bincount(labels[train]).tolist() == counts
+    assert np.bincount(labels[val]).tolist() == [size - count for size, count in zip(sizes, counts, strict=True)]
+
+
+@pytest.mark.parametrize("seed", [0, 1, 2**40])
+def test_sides_are_sorted_disjoint_and_complete(seed: int) -> None:
+    train, val = (side.tolist() for side in split(BALANCED, 0.2, seed))
+    assert train == sorted(set(train)) and val == sorted(set(val))
+    assert sorted([*train, *val]) == list(range(1000))
+
+
+def test_split_follows_the_seed() -> None:
+    first, same, other = (split(BALANCED, 0.2, seed)[0] for seed in (3, 3, 4))
+    np.testing.assert_array_equal(first, same)
+    shared = len(np.intersect1d(first, other))
+    assert 20 < shared < 70  # 40 are expected by chance
+
+
+def test_first_images_are_not_preferred() -> None:
+    labels = np.zeros(20, np.uint8)
+    drawn = np.bincount(np.concatenate([split(labels, 0.5, seed)[0] for seed in range(200)]), minlength=20)
+    assert drawn.min() > 70 and drawn.max() < 130  # each image 100 times in 200 by chance
+
+
+def test_cut_of_a_class_does_not_depend_on_other_classes() -> None:
+    labels = np.array([0, 1] * 50)
+    others = np.where(labels == 0, 0, np.arange(100) % 3 + 4)
+    alone, among = split(labels, 0.3, 7)[0], split(others, 0.3, 7)[0]
+    assert [i for i in alone if labels[i] == 0] == [i for i in among if others[i] == 0]
+
+
+def test_equal_classes_are_not_cut_alike() -> None:
+    train = split(np.repeat([0, 1], 50), 0.5, 0)[0]
+    assert train[train < 50].tolist() != (train[train >= 50] - 50).tolist()
+
+
+def test_class_of_one_image_is_named() -> None:
+    with pytest.raises(StudyError, match=r"^split: class 3 has 1 training image; at least 2 are needed, .*validate$"):
+        split(np.array([0, 0, 3, 0]), 0.5, 0)
+
+
+def test_stage_writes_sorted_indices_of_both_sides_and_all_test_images(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("params.yaml").write_text(json.dumps({"split": {"train_share": 0.2}}))
+    write_npz("data/raw/train.npz", labels=BALANCED)
+    write_npz("data/raw/test.npz", labels=BALANCED[:30])
+    monkeypatch.setattr(sys, "argv", ["split", "--seed", "5"])
+    stage.main()
+    train, val = split(BALANCED, 0.2, 5)
+    with np.load("data/split/5.npz") as written:
+        assert {name: written[name].dtype for name in written} == dict.fromkeys(("train", "val", "test"), np.int32)
+        np.testing.assert_array_equal(written["train"], train)
+        np.testing.assert_array_equal(written["val"], val)
+        np.testing.assert_array_equal(written["test"], np.arange(30))
+    assert capsys.readouterr().out == "split 5: 200 train, 800 validate, 30 test\n"

@@ -1,0 +1,72 @@
+"""Stratified subsets: the declared number, classes in proportion, the draw fixed by seed and names."""
+
+from __future__ import annotations
+
+from fractions import Fraction
+
+import numpy as np
+import pytest
+
+from stages.lib.subsets import stratified
+
+LABELS = np.random.default_rng(0).permutation(np.repeat(np.arange(5), 40))
+
+
+def by_largest_remainder(sizes: list[int], count: int) -> list[int]:
+    """Each class its whole share; the rest one each to the largest remainders, the smaller label first."""
+    shares = [Fraction(count * size, sum(sizes)) for size in sizes]
+    counts = [int(share) for share in shares]
+    while sum(counts) < count:
+        most = max(share - int(share) for share, given in zip(shares, counts, strict=True) if given <= share)
+        counts[next(i for i, s in enumerate(shares) if s - int(s) == most and counts[i] <= s)] += 1
+    return counts
+
+
+@pytest.mark.parametrize(
+    ("sizes", "count", "counts"),
+    [
+        ([40] * 5, 100, [20] * 5),
+        ([50] * 4, 10, [3, 3, 2, 2]),  # 2.5 each: ties go to the smaller label
+        ([50] * 4, 1, [1, 0, 0, 0]),
+        ([30, 50, 20], 7, [2, 4, 1]),  # 2.1, 3.5, 1.4
+        ([10, 20, 70], 9, [1, 2, 6]),  # 0.9, 1.8, 6.3
+        ([5, 5, 990], 10, [0, 0, 10]),  # 0.05, 0.05, 9.9
+        ([7, 4, 1], 4, [3, 1, 0]),  # a third remains of each
+    ],
+)
+def test_classes_are_in_proportion_by_largest_remainder(sizes: list[int], count: int, counts: list[int]) -> None:
+    labels = np.random.default_rng(1).permutation(np.repeat(np.arange(len(sizes)), sizes))
+    chosen = stratified(labels, count, 0)
+    assert np.bincount(labels[chosen], minlength=len(sizes)).tolist() == counts == by_largest_remainder(sizes, count)
+
+
+@pytest.mark.parametrize("count", range(1, 30))
+def test_every_count_is_met_whatever_the_remainders(count: int) -> None:
+    sizes = [3, 11, 17]  # of 31 images: no two remainders are equal
+    labels = np.repeat([2, 5, 9], sizes)  # labels need not begin at 0 nor follow each other
+    chosen = stratified(labels, count, 4, "name")
+    assert [int((labels[chosen] == label).sum()) for label in (2, 5, 9)] == by_largest_remainder(sizes, count)
+
+
+def test_positions_are_sorted_and_each_stands_once() -> None:
+    chosen = stratified(LABELS, 77, 0, "watched", "val").tolist()
+    assert chosen == sorted(set(chosen)) and len(chosen) == 77 and 0 <= chosen[0] <= chosen[-1] < 200
+
+
+@pytest.mark.parametrize("count", [200, 201, 10**6])
+def test_all_are_taken_if_there_are_no_more(count: int) -> None:
+    assert stratified(LABELS, count, 0).tolist() == list(range(200))
+
+
+def test_draw_follows_seed_and_names_alone() -> None:
+    first = stratified(LABELS, 50, 0, "watched", "train").tolist()
+    np.random.default_rng(9).random(100)
+    assert stratified(LABELS.astype(np.uint8), 50, 0, "watched", "train").tolist() == first
+    others = [stratified(LABELS, 50, 1, "watched", "train"), stratified(LABELS, 50, 0, "watched", "val")]
+    others += [stratified(LABELS, 50, 0, "watched"), stratified(LABELS, 50, 0, "watchedtrain")]
+    assert len({tuple(chosen) for chosen in (first, *(other.tolist() for other in others))}) == 5
+
+
+def test_every_image_can_be_chosen() -> None:
+    drawn = np.bincount(np.concatenate([stratified(LABELS, 100, seed) for seed in range(100)]), minlength=200)
+    assert drawn.min() > 25 and drawn.max() < 75  # each image 50 times in 100 by chance

@@ -1,0 +1,406 @@
+"""The stage `train`: its real function on a few tiny images, and the controls that a sound study passes."""
+
+from __future__ import annotations
+
+import functools
+import json
+import sys
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor, nn
+
+from stages import train as stage
+from stages.lib import device, losses, params, training
+from stages.lib.errors import StudyError
+from stages.lib.inference import accuracy, all_features, to_float
+from stages.lib.model import FEATURES, Classifier, Head
+from stages.lib.schema.recipe import Recipe
+from stages.lib.training import Epoch, Images, make_optimiser, precision_of, train
+
+CONFIGS = params.read(Path(__file__).resolve().parents[1] / "params.yaml")["loss_config"]
+CPU = torch.device("cpu")
+SIDE, CLASSES = 16, 4
+RECIPE: dict[str, Any] = {
+    "stem": "imagenet",
+    "epochs": 1,
+    "batch_size": 8,
+    "peak_learning_rate": 0.05,
+    "warmup_share": 0.3,
+    "momentum": 0.9,
+    "weight_decay": 0.0005,
+    "crop_padding": 2,
+    "flip": True,
+    "precision": "float32",
+    "watched_images": 12,
+}
+
+
+def noise(count: int, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
+    """Images of noise, uint8, and labels that nothing in them tells."""
+    rng = np.random.default_rng(seed)
+    images = rng.integers(0, 256, (count, SIDE, SIDE, 3), dtype=np.uint8)
+    return images, rng.permutation(np.arange(count) % CLASSES).astype(np.uint8)
+
+
+def quadrants(count: int, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
+    """Images of noise with one brighter quadrant, whose number is the label."""
+    images, labels = noise(count, seed)
+    images //= 2
+    half = SIDE // 2
+    for image, label in zip(images, labels, strict=True):
+        row, column = divmod(int(label), 2)
+        image[row * half : (row + 1) * half, column * half : (column + 1) * half] += 100
+    return images, labels
+
+
+IMAGES, LABELS = quadrants(40)
+INDICES = {"train": np.arange(0, 26), "val": np.arange(26, 40)}
+
+
+def train_cell(
+    name: str, images: np.ndarray = IMAGES, labels: np.ndarray = LABELS, seed: int = 0, **changes: Any
+) -> tuple[Classifier, list[Epoch]]:
+    """The stage's own function on the CPU, with `changes` to the recipe."""
+    indices = changes.pop("indices", INDICES)
+    loss, recipe = losses.make(name, CONFIGS[name]), Recipe(**RECIPE | changes)
+    return stage.train_cell(images, labels, indices, CLASSES, loss, recipe, seed, CPU)
+
+
+@functools.cache
+def baseline(name: str) -> tuple[Classifier, list[Epoch]]:
+    return train_cell(name)
+
+
+def same_weights(one: Classifier, other: Classifier) -> bool:
+    states = one.state_dict(), other.state_dict()
+    return states[0].keys() == states[1].keys() and all(
+        torch.equal(states[0][key], states[1][key]) for key in states[0]
+    )
+
+
+# --- the whole function ------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", losses.names())
+@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
+def test_every_loss_trains(name: str, precision: str, capsys: pytest.CaptureFixture[str]) -> None:
+    model, epochs = train_cell(name, precision=precision, epochs=2)
+    assert [epoch.epoch for epoch in epochs] == [1, 2]
+    assert len(capsys.readouterr().out.splitlines()) == 3
+    for epoch in epochs:
+        assert np.isfinite([epoch.training_loss, epoch.val_loss]).all()
+        assert 0 <= epoch.train_accuracy <= 1 and 0 <= epoch.val_accuracy <= 1
+    with torch.no_grad():
+        logits = model(to_float(torch.from_numpy(IMAGES)))
+    assert logits.shape == (40, CLASSES) and logits.dtype == torch.float32 and logits.isfinite().all()
+    assert all(weight.dtype == torch.float32 for weight in model.parameters())
+
+
+@pytest.mark.parametrize("name", losses.names())
+def test_same_seed_gives_the_same_bits_whatever_ran_before(name: str) -> None:
+    model, epochs = baseline(name)
+    torch.manual_seed(987)
+    torch.rand(3)
+    again, epochs_again = train_cell(name)
+    assert same_weights(model, again)
+    assert [replace(epoch, seconds=0) for epoch in epochs] == [replace(epoch, seconds=0) for epoch in epochs_again]
+    other, _ = train_cell(name, seed=1)
+    assert not same_weights(model, other)
+
+
+@pytest.mark.parametrize("name", losses.names())
+def test_watched_and_validation_images_steer_nothing(name: str) -> None:
+    images = IMAGES.copy()
+    images[INDICES["val"]] = 255 - images[INDICES["val"]]
+    other, _ = train_cell(name, images=images, watched_images=5)
+    assert same_weights(baseline(name)[0], other)
+
+
+def test_classifier_of_centroids_is_fitted_on_every_training_image() -> None:
+    model, _ = baseline("angular")
+    training_images = torch.from_numpy(IMAGES[INDICES["train"]])
+    kept = dict(model.head.named_buffers())["centroids"].clone()
+    model.head.fit(all_features(model, training_images, 5), torch.from_numpy(LABELS[INDICES["train"]].astype(np.int64)))
+    torch.testing.assert_close(dict(model.head.named_buffers())["centroids"], kept, rtol=0, atol=1e-5)
+
+
+def test_normalisation_is_of_training_images_alone() -> None:
+    images = IMAGES.copy()
+    images[INDICES["val"]] = 255
+    model, _ = train_cell("cross_entropy", images=images)
+    floats = images[INDICES["train"]].astype(np.float64) / 255
+    np.testing.assert_allclose(model.mean.flatten().numpy(), floats.mean((0, 1, 2)), rtol=1e-6)
+    np.testing.assert_allclose(model.std.flatten().numpy(), floats.std((0, 1, 2)), rtol=1e-6)
+
+
+def test_channel_statistics_are_those_of_numpy() -> None:
+    images = np.random.default_rng(2).integers(0, 256, (7, 8, 9, 3), dtype=np.uint8)
+    images[..., 1] //= 3
+    images[..., 2] = 77
+    mean, std = stage.channel_statistics(images)
+    floats = images.astype(np.float64) / 255
+    np.testing.assert_allclose(mean, floats.mean((0, 1, 2)), rtol=1e-12)
+    np.testing.assert_allclose(std[:2], floats.std((0, 1, 2))[:2], rtol=1e-12)
+    assert std[2] == 1 / 255  # a channel of one level can still be divided by
+
+
+def test_curves_hold_no_time() -> None:
+    epochs = [Epoch(1, 2.5, 0.25, 0.125, 1.75, 98.7), Epoch(2, 1.5, 0.5, 0.375, 1.25, 65.4)]
+    text = stage.curves_csv(epochs)
+    assert text == (
+        "epoch,training_loss,train_accuracy,val_accuracy,val_loss\n1,2.5,0.25,0.125,1.75\n2,1.5,0.5,0.375,1.25\n"
+    )
+    assert stage.curves_csv([replace(epoch, seconds=1.0) for epoch in epochs]) == text
+
+
+# --- the engine --------------------------------------------------------------------------------------------
+
+
+class Tiny(nn.Sequential):
+    """A backbone of one convolution, with batch norm, N×3×H×W → N×512."""
+
+    def __init__(self) -> None:
+        convolution = nn.Conv2d(3, 32, 3, stride=2, padding=1)
+        super().__init__(convolution, nn.BatchNorm2d(32), nn.ReLU(), nn.AdaptiveAvgPool2d(4), nn.Flatten())
+
+
+def tiny_model(head: Head) -> Classifier:
+    return Classifier(Tiny(), head, [0.5] * 3, [0.25] * 3)
+
+
+def as_tensors(images: np.ndarray, labels: np.ndarray) -> Images:
+    return Images(torch.from_numpy(images), torch.from_numpy(labels.astype(np.int64)))
+
+
+def nothing(_: Epoch) -> None:
+    """Report nothing."""
+
+
+def test_weight_decay_is_on_weights_alone() -> None:
+    model = baseline("cross_entropy")[0]
+    optimiser = make_optimiser(model, Recipe(**RECIPE | {"weight_decay": 0.01}))
+    decay = {id(weight): group["weight_decay"] for group in optimiser.param_groups for weight in group["params"]}
+    assert len(decay) == len(list(model.parameters()))  # each once
+    for name, weight in model.named_parameters():
+        assert decay[id(weight)] == (0.01 if weight.ndim >= 2 else 0.0), name
+    norms = [f"{name}.{kind}" for name, module in model.named_modules() if isinstance(module, nn.BatchNorm2d)
+             for kind in ("weight", "bias")]  # fmt: skip
+    undecayed = {name for name, weight in model.named_parameters() if decay[id(weight)] == 0}
+    assert undecayed == {*norms, "head.linear.bias"}
+
+
+def counted(name: str, monkeypatch: pytest.MonkeyPatch) -> tuple[int, list[int]]:
+    """Optimiser steps, and the sizes of the batches that were trained on, over three epochs of uneven classes."""
+    images, _ = noise(37)
+    labels = np.repeat(np.arange(CLASSES), [20, 10, 5, 2]).astype(np.uint8)
+    loss, steps, sizes = losses.make(name, CONFIGS[name]), [], []
+    torch.manual_seed(0)
+    model = tiny_model(loss.make_head(FEATURES, CLASSES))
+    model.backbone.register_forward_pre_hook(
+        lambda module, inputs: sizes.append(len(inputs[0])) if module.training else None
+    )
+
+    def make(*arguments: Any) -> torch.optim.SGD:
+        optimiser = make_optimiser(*arguments)
+        optimiser.register_step_post_hook(lambda *_: steps.append(1))
+        return optimiser
+
+    monkeypatch.setattr(training, "make_optimiser", make)
+    training_images = as_tensors(images, labels)
+    watched = {"train": training_images, "val": training_images}
+    train(model, training_images, watched, Recipe(**RECIPE | {"epochs": 3}), loss.batches, 0, nothing)
+    return len(steps), sizes
+
+
+@pytest.mark.parametrize("name", losses.names())
+def test_every_loss_has_the_same_budget(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert counted(name, monkeypatch) == (3 * 4, [8] * 3 * 4)  # 37 images are four full batches an epoch
+
+
+class Broken(Head):
+    """A loss that stops being finite at the third step; its epoch has two."""
+
+    def __init__(self, value: float) -> None:
+        super().__init__()
+        self.value, self.linear = value, nn.Linear(FEATURES, CLASSES)
+
+    def forward(self, features: Tensor) -> Tensor:
+        return self.linear(features)
+
+    def training_loss(self, features: Tensor, labels: Tensor) -> Tensor:
+        self.steps = getattr(self, "steps", 0) + 1
+        return nn.functional.cross_entropy(self(features), labels) * (self.value if self.steps == 3 else 1)
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_loss_that_is_not_finite_ends_training(value: float) -> None:
+    torch.manual_seed(0)
+    images, seen = as_tensors(*noise(16)), list[int]()
+    recipe = Recipe(**RECIPE | {"epochs": 3})
+    with pytest.raises(StudyError, match=r"the loss is (nan|inf) in epoch 2; lower recipe's peak_learning_rate"):
+        train(
+            tiny_model(Broken(value)),
+            images,
+            {"train": images, "val": images},
+            recipe,
+            "shuffled",
+            0,
+            lambda epoch: seen.append(epoch.epoch),
+        )
+    assert seen == [1]
+
+
+def test_batch_larger_than_the_training_set_is_refused() -> None:
+    with pytest.raises(StudyError, match="batch_size 27 is larger than the 26 training images"):
+        train_cell("cross_entropy", batch_size=27)
+
+
+@pytest.mark.parametrize(("epochs", "warmup_share"), [(1, 0.25), (4, 0.25), (2, 0.5), (4, 0.9), (5, 0.01)])
+def test_schedule_takes_any_number_of_steps(epochs: int, warmup_share: float) -> None:
+    torch.manual_seed(0)
+    images = as_tensors(*noise(8))
+    recipe = Recipe(**RECIPE | {"epochs": epochs, "warmup_share": warmup_share})
+    head = losses.make("cross_entropy", CONFIGS["cross_entropy"]).make_head(FEATURES, CLASSES)
+    found = train(tiny_model(head), images, {"train": images, "val": images}, recipe, "shuffled", 0, nothing)
+    assert len(found) == epochs
+
+
+# --- controls ----------------------------------------------------------------------------------------------
+
+THOROUGH = {"epochs": 30, "batch_size": 16, "crop_padding": 0, "flip": False, "watched_images": 64}
+
+
+def right(model: Classifier, images: np.ndarray, labels: np.ndarray) -> float:
+    with torch.no_grad():
+        logits = model.head(all_features(model, torch.from_numpy(images), 100))
+    return accuracy(logits, torch.from_numpy(labels.astype(np.int64)))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", losses.names())
+def test_sixty_four_images_are_learnt_by_heart(name: str) -> None:
+    images, labels = noise(80, seed=4)
+    model, epochs = train_cell(
+        name, images, labels, indices={"train": np.arange(64), "val": np.arange(64, 80)}, **THOROUGH
+    )
+    assert right(model, images[:64], labels[:64]) == 1
+    assert epochs[-1].train_accuracy == 1
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", losses.names())
+@pytest.mark.parametrize("shuffled", [True, False], ids=["shuffled labels", "true labels"])
+def test_shuffled_labels_are_guessed(name: str, shuffled: bool) -> None:
+    """Labels that nothing in the images tells are right by chance alone, however well training images are learnt."""
+    images, labels = quadrants(464, seed=6)
+    if shuffled:
+        labels = np.random.default_rng(7).permutation(labels)
+    indices = {"train": np.arange(64), "val": np.arange(64, 464)}
+    model, _ = train_cell(name, images, labels, indices=indices, **THOROUGH)
+    assert right(model, images[:64], labels[:64]) > 0.9
+    found = right(model, images[64:], labels[64:])
+    if shuffled:
+        chance = 1 / CLASSES
+        assert abs(found - chance) < 4 * np.sqrt(chance * (1 - chance) / 400)
+    else:
+        assert found > 0.9
+
+
+# --- the stage ---------------------------------------------------------------------------------------------
+
+
+def write_inputs(top: Path) -> dict[str, np.ndarray]:
+    """What the stage reads, and nothing else: no test image is anywhere."""
+    sets = {"clean": IMAGES, "corrupted": 255 - IMAGES // 2}
+    for folder in ("raw", "split", *sets):
+        (top / "data" / folder).mkdir(parents=True)
+    for name, images in sets.items():
+        np.savez(top / f"data/{name}/train.npz", images=images)
+    np.savez(top / "data/raw/train.npz", images=IMAGES, labels=LABELS)
+    np.savez(top / "data/split/3.npz", **INDICES, test=np.arange(9))
+    (top / "data/raw/source.json").write_text(json.dumps({"classes": ["a", "b", "c", "d"]}))
+    written = {"recipe": "tiny", "recipes": {"tiny": RECIPE}, "loss_config": CONFIGS}
+    (top / "params.yaml").write_text(json.dumps(written))
+    return sets
+
+
+@pytest.mark.parametrize("name", losses.names())
+@pytest.mark.parametrize("train_set", ["clean", "corrupted"])
+def test_stage_trains_on_its_own_images(
+    name: str, train_set: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sets = write_inputs(tmp_path)
+    given = {path.relative_to(tmp_path).as_posix() for path in tmp_path.rglob("*") if path.is_file()}
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv(device.VARIABLE, "cpu")
+    monkeypatch.setattr(sys, "argv", ["train", "--loss", name, "--train-set", train_set, "--seed", "3"])
+    stage.main()
+    key = f"{name}-{train_set}-3"
+    assert {path.relative_to(tmp_path).as_posix() for path in tmp_path.rglob("*") if path.is_file()} - given == {
+        f"models/{key}/model.json",
+        f"models/{key}/weights.safetensors",
+        f"reports/cells/{name}/{train_set}-3/curves.csv",
+    }
+    notes = json.loads((tmp_path / f"models/{key}/model.json").read_text())
+    mean, std = stage.channel_statistics(sets[train_set][INDICES["train"]])
+    np.testing.assert_allclose([notes["mean"], notes["std"]], [mean, std], rtol=1e-6)
+    assert (notes["recipe"], notes["loss"], notes["classes"]) == ("tiny", name, ["a", "b", "c", "d"])
+    assert notes["environment"]["device"] == "cpu" and notes["environment"]["precision"] == "float32"
+    assert str(tmp_path) not in json.dumps(notes)
+
+
+# --- the device --------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("wanted", "available", "chosen"),
+    [(None, False, "cpu"), (None, True, "cuda"), ("auto", False, "cpu"), ("auto", True, "cuda"),
+     ("cpu", False, "cpu"), ("cpu", True, "cpu"), ("cuda", True, "cuda")],
+)  # fmt: skip
+def test_device_is_the_one_asked_for(
+    wanted: str | None, available: bool, chosen: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: available)
+    monkeypatch.delenv(device.VARIABLE, raising=False)
+    if wanted:
+        monkeypatch.setenv(device.VARIABLE, wanted)
+    assert device.choose().type == chosen
+
+
+@pytest.mark.parametrize(
+    ("wanted", "told"),
+    [
+        ("gpu", "STUDY_DEVICE is 'gpu'; auto, cpu and cuda are allowed"),
+        ("", "STUDY_DEVICE is ''; auto, cpu and cuda are allowed"),
+        ("cuda", r"STUDY_DEVICE is cuda, but torch \S+ finds no CUDA device here; use cpu or auto"),
+    ],
+)
+def test_device_that_is_not_there_is_refused(wanted: str, told: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    monkeypatch.setenv(device.VARIABLE, wanted)
+    with pytest.raises(StudyError, match=told) as caught:
+        device.choose()
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("setting", "native", "expected"),
+    [
+        ("auto", True, torch.bfloat16),
+        ("auto", False, torch.float32),
+        ("bfloat16", False, torch.bfloat16),
+        ("float32", True, torch.float32),
+    ],
+)
+def test_precision_is_bfloat16_only_where_it_is_native(
+    setting: str, native: bool, expected: torch.dtype, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    capabilities: Callable[[], dict[str, bool]] = lambda: {"avx512_bf16": native}  # noqa: E731
+    monkeypatch.setattr(torch.cpu, "get_capabilities", capabilities)
+    assert precision_of(setting, CPU) == expected
