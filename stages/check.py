@@ -19,7 +19,7 @@ from stages.lib.schema.embed import Embed
 from stages.lib.schema.evaluate import Evaluate
 from stages.lib.schema.recipe import Recipe
 from stages.lib.schema.split import Split
-from stages.lib.schema.study import Study
+from stages.lib.schema.study import NAME, Study
 
 MARKER = "data/checked.txt"
 TRAIN_SETS = ("clean", "corrupted")
@@ -44,9 +44,9 @@ def check(values: dict[str, Any]) -> None:
     check_losses(values)
     study = params.validated("", {key: values[key] for key in Study.model_fields}, Study)
     check_train_sets(study)
-    check_recipes(values["recipes"], study.recipe)
     for name, schema in SECTIONS.items():
         params.validated(name, values[name], schema)
+    check_recipes(values["recipes"], study.recipe, values["download"]["size"])
 
 
 def check_losses(values: dict[str, Any]) -> None:
@@ -86,14 +86,21 @@ def check_train_sets(study: Study) -> None:
             raise StudyError(f"params.yaml: train_sets has {name!r}; there are {', '.join(TRAIN_SETS)}")
 
 
-def check_recipes(recipes: Any, chosen: str) -> None:
-    """Every recipe is valid and the one that `recipe` names is there."""
-    if not isinstance(recipes, dict):
+def check_recipes(recipes: Any, chosen: str, size: int) -> None:
+    """Every recipe is valid for images of that size, and the one that `recipe` names is there."""
+    if not isinstance(recipes, dict) or not recipes:
         raise StudyError("params.yaml: recipes must hold a block for each recipe")
+    for name, recipe in recipes.items():
+        if not isinstance(name, str) or not NAME.fullmatch(name):
+            raise StudyError(f"params.yaml: recipes has {name!r}; a name is lower-case letters, digits and _")
+        padding = params.validated(f"recipes.{name}", recipe, Recipe).crop_padding
+        if padding >= size:
+            raise StudyError(
+                f"params.yaml: recipes.{name}.crop_padding is {padding}; images of {size} pixels can be padded by "
+                f"at most {size - 1}"
+            )
     if chosen not in recipes:
         raise StudyError(f"params.yaml: recipe is {chosen!r}; recipes has {', '.join(recipes)}")
-    for name, recipe in recipes.items():
-        params.validated(f"recipes.{name}", recipe, Recipe)
 
 
 def main() -> None:

@@ -204,8 +204,9 @@ def test_color_jitter_applies_the_four_in_each_images_own_order() -> None:
     orders = np.array(list(permutations(range(4))), np.uint8)
     images = made(len(orders), 3, 5)
     rng = np.random.default_rng(0)
-    draws = {name: rng.uniform(0.5, 1.5, len(orders)).astype(np.float32) for name in JITTERS[:3]}
-    draws |= {"hue": rng.uniform(-0.5, 0.5, len(orders)).astype(np.float32), "jitter_order": orders}
+    draws: dict[str, np.ndarray] = {"jitter_order": orders}
+    for name in JITTERS:
+        draws[name] = (rng.uniform(-0.5, 0.5, len(orders)) + (name != "hue")).astype(np.float32)
     expected = images.astype(np.float64)
     for number, order in enumerate(orders):
         one = slice(number, number + 1)

@@ -45,6 +45,16 @@ def test_file_is_replaced_at_the_end_and_not_before(tmp_path: Path) -> None:
     assert target.read_text() == "new" and list(target.parent.iterdir()) == [target]
 
 
+def test_two_processes_do_not_write_to_one_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with replacing(tmp_path / "a.txt") as ours:
+        monkeypatch.setattr(os, "getpid", lambda: 0)
+        with replacing(tmp_path / "a.txt") as theirs:
+            ours.write_text("ours")
+            theirs.write_text("theirs")
+        assert (tmp_path / "a.txt").read_text() == "theirs"
+    assert (tmp_path / "a.txt").read_text() == "ours" and len(list(tmp_path.iterdir())) == 1
+
+
 def test_text_is_utf_8_with_unix_line_ends(tmp_path: Path) -> None:
     write_text(tmp_path / "a.txt", "ε\nb\n")
     assert (tmp_path / "a.txt").read_bytes() == b"\xce\xb5\nb\n"
@@ -65,7 +75,7 @@ def test_json_refuses_what_json_does_not_have(tmp_path: Path, number: float) -> 
     assert read_json(tmp_path / "a.json") == {"a": 1.0} and len(list(tmp_path.iterdir())) == 1
 
 
-ARRAYS = {
+ARRAYS: dict[str, np.ndarray] = {
     "images": np.arange(24, dtype=np.uint8).reshape(2, 2, 2, 3),
     "turned": np.arange(6, dtype=np.float32).reshape(2, 3).T,
     "flags": np.array([True, False]),
@@ -73,30 +83,20 @@ ARRAYS = {
 }
 
 
-@pytest.mark.parametrize("compressed", [False, True])
-def test_arrays_are_the_same_bytes_at_any_time(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, compressed: bool
-) -> None:
-    write_npz(tmp_path / "a.npz", compressed=compressed, **ARRAYS)
+def test_arrays_are_the_same_bytes_at_any_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write_npz(tmp_path / "a.npz", **ARRAYS)
     clock = time.time() + 10 * 365 * 86_400
     monkeypatch.setattr(time, "time", lambda: clock)
-    write_npz(tmp_path / "b.npz", compressed=compressed, **ARRAYS)
+    write_npz(tmp_path / "b.npz", **ARRAYS)
     assert (tmp_path / "a.npz").read_bytes() == (tmp_path / "b.npz").read_bytes()
     assert sorted(path.name for path in tmp_path.iterdir()) == ["a.npz", "b.npz"]
 
 
-@pytest.mark.parametrize("compressed", [False, True])
-def test_arrays_are_read_back_in_the_order_they_are_named(tmp_path: Path, compressed: bool) -> None:
-    write_npz(tmp_path / "a.npz", compressed=compressed, **ARRAYS)
+def test_arrays_are_read_back_in_the_order_they_are_named(tmp_path: Path) -> None:
+    write_npz(tmp_path / "a.npz", **ARRAYS)
     names = ("none", "turned", "images", "flags")
     for name, array in zip(names, read_npz(tmp_path / "a.npz", *names), strict=True):
         np.testing.assert_array_equal(array, ARRAYS[name], strict=True)
-
-
-def test_compression_makes_a_file_smaller(tmp_path: Path) -> None:
-    for compressed in (False, True):
-        write_npz(tmp_path / f"{compressed}.npz", compressed=compressed, zeros=np.zeros(10_000))
-    assert (tmp_path / "True.npz").stat().st_size < 1000 < 80_000 < (tmp_path / "False.npz").stat().st_size
 
 
 class Trap:
@@ -106,13 +106,9 @@ class Trap:
         return os.mkdir, ("sprung",)
 
 
-def test_pickles_are_neither_written_nor_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_pickles_are_not_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    objects = np.array([Trap()], dtype=object)
-    with pytest.raises(ValueError, match="allow_pickle"):
-        write_npz("a.npz", objects=objects)
-    assert list(tmp_path.iterdir()) == []
-    np.savez("a.npz", allow_pickle=True, objects=objects)
+    np.savez("a.npz", objects=np.array([Trap()], dtype=object))
     with pytest.raises((ValueError, StudyError)):
         read_npz("a.npz", "objects")
     assert not Path("sprung").exists()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -110,7 +111,7 @@ def test_cross_entropy_is_its_sum_written_out(smoothing: float) -> None:
 
 # --- angular -----------------------------------------------------------------------------------------------
 
-ANGULAR = {"alpha_degrees": 35.0, "angular_weight": 0.7, "temperature": 0.3, "scale": 12.0}
+ANGULAR: dict[str, Any] = {"alpha_degrees": 35.0, "angular_weight": 0.7, "temperature": 0.3, "scale": 12.0}
 
 
 def lengths_one(features: np.ndarray) -> np.ndarray:

@@ -49,8 +49,8 @@ def trained(name: str) -> Classifier:
 @pytest.mark.parametrize(("stem", "side"), [("imagenet", 8), ("half", 16), ("cifar", 32)])
 def test_stem_leaves_the_first_block_what_the_docstring_says(stem: str, side: int) -> None:
     torch.manual_seed(0)
-    network, seen = resnet18(stem).eval(), []
-    network.layer1.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0].shape))
+    network, seen = resnet18(stem).eval(), list[torch.Size]()
+    network.get_submodule("layer1").register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0].shape))
     with torch.no_grad():
         features = network(torch.rand(2, 3, 32, 32))
     assert features.shape == (2, FEATURES)

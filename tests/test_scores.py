@@ -113,5 +113,5 @@ def test_tie_of_votes_goes_to_the_smallest_label() -> None:
 @pytest.mark.parametrize("kind", [np.float32, np.float64])
 def test_unit_rows_have_length_one_and_zeros_stay(kind: type[np.floating]) -> None:
     rows = unit(np.array([[3, 4], [0, 0], [-1e-3, 0]], kind))
-    np.testing.assert_allclose(rows, [[0.6, 0.8], [0, 0], [-1, 0]], rtol=1e-6)
+    np.testing.assert_allclose(rows, np.array([[0.6, 0.8], [0, 0], [-1, 0]]), rtol=1e-6)
     assert rows.dtype == kind

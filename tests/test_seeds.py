@@ -25,7 +25,8 @@ def test_derived_seeds_never_change(seed: int, names: tuple[str | int, ...], der
 
 def test_distinct_names_give_distinct_seeds() -> None:
     names: list[tuple[str | int, ...]] = [
-        (), ("",), ("", ""), ("a", "bc"), ("ab", "c"), ("abc",), ("bc", "a"), (1,), ("1",), ("int:1",), (11,), (1, 1), (-1,),
+        (), ("",), ("", ""), ("a", "bc"), ("ab", "c"), ("abc",), ("bc", "a"),
+        (1,), ("1",), ("int:1",), (11,), (1, 1), (-1,),
     ]  # fmt: skip
     seeds = [derive_seed(seed, *name) for seed in (0, 1, 11) for name in names]
     assert len(set(seeds)) == len(seeds) == 39
@@ -48,6 +49,11 @@ def first_draws(indices: Sequence[int] | np.ndarray, seed: int = 0, *names: str 
 def test_streams_do_not_depend_on_which_others_are_asked_for(indices: Sequence[int] | np.ndarray) -> None:
     whole = first_draws(range(300))
     assert first_draws(indices) == [whole[index] for index in indices]
+
+
+def test_streams_never_change() -> None:
+    first = [rng.bit_generator.random_raw() for rng in streams([0, 5], 0, "noise")]
+    assert first == [14165886389873127325, 7876934009989185077]
 
 
 def test_streams_do_not_depend_on_how_much_another_has_drawn() -> None:

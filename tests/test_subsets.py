@@ -16,9 +16,9 @@ def by_largest_remainder(sizes: list[int], count: int) -> list[int]:
     """Each class its whole share; the rest one each to the largest remainders, the smaller label first."""
     shares = [Fraction(count * size, sum(sizes)) for size in sizes]
     counts = [int(share) for share in shares]
-    while sum(counts) < count:
-        most = max(share - int(share) for share, given in zip(shares, counts, strict=True) if given <= share)
-        counts[next(i for i, s in enumerate(shares) if s - int(s) == most and counts[i] <= s)] += 1
+    by_remainder = sorted(range(len(sizes)), key=lambda label: (counts[label] - shares[label], label))
+    for label in by_remainder[: count - sum(counts)]:
+        counts[label] += 1
     return counts
 
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import os
+import zipfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -47,7 +48,7 @@ def read_json(path: str | Path) -> Any:
         return json.loads(Path(path).read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise StudyError(f"{path} does not exist; `dvc repro` makes it") from None
-    except json.JSONDecodeError as error:
+    except (json.JSONDecodeError, UnicodeDecodeError) as error:
         raise StudyError(f"{path} is not JSON ({error}); delete it and run `dvc repro`") from None
 
 
@@ -58,11 +59,14 @@ def write_npz(path: str | Path, **arrays: np.ndarray) -> None:
 
 
 def read_npz(path: str | Path, *names: str) -> tuple[np.ndarray, ...]:
-    """The named arrays of a file; StudyError if the file or an array is absent. Never unpickles."""
+    """The named arrays of a file; StudyError if the file or an array is absent or broken. Never unpickles."""
     try:
         with np.load(path, allow_pickle=False) as archive:
+            absent = [name for name in names if name not in archive]
+            if absent:
+                raise StudyError(f"{path} has no array named {absent[0]!r}; delete it and run `dvc repro`")
             return tuple(archive[name] for name in names)
     except FileNotFoundError:
         raise StudyError(f"{path} does not exist; `dvc repro` makes it, `dvc checkout` restores it") from None
-    except KeyError as error:
-        raise StudyError(f"{path} has no array named {error}; delete it and run `dvc repro`") from None
+    except (zipfile.BadZipFile, EOFError, ValueError, TypeError):
+        raise StudyError(f"{path} is broken or no .npz file; delete it and run `dvc repro`") from None

@@ -24,7 +24,7 @@ def read(path: Path = PATH) -> dict[str, Any]:
     """The whole file as plain values; StudyError if it is absent or no mapping."""
     try:
         values = YAML(typ="safe", pure=True).load(path)
-    except FileNotFoundError:
+    except (FileNotFoundError, IsADirectoryError):
         raise StudyError(f"{path} does not exist; run from the top of the repository") from None
     except YAMLError as error:
         raise StudyError(f"{path} is not YAML: {' '.join(str(error).split())}") from None

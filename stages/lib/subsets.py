@@ -16,9 +16,8 @@ def stratified(labels: np.ndarray, count: int, seed: int, *names: str) -> np.nda
     if count >= len(labels):
         return np.arange(len(labels))
     classes, sizes = np.unique(labels, return_counts=True)
-    shares = count * sizes / len(labels)
-    counts = np.floor(shares).astype(int)
-    by_remainder = np.argsort(-(shares - counts), kind="stable")
+    counts, remainders = np.divmod(count * sizes, len(labels))  # whole numbers: a tie is a tie
+    by_remainder = np.argsort(-remainders, kind="stable")
     counts[by_remainder[: count - counts.sum()]] += 1
     rng = np.random.default_rng(derive_seed(seed, "subset", *names))
     chosen = [

@@ -1,0 +1,384 @@
+"""The comparison and the headline: their figures from hand-made cells, and when they refuse."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import re
+import sys
+from itertools import product
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from stages import compare, headline
+from stages.lib.cells import Cell, to_text
+from stages.lib.errors import StudyError
+from stages.lib.results import METRICS
+
+INTERFACE = [
+    "train_clean",
+    "val_clean",
+    "val_corrupted",
+    "test_clean",
+    "test_corrupted",
+    "generalisation_gap",
+    "corruption_drop",
+    "knn_test_clean",
+    "knn_test_corrupted",
+    "fgsm_1",
+    "fgsm_2",
+    "fgsm_4",
+    "fgsm_8",
+]
+LOSSES, TRAIN_SETS, SEEDS = ["cross_entropy", "angular"], ["clean", "corrupted"], [0, 5]
+CELLS = [Cell(*names) for names in product(LOSSES, TRAIN_SETS, SEEDS)]
+SETS = {"train_clean": 40, "val_clean": 20, "val_corrupted": 20, "test_clean": 50, "test_corrupted": 50}
+EPSILONS_255 = [0, 1, 2, 4, 8, 16]
+ATTACKED = 25
+Tree = dict[str, Any]
+
+
+def rank(cell: Cell) -> int:
+    """A number of its own for every cell, 0 to 7; seeds are not next to each other."""
+    return 4 * SEEDS.index(cell.seed) + 2 * LOSSES.index(cell.loss) + TRAIN_SETS.index(cell.train_set)
+
+
+def right(cell: Cell, name: str) -> int:
+    """How many images of a set the cell has right; no two sets and no two cells are alike."""
+    most = {"train_clean": 39, "val_clean": 18, "val_corrupted": 16, "test_clean": 44, "test_corrupted": 33}
+    return most[name] - rank(cell)
+
+
+def right_of_neighbours(cell: Cell, name: str) -> int:
+    return right(cell, name) - 2
+
+
+def right_under_attack(cell: Cell, epsilon_255: int) -> int:
+    return 24 - rank(cell) - EPSILONS_255.index(epsilon_255)
+
+
+def expected_metrics(cell: Cell) -> dict[str, float]:
+    """The headline figures by their definitions, from the counts above."""
+    share = {name: right(cell, name) / images for name, images in SETS.items()}
+    return {
+        **share,
+        "generalisation_gap": share["train_clean"] - share["test_clean"],
+        "corruption_drop": share["test_clean"] - share["test_corrupted"],
+        "knn_test_clean": right_of_neighbours(cell, "test_clean") / 50,
+        "knn_test_corrupted": right_of_neighbours(cell, "test_corrupted") / 50,
+        **{f"fgsm_{epsilon}": right_under_attack(cell, epsilon) / ATTACKED for epsilon in (1, 2, 4, 8)},
+    }
+
+
+def labels_of(name: str) -> np.ndarray:
+    return np.arange(SETS[name]) % 2
+
+
+def predictions_of(cell: Cell, name: str) -> np.ndarray:
+    """The labels, but for as many images at the end as the cell has wrong."""
+    labels = labels_of(name)
+    return np.where(np.arange(len(labels)) < right(cell, name), labels, 1 - labels)
+
+
+def confusion_of(cell: Cell, name: str) -> list[list[int]]:
+    pairs = list(zip(labels_of(name), predictions_of(cell, name), strict=True))
+    return [[pairs.count((actual, predicted)) for predicted in (0, 1)] for actual in (0, 1)]
+
+
+def evaluation(cell: Cell) -> Tree:
+    rows, details = [], {}
+    for name, images in SETS.items():
+        neighbours = None if name == "train_clean" else right_of_neighbours(cell, name) / images
+        row = {"set": name, "accuracy": right(cell, name) / images, "loss": 0.5, "images": images}
+        rows.append({**row, "knn_accuracy": neighbours})
+        confusion = confusion_of(cell, name)
+        scores = {"precision": 0.5, "f1": 0.5, "images": images // 2}
+        recalls = [confusion[label][label] / sum(confusion[label]) for label in (0, 1)]
+        details[name] = {
+            "per_class": {animal: {**scores, "recall": recalls[label]} for label, animal in enumerate(("cat", "dog"))},
+            "confusion": confusion,
+            "predictions": to_text(predictions_of(cell, name)),
+        }
+    dataset = {"name": "pets", "origin": "a test", "checksum": "md5:0", "official": True, "classes": ["cat", "dog"]}
+    return {
+        "model": cell.key,
+        "knn_neighbours": 3,
+        "recipe": "tiny",
+        "trained_on": {"device": "cpu", "torch": "0", "precision": "float32"},
+        "dataset": dataset,
+        "sets": rows,
+        "details": details,
+        "labels": {name.split("_")[0]: to_text(labels_of(name)) for name in SETS},
+    }
+
+
+def attack(cell: Cell) -> Tree:
+    ladder = [
+        {
+            "epsilon_255": epsilon,
+            "accuracy": right_under_attack(cell, epsilon) / ATTACKED,
+            "accuracy_of_clean_correct": None,
+            "accuracy_8_bit": 0.5,
+        }
+        for epsilon in EPSILONS_255
+    ]
+    return {"model": cell.key, "attack": "fast gradient sign", "images": ATTACKED, "ladder": ladder}
+
+
+def curves(cell: Cell) -> str:
+    rows = [f"{epoch},{2.5 / epoch},{0.25 * epoch},{0.125 * epoch + rank(cell) / 64},1.5" for epoch in (1, 2)]
+    return "\n".join(["epoch,training_loss,train_accuracy,val_accuracy,val_loss", *rows]) + "\n"
+
+
+@pytest.fixture
+def study(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder with what git holds of a whole study, and nothing else; it is the working folder."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "argv", ["headline", "--loss", "angular"])
+    sections = {"losses": LOSSES, "train_sets": TRAIN_SETS, "seeds": SEEDS}
+    Path("params.yaml").write_text(json.dumps(sections), encoding="utf-8")
+    for cell in CELLS:
+        cell.result("curves.csv").parent.mkdir(parents=True)
+        cell.result("curves.csv").write_text(curves(cell), encoding="utf-8")
+        cell.result("evaluate.json").write_text(json.dumps(evaluation(cell)), encoding="utf-8")
+        cell.result("attack.json").write_text(json.dumps(attack(cell)), encoding="utf-8")
+        if cell.seed == SEEDS[0]:
+            cell.result("embed.png").write_bytes(b"a picture")
+    return tmp_path
+
+
+def change_dataset(cell: Cell, **changes: object) -> None:
+    path = cell.result("evaluate.json")
+    evaluate = json.loads(path.read_text(encoding="utf-8"))
+    path.write_text(json.dumps({**evaluate, "dataset": evaluate["dataset"] | changes}), encoding="utf-8")
+
+
+def read_strictly(path: str) -> Tree:
+    """The JSON file; NaN and infinity, which Python reads although JSON has none, fail."""
+    tree: Tree = json.loads(Path(path).read_text(encoding="utf-8"), parse_constant=lambda word: pytest.fail(word))
+    return tree
+
+
+def outputs(top: Path) -> dict[str, bytes]:
+    """Every file under reports/ that is no cell's."""
+    found = (path for path in (top / "reports").rglob("*") if path.is_file())
+    named = {path.relative_to(top / "reports").as_posix(): path.read_bytes() for path in found}
+    return {name: content for name, content in named.items() if not name.startswith("cells/")}
+
+
+def cells_of(loss: str, train_set: str) -> list[Cell]:
+    return [cell for cell in CELLS if (cell.loss, cell.train_set) == (loss, train_set)]
+
+
+def expected_means(loss: str, train_set: str) -> dict[str, float]:
+    each = [expected_metrics(cell) for cell in cells_of(loss, train_set)]
+    return {name: sum(metrics[name] for metrics in each) / len(each) for name in INTERFACE}
+
+
+# --- compare -----------------------------------------------------------------------------------------------
+
+
+def test_names_of_the_figures_are_the_interface() -> None:
+    assert list(METRICS) == INTERFACE
+
+
+def test_comparison_holds_every_figure_as_it_is_defined(study: Path) -> None:
+    compare.main()
+    comparison = read_strictly("reports/comparison.json")
+    assert list(comparison) == LOSSES
+    for loss in LOSSES:
+        assert list(comparison[loss]) == ["clean_trained", "corrupted_trained"]
+        for train_set in TRAIN_SETS:
+            found = comparison[loss][f"{train_set}_trained"]
+            assert list(found) == INTERFACE
+            assert found == pytest.approx(expected_means(loss, train_set), abs=1e-12)
+
+
+def wilson(share: float, images: int) -> list[float]:
+    """The two roots p of (share − p)² = z² p (1 − p) / images."""
+    z_squared = 1.959963984540054**2
+    roots = np.roots([1 + z_squared / images, -2 * share - z_squared / images, share**2])
+    return sorted(float(root) for root in roots)
+
+
+def test_statistics_hold_spread_and_interval(study: Path) -> None:
+    compare.main()
+    statistics = read_strictly("reports/statistics.json")
+    images = {**SETS, "knn_test_clean": 50, "knn_test_corrupted": 50, **{f"fgsm_{n}": ATTACKED for n in (1, 2, 4, 8)}}
+    for loss, train_set in product(LOSSES, TRAIN_SETS):
+        found = statistics[loss][f"{train_set}_trained"]
+        one, other = (expected_metrics(cell) for cell in cells_of(loss, train_set))
+        assert list(found) == INTERFACE
+        for name in INTERFACE:
+            mean = (one[name] + other[name]) / 2
+            assert found[name]["mean"] == pytest.approx(mean, abs=1e-12)
+            # Of two values, with ddof = 1: their distance over √2; with ddof = 0 it would be half of it.
+            assert found[name]["std"] == pytest.approx(abs(one[name] - other[name]) / 2**0.5, abs=1e-12)
+            assert found[name]["n"] == 2 and found[name]["images"] == images.get(name)
+            if name in images:
+                assert found[name]["interval_95_images"] == pytest.approx(wilson(mean, images[name]), abs=1e-9)
+            else:
+                assert found[name]["interval_95_images"] is None
+
+
+def test_one_seed_has_no_spread(study: Path) -> None:
+    sections = {"losses": LOSSES, "train_sets": TRAIN_SETS, "seeds": [0]}
+    Path("params.yaml").write_text(json.dumps(sections), encoding="utf-8")
+    compare.main()
+    figures = read_strictly("reports/statistics.json")["angular"]["clean_trained"]
+    assert {(figure["std"], figure["n"]) for figure in figures.values()} == {(None, 1)}
+    expected = expected_metrics(Cell("angular", "clean", 0))
+    assert read_strictly("reports/comparison.json")["angular"]["clean_trained"] == pytest.approx(expected, abs=1e-12)
+
+
+def table(name: str) -> tuple[list[str], dict[str, list[float]]]:
+    """Column names, and the numbers of each row."""
+    header, *rows = csv.reader(io.StringIO(Path(f"reports/tables/{name}.csv").read_text(encoding="utf-8")))
+    return header[1:], {row[0]: [float(value) for value in row[1:]] for row in rows}
+
+
+def test_tables_hold_the_same_figures(study: Path) -> None:
+    compare.main()
+    means = {(loss, name): expected_means(loss, name) for loss, name in product(LOSSES, TRAIN_SETS)}
+    columns, studies = table("studies")
+    assert columns == LOSSES
+    assert studies == {
+        f"{name} → {test}": pytest.approx([means[loss, name][f"test_{test}"] for loss in LOSSES], abs=1e-6)
+        for name, test in product(TRAIN_SETS, TRAIN_SETS)
+    }
+    columns, every = table("all_metrics")
+    assert columns == [f"{loss}, {name}" for loss, name in means]
+    assert every == {row: pytest.approx([mean[row] for mean in means.values()], abs=1e-6) for row in INTERFACE}
+    _, ladder = table("fast_gradient_sign")
+    assert list(ladder) == [str(epsilon) for epsilon in EPSILONS_255]
+    for epsilon in EPSILONS_255:
+        expected = [
+            np.mean([right_under_attack(cell, epsilon) / ATTACKED for cell in cells_of(*names)]) for names in means
+        ]
+        assert ladder[str(epsilon)] == pytest.approx(expected, abs=1e-6)
+    columns, recalls = table("recall_per_class")
+    assert columns[:3] == ["cross_entropy, clean → clean", "cross_entropy, clean → corrupted",
+                           "cross_entropy, corrupted → clean"]  # fmt: skip
+    confusions = [confusion_of(cell, "test_corrupted") for cell in cells_of("cross_entropy", "clean")]
+    assert recalls["dog"][1] == pytest.approx(
+        np.mean([counts[1][1] / sum(counts[1]) for counts in confusions]), abs=1e-6
+    )
+
+
+def test_curves_of_every_model_are_joined(study: Path) -> None:
+    compare.main()
+    rows = list(csv.DictReader(io.StringIO(Path("reports/curves.csv").read_text(encoding="utf-8"))))
+    assert [(row["model"], row["epoch"]) for row in rows] == [(cell.key, epoch) for cell in CELLS for epoch in "12"]
+    assert [float(row["val_accuracy"]) for row in rows[:2]] == [0.125, 0.25]
+
+
+@pytest.mark.parametrize("official", [True, False])
+def test_report_says_at_its_head_whether_data_are_unofficial(study: Path, official: bool) -> None:
+    for cell in CELLS:
+        change_dataset(cell, official=official)
+    compare.main()
+    report = Path("reports/report.md").read_text(encoding="utf-8")
+    title, second, *_ = [line for line in report.splitlines() if line]
+    assert title == "# Comparison"
+    assert ("Unofficial" in second) == (not official)
+    assert ("nofficial" in report) == (not official)
+    assert "pets" in report and "a test" in report and "md5:0" in report
+
+
+def test_report_shows_its_figures_and_its_seeds(study: Path) -> None:
+    compare.main()
+    report = Path("reports/report.md").read_text(encoding="utf-8")
+    linked = re.findall(r"!\[[^]]*\]\(([^)]*)\)", report)
+    assert len(linked) == 4 + 4 and all((study / "reports" / name).is_file() for name in linked)
+    assert "seeds [0, 5]" in report and "n = 2 seed(s)" in report
+    for (loss, train_set), test in product(product(LOSSES, TRAIN_SETS), TRAIN_SETS):
+        assert f"{expected_means(loss, train_set)[f'test_{test}']:.4f}" in report
+    assert str(study) not in report
+
+
+def test_comparing_twice_gives_the_same_bytes(study: Path) -> None:
+    compare.main()
+    headline.main()
+    once = outputs(study)
+    assert len(once) == 4 + 4 + 4 + 3  # files at the top, tables, figures, the headline's
+    compare.main()
+    headline.main()
+    assert outputs(study) == once
+
+
+@pytest.mark.parametrize(
+    ("stage", "name"),
+    [("train", "curves.csv"), ("evaluate", "evaluate.json"), ("attack", "attack.json"), ("embed", "embed.png")],
+)
+@pytest.mark.parametrize("cell", [CELLS[0], CELLS[-2]], ids=lambda cell: cell.key)
+def test_missing_cell_is_named_and_nothing_is_written(study: Path, stage: str, name: str, cell: Cell) -> None:
+    cell.result(name).unlink()
+    with pytest.raises(StudyError, match=f"the cell {cell.key} is missing .*dvc repro {stage}@{cell.key}") as caught:
+        compare.main()
+    assert "\n" not in str(caught.value) and cell.result(name).as_posix() in str(caught.value)
+    assert outputs(study) == {}
+
+
+@pytest.mark.parametrize("change", [{"checksum": "md5:1"}, {"official": False}, {"classes": ["dog", "cat"]}])
+def test_cells_of_different_data_are_refused(study: Path, change: dict[str, object]) -> None:
+    change_dataset(CELLS[6], **change)
+    with pytest.raises(StudyError, match=f"{CELLS[6].key} was made from other data than {CELLS[0].key}"):
+        compare.main()
+    assert outputs(study) == {}
+
+
+# --- headline ----------------------------------------------------------------------------------------------
+
+
+def test_headline_holds_the_figures_of_its_loss(study: Path) -> None:
+    headline.main()
+    metrics = read_strictly("reports/metrics.json")
+    assert list(metrics) == ["clean_trained", "corrupted_trained"]
+    for train_set in TRAIN_SETS:
+        assert list(metrics[f"{train_set}_trained"]) == INTERFACE
+        assert metrics[f"{train_set}_trained"] == pytest.approx(expected_means("angular", train_set), abs=1e-12)
+    compare.main()
+    assert metrics == read_strictly("reports/comparison.json")["angular"]
+
+
+def test_headline_names_no_loss_and_needs_no_other(study: Path) -> None:
+    for cell in CELLS:
+        if cell.loss != "angular":
+            for path in cell.result("curves.csv").parent.iterdir():
+                path.unlink()
+    headline.main()
+    written = outputs(study)
+    assert sorted(written) == ["headline/confusion.csv", "headline/curves.csv", "metrics.json"]
+    assert not any(loss.encode() in content for loss in LOSSES for content in written.values())
+
+
+def test_headline_curves_and_confusion(study: Path) -> None:
+    headline.main()
+    curves_rows = Path("reports/headline/curves.csv").read_text(encoding="utf-8").splitlines()
+    assert curves_rows[:3] == [
+        "model,epoch,training_loss,train_accuracy,val_accuracy,val_loss",
+        "clean-0,1,2.5,0.25,0.15625,1.5",
+        "clean-0,2,1.25,0.5,0.28125,1.5",
+    ]
+    assert [row.split(",")[0] for row in curves_rows[1::2]] == ["clean-0", "clean-5", "corrupted-0", "corrupted-5"]
+    rows = list(csv.DictReader(io.StringIO(Path("reports/headline/confusion.csv").read_text(encoding="utf-8"))))
+    found = {(row["train_set"], row["actual"], row["predicted"]): int(row["count"]) for row in rows}
+    expected = {}
+    for train_set in TRAIN_SETS:
+        summed = sum(np.array(confusion_of(cell, "test_clean")) for cell in cells_of("angular", train_set))
+        for (actual, first), (predicted, second) in product(enumerate(["cat", "dog"]), repeat=2):
+            expected[train_set, first, second] = int(np.asarray(summed)[actual, predicted])
+    assert found == expected and sum(found.values()) == 4 * 50
+
+
+@pytest.mark.parametrize("name", ["curves.csv", "evaluate.json", "attack.json"])
+def test_headline_refuses_a_missing_cell(study: Path, name: str) -> None:
+    cell = Cell("angular", "corrupted", 5)
+    cell.result(name).unlink()
+    with pytest.raises(StudyError, match=f"the cell {cell.key} is missing"):
+        headline.main()
+    assert outputs(study) == {}
