@@ -118,6 +118,9 @@ BAD: dict[str, tuple[str, Any, str]] = {
         1.0,
         "loss_config.cross_entropy.label_smoothing is 1.0: input should be less than 1",
     ),
+    "infinite number": ("loss_config.angular.temperature", float("inf"), "loss_config.angular.temperature is inf: "),
+    "recipe's name no text": ("recipes", {2024: {}}, "recipes has 2024; a name is lower-case letters"),
+    "recipe's name dotted": ("recipes", {"a.b": {}}, "recipes has 'a.b'; a name is lower-case letters"),
     "unknown recipe": ("recipe", "nonsense", "recipe is 'nonsense'; recipes has cpu"),
     "recipe no text": ("recipe", 3, "recipe is 3: input should be a valid string"),
     "no recipes": ("recipes", None, "recipes must hold a block for each recipe"),
@@ -131,6 +134,13 @@ def test_bad_value_is_named_with_what_is_allowed(key: str, value: Any, told: str
         check.check(changed(("losses", ["cross_entropy", "angular"]), (key, value)))
     assert str(caught.value).startswith(f"params.yaml: {told}")
     assert "\n" not in str(caught.value)
+
+
+def test_padding_as_large_as_the_image_is_refused() -> None:
+    with pytest.raises(
+        StudyError, match=r"recipes.cpu.crop_padding is 8; images of 8 pixels can be padded by at most 7"
+    ):
+        check.check(changed(("download.size", 8), ("recipes.cpu.crop_padding", 8)))
 
 
 def test_loss_outside_losses_is_answered_with_what_to_type() -> None:

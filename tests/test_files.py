@@ -123,6 +123,9 @@ def test_pickles_are_not_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
             ARRAYS,
             "has no array named .*labels.*; delete it and run `dvc",
         ),
+        (lambda path: read_npz(path, "images"), "", "is broken or no .npz file; delete it and run"),
+        (lambda path: read_npz(path, "images"), "hello", "is broken or no .npz file; delete it and run"),
+        (lambda path: read_npz(path, "images"), "PK\x03\x04 cut short", "is broken or no .npz file; delete it"),
         (read_json, None, "does not exist; `dvc repro` makes it"),
         (read_json, "", r"is not JSON \(.*\); delete it and run `dvc repro`"),
         (read_json, '{"a": 1,\n', r"is not JSON \(.*\); delete it and run `dvc repro`"),
@@ -172,7 +175,7 @@ def test_ten_thousand_predictions_are_a_short_text() -> None:
     np.testing.assert_array_equal(from_text(text), predictions)
 
 
-@pytest.mark.parametrize("values", [[-1], [0, 65_536], [2**40, 1]])
-def test_numbers_that_do_not_fit_are_refused(values: list[int]) -> None:
-    with pytest.raises(ValueError, match="only whole numbers from 0 to 65,535"):
+@pytest.mark.parametrize("values", [[-1], [0, 65_536], [2**40, 1], [1.5, 2.0], [[1, 2]]])
+def test_numbers_that_do_not_fit_are_refused(values: list[object]) -> None:
+    with pytest.raises(ValueError, match="whole numbers from 0 to 65,535"):
         to_text(np.array(values))

@@ -382,3 +382,14 @@ def test_headline_refuses_a_missing_cell(study: Path, name: str) -> None:
     with pytest.raises(StudyError, match=f"the cell {cell.key} is missing"):
         headline.main()
     assert outputs(study) == {}
+
+
+def test_figure_that_is_no_number_is_never_written(study: Path) -> None:
+    """DVC would record a metric that is NaN without a word."""
+    path = CELLS[-1].result("evaluate.json")
+    evaluate = json.loads(path.read_text(encoding="utf-8"))
+    evaluate["sets"][3]["accuracy"] = float("nan")
+    path.write_text(json.dumps(evaluate), encoding="utf-8")
+    with pytest.raises(ValueError, match="Out of range float values"):
+        headline.main()
+    assert "metrics.json" not in outputs(study)

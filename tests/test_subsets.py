@@ -32,6 +32,7 @@ def by_largest_remainder(sizes: list[int], count: int) -> list[int]:
         ([10, 20, 70], 9, [1, 2, 6]),  # 0.9, 1.8, 6.3
         ([5, 5, 990], 10, [0, 0, 10]),  # 0.05, 0.05, 9.9
         ([7, 4, 1], 4, [3, 1, 0]),  # a third remains of each
+        ([1, 4, 7], 4, [1, 1, 2]),  # likewise: the tie must not fall to rounding
     ],
 )
 def test_classes_are_in_proportion_by_largest_remainder(sizes: list[int], count: int, counts: list[int]) -> None:

@@ -12,6 +12,7 @@ from typing import Any
 from ruamel.yaml import YAML
 
 ROOT = Path(__file__).parent.parent
+PLOTS_SCRIPT = ROOT / ".dvc/vega/vega.js"  # not in git; `make setup` makes it
 # Results of the committed study: the workspace makes its own.
 RESULTS = ("dvc.lock", "reports/", "data/raw/source.json")
 
@@ -33,6 +34,8 @@ def create(target: Path, overrides: dict[str, Any]) -> None:
         shutil.copy2(ROOT / name, copy)
     if kept.is_dir():
         kept.rename(cache)
+    if PLOTS_SCRIPT.exists():
+        shutil.copytree(PLOTS_SCRIPT.parent, target / PLOTS_SCRIPT.parent.relative_to(ROOT))
     change_params(target / "params.yaml", overrides)
     for arguments in (["init", "-q", "-b", "main"], ["add", "-A"], ["commit", "-q", "-m", "Workspace"]):
         subprocess.run(["git", *arguments], cwd=target, env=environment(), check=True)

@@ -1,0 +1,263 @@
+"""The pipeline as its users run it: a repository made of the working tree, real DVC, a small dataset."""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+from ruamel.yaml import YAML
+
+from tools import workspace
+
+CELLS = [f"{loss}-{train_set}-0" for loss in ("cross_entropy", "angular") for train_set in ("clean", "corrupted")]
+STAGES = {
+    "check", "download", "split@0", "corrupt@train", "corrupt@test", "compare", "headline",
+    *(f"{stage}@{cell}" for stage in ("train", "evaluate", "attack", "embed") for cell in CELLS),
+}  # fmt: skip
+SMALL: dict[str, Any] = {
+    "download.dataset": "digits",
+    "split.train_share": 0.3,
+    "recipes.cpu.stem": "imagenet",
+    "recipes.cpu.epochs": 3,
+    "recipes.cpu.batch_size": 25,
+    "recipes.cpu.peak_learning_rate": 0.03,
+    "recipes.cpu.flip": False,
+    "recipes.cpu.watched_images": 100,
+    "attack.images": 50,
+    "embed.images": 60,
+}
+
+
+class Repository:
+    """A checkout with DVC; each call returns what the command printed."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def run(self, *command: str, fails: bool = False) -> str:
+        done = subprocess.run(
+            command, cwd=self.path, env=workspace.environment(), text=True, capture_output=True, check=False
+        )
+        printed = done.stdout + done.stderr
+        assert (done.returncode != 0) == fails, printed
+        return printed
+
+    def dvc(self, *arguments: str, fails: bool = False) -> str:
+        return self.run("dvc", *arguments, fails=fails)
+
+    def commit(self, message: str) -> None:
+        self.run("git", "add", "-A")
+        self.run("git", "commit", "-q", "--allow-empty", "-m", message)
+
+    def reset(self) -> None:
+        self.run("git", "checkout", "-q", "main")
+        self.run("git", "reset", "-q", "--hard")
+        self.dvc("checkout")
+
+    def json(self, name: str) -> Any:
+        return json.loads((self.path / name).read_text(encoding="utf-8"))
+
+
+def ran(printed: str) -> set[str]:
+    """The stages that DVC ran, or would run."""
+    return set(re.findall(r"Running stage '([^']+)'", printed))
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory: pytest.TempPathFactory) -> Repository:
+    """A repository in which `dvc repro` ran once from nothing and was committed."""
+    path = tmp_path_factory.mktemp("study") / "repository"
+    workspace.create(path, SMALL)
+    repository = Repository(path)
+    assert ran(repository.dvc("repro")) == STAGES
+    repository.commit("The study")
+    return repository
+
+
+@pytest.fixture
+def study(whole: Repository) -> Iterator[Repository]:
+    """The same, put back as it was afterwards."""
+    yield whole
+    whole.reset()
+
+
+def test_every_stage_left_its_results(study: Repository) -> None:
+    locked = YAML(typ="safe").load(study.path / "dvc.lock")["stages"]
+    assert set(locked) == STAGES
+    comparison, metrics = study.json("reports/comparison.json"), study.json("reports/metrics.json")
+    assert metrics == comparison["cross_entropy"]
+    for loss in ("cross_entropy", "angular"):
+        for train_set in ("clean", "corrupted"):
+            figures = comparison[loss][f"{train_set}_trained"]
+            assert all(0 <= value <= 1 for name, value in figures.items() if not name.endswith(("gap", "drop")))
+            assert figures["generalisation_gap"] == pytest.approx(figures["train_clean"] - figures["test_clean"])
+            assert figures["fgsm_8"] <= figures["test_clean"] + 0.1
+    # Three epochs on 450 digits are enough to tell training from guessing.
+    assert comparison["angular"]["clean_trained"]["test_clean"] > 0.5
+    assert not study.run("git", "status", "--porcelain")
+
+
+def test_images_and_models_stay_out_of_git(study: Repository) -> None:
+    tracked = study.run("git", "ls-files").splitlines()
+    assert not [
+        name for name in tracked if name.endswith((".npz", ".safetensors")) or ("examples/" in name and ".png" in name)
+    ]
+    assert "reports/cells/angular/clean-0/evaluate.json" in tracked
+
+
+def test_running_again_runs_nothing(study: Repository) -> None:
+    assert not ran(study.dvc("repro"))
+    assert not ran(study.dvc("--wait-for-lock", "repro", "-s", "train@angular-clean-0"))
+    assert not study.run("git", "status", "--porcelain")
+
+
+def test_looking_at_the_source_again_finds_the_same_data(study: Repository) -> None:
+    assert ran(study.dvc("repro", "-f", "download")) == {"check", "download"}
+    assert not ran(study.dvc("repro"))
+    assert not study.run("git", "status", "--porcelain")
+
+
+def test_another_headline_trains_nothing_and_changes_metrics_alone(study: Repository) -> None:
+    before = study.json("reports/metrics.json")
+    assert ran(study.dvc("exp", "run", "-S", "loss=angular")) == {"check", "headline"}
+    assert study.json("reports/metrics.json") == study.json("reports/comparison.json")["angular"] != before
+    assert study.run("git", "diff", "--stat", "params.yaml").count("\n") == 2  # one file, one line changed
+    study.run("git", "checkout", "-q", "-b", "angular")
+    study.commit("Angular is the headline")
+    table = study.dvc("metrics", "diff", "main", "angular")
+    rows = table.strip().splitlines()[1:]
+    assert rows
+    assert {row.split()[0] for row in rows} == {"reports/metrics.json"}
+    assert any("clean_trained.test_clean" in row for row in rows)
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "stages"),
+    [
+        ("loss_config.angular.alpha_degrees", 45.0, {"train@angular-clean-0", "train@angular-corrupted-0"}),
+        ("attack.images", 40, {f"attack@{cell}" for cell in CELLS}),
+        ("corrupt.mix.gaussian_noise.sigma", 0.2, {"corrupt@train", "corrupt@test"}),
+    ],
+)
+def test_a_parameter_re_runs_what_reads_it(study: Repository, key: str, value: float, stages: set[str]) -> None:
+    workspace.change_params(study.path / "params.yaml", {key: value})
+    # A dry run cannot know whether new outputs will differ, so it names the first stages alone.
+    assert ran(study.dvc("repro", "--dry")) == {"check", *stages}
+
+
+def test_clean_models_do_not_see_the_corruption(study: Repository) -> None:
+    locked = YAML(typ="safe").load(study.path / "dvc.lock")["stages"]
+    for name in ("train@angular-clean-0", "train@angular-corrupted-0"):
+        seen = {dep["path"] for dep in locked[name]["deps"] if "corrupt" in dep["path"]}
+        assert seen == ({"data/corrupted/train.npz"} if "corrupted" in name else set())
+
+
+def test_setting_a_parameter_back_brings_results_from_the_run_cache(study: Repository) -> None:
+    lock = (study.path / "dvc.lock").read_bytes()
+    attack = study.path / "reports/cells/angular/clean-0/attack.json"
+    before = attack.read_bytes()
+    workspace.change_params(study.path / "params.yaml", {"attack.images": 40})
+    assert ran(study.dvc("repro", "attack@angular-clean-0")) == {"check", "attack@angular-clean-0"}
+    assert attack.read_bytes() != before
+    workspace.change_params(study.path / "params.yaml", {"attack.images": SMALL["attack.images"]})
+    study.run("git", "checkout", "params.yaml")
+    assert not ran(study.dvc("repro", "attack@angular-clean-0"))
+    assert attack.read_bytes() == before
+    assert (study.path / "dvc.lock").read_bytes() == lock
+
+
+def test_a_bad_parameter_is_named_before_any_work(study: Repository) -> None:
+    printed = study.dvc("exp", "run", "-S", "loss=nonsense", fails=True)
+    assert "loss is 'nonsense', which does not exist; there are angular, cross_entropy" in printed
+    assert ran(printed) == {"check"}
+
+
+def test_a_fresh_clone_without_the_cache_is_up_to_date(study: Repository, tmp_path: Path) -> None:
+    study.run("git", "clone", "-q", str(study.path), str(tmp_path / "clone"))
+    clone = Repository(tmp_path / "clone")
+    assert not ran(clone.dvc("repro", "--allow-missing", "--dry"))
+    # The comparison is made of files in git alone.
+    shutil.rmtree(clone.path / "reports/figures")
+    (clone.path / "reports/comparison.json").unlink()
+    clone.run("python", "-m", "stages.compare")
+    assert not clone.run("git", "status", "--porcelain")
+    assert ran(clone.dvc("exp", "run", "--allow-missing", "-S", "loss=angular")) == {"check", "headline"}
+
+
+def test_a_missing_cell_stops_the_comparison(study: Repository) -> None:
+    (study.path / "reports/cells/angular/corrupted-0/attack.json").unlink()
+    printed = study.run("python", "-m", "stages.compare", fails=True)
+    assert printed.strip().startswith("error: the cell angular-corrupted-0 is missing")
+    assert len(printed.strip().splitlines()) == 1
+
+
+def test_plots_work_off_line(study: Repository) -> None:
+    printed = study.dvc("plots", "show")
+    assert "failed" not in printed
+    page = (study.path / "dvc_plots/index.html").read_text(encoding="utf-8")
+    assert not re.findall(r"""src=["']https?:""", page)
+    assert "reports/curves.csv" in page
+    assert (study.path / ".dvc/vega/vega.js").exists()  # what the page loads instead
+
+
+@pytest.mark.slow
+def test_running_everything_by_force_changes_no_byte(study: Repository) -> None:
+    lock = (study.path / "dvc.lock").read_bytes()
+    assert ran(study.dvc("repro", "--force")) == STAGES
+    assert (study.path / "dvc.lock").read_bytes() == lock
+    assert not study.run("git", "status", "--porcelain")
+
+
+@pytest.mark.slow
+def test_only_the_named_loss_is_trained_from_nothing(tmp_path: Path) -> None:
+    path = tmp_path / "repository"
+    workspace.create(path, {**SMALL, "recipes.cpu.epochs": 1})
+    printed = Repository(path).dvc("exp", "run", "-S", "loss=angular", "headline")
+    trained = {name for name in ran(printed) if name.startswith("train@")}
+    assert trained == {"train@angular-clean-0", "train@angular-corrupted-0"}
+    assert "headline" in ran(printed)
+
+
+@pytest.mark.slow
+def test_the_readmes_loss_works_as_it_stands_there(study: Repository) -> None:
+    readme = (workspace.ROOT / "README.md").read_text(encoding="utf-8")
+    (code,) = re.findall(r"```python\n(.+?)```", readme, re.DOTALL)
+    loss = study.path / "stages/lib/losses/focal.py"
+    loss.write_text(code, encoding="utf-8")
+    workspace.change_params(study.path / "params.yaml", {"loss_config.focal": {"gamma": 2.0}})
+    try:
+        printed = study.dvc("exp", "run", "-S", "loss=focal", "-S", "losses=[cross_entropy,angular,focal]")
+    finally:
+        loss.unlink()
+    trained = {name for name in ran(printed) if name.startswith("train@")}
+    assert trained == {"train@focal-clean-0", "train@focal-corrupted-0"}
+    assert set(study.json("reports/comparison.json")) == {"cross_entropy", "angular", "focal"}
+    shutil.rmtree(study.path / "reports/cells/focal")
+
+
+@pytest.mark.slow
+def test_ones_own_images_run_through_every_stage(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    for part, count in (("train", 40), ("test", 12)):
+        for name, level in (("bright", 170), ("dark", 60), ("grey", 115)):
+            folder = tmp_path / "pictures" / part / name
+            folder.mkdir(parents=True)
+            for index in range(count):
+                pixels = np.clip(rng.normal(level, 20, (40, 50, 3)), 0, 255).astype(np.uint8)
+                Image.fromarray(pixels).save(folder / f"{index}.png")
+    path = tmp_path / "repository"
+    small = {"recipes.cpu.batch_size": 12, "attack.images": 30, "embed.images": 30}
+    workspace.create(path, {**SMALL, **small})
+    repository = Repository(path)
+    folder = ["-S", "download.dataset=folder", "-S", f"download.folder={tmp_path / 'pictures'}"]
+    assert ran(repository.dvc("exp", "run", *folder)) == STAGES
+    assert repository.json("data/raw/source.json")["classes"] == ["bright", "dark", "grey"]
+    assert "Unofficial data" in (path / "reports/report.md").read_text(encoding="utf-8")
