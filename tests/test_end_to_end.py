@@ -253,8 +253,8 @@ def test_ones_own_images_run_through_every_stage(tmp_path: Path) -> None:
     small = {"recipes.cpu.batch_size": 12, "attack.images": 30, "embed.images": 30, "losses": ["cross_entropy"]}
     workspace.create(path, {**SMALL, **small, "train_sets": ["corrupted"]})
     repository = Repository(path)
-    folder = ["-S", "download.dataset=folder", "-S", f"download.folder={tmp_path / 'pictures'}"]
-    printed = repository.dvc("exp", "run", *folder)
+    chosen = ["-S", "download.dataset=folder", "-S", f"download.folder={tmp_path / 'pictures'}"]
+    printed = repository.dvc("exp", "run", *chosen)
     assert {"train@cross_entropy-corrupted-0", "embed@cross_entropy-corrupted-0", "headline"} <= ran(printed)
     assert repository.json("data/raw/source.json")["classes"] == ["bright", "dark", "grey"]
     assert "Unofficial data" in (path / "reports/report.md").read_text(encoding="utf-8")
