@@ -10,34 +10,58 @@ from __future__ import annotations
 from pathlib import Path
 
 from stages.lib import charts, params, report, results, tables
-from stages.lib.cells import Cell
+from stages.lib.cells import Cell, from_text
 from stages.lib.errors import StudyError, run
 from stages.lib.files import write_json, write_text
+from stages.lib.results import CellResults
 from stages.lib.tables import Cells, Statistics
 
 REPORTS = Path("reports")
 
 
 def read_cells(losses: list[str], train_sets: list[str], seeds: list[int]) -> Cells:
-    """Every cell of the matrix; StudyError if one is missing or was made from other data than the rest."""
+    """Every cell of the matrix; StudyError if one is missing or does not compare with the rest."""
     cells = {
-        (loss, train_set): [results.read(Cell(loss, train_set, seed)) for seed in seeds]
+        (loss, train_set): [results.read(Cell(loss, train_set, seed), embedded=seed == seeds[0]) for seed in seeds]
         for loss in losses
         for train_set in train_sets
     }
     every = [result for row in cells.values() for result in row]
     for result in every:
-        if result.evaluate["dataset"] != every[0].evaluate["dataset"]:
-            raise StudyError(
-                f"{result.cell.key} was made from other data than {every[0].cell.key}; run `dvc repro` for both"
-            )
-        first_seed = result.cell.seed == seeds[0]
-        if first_seed and not result.cell.result("embed.png").exists():
-            raise StudyError(
-                f"the cell {result.cell.key} is missing ({result.cell.result('embed.png')}); "
-                f"`dvc repro embed@{result.cell.key}` makes it"
-            )
+        refuse_incomparable(result, every[0])
+        refuse_another_model(result)
     return cells
+
+
+def refuse_incomparable(result: CellResults, first: CellResults) -> None:
+    """StudyError if two cells differ in what every model of one comparison must share."""
+    conditions = [
+        {
+            "dataset": each.evaluate["dataset"],
+            "recipe": each.evaluate["recipe"],
+            "k of the nearest neighbours": each.evaluate["knn_neighbours"],
+            "attacked images": each.attack["test_indices"],
+        }
+        for each in (result, first)
+    ]
+    for what, value in conditions[0].items():
+        if value != conditions[1][what]:
+            raise StudyError(
+                f"{result.cell.key} and {first.cell.key} differ in {what}, so they do not compare; "
+                "run `dvc repro` for both"
+            )
+
+
+def refuse_another_model(result: CellResults) -> None:
+    """StudyError if the attack at epsilon 0 did not see what `evaluate` saw on the same images."""
+    _, clean = result.predictions("test_clean")
+    attacked = from_text(result.attack["predictions"]["0"])
+    # Two devices may round a few logits apart; another model differs on many images.
+    if (attacked != clean[from_text(result.attack["test_indices"])]).mean() > 0.01:
+        raise StudyError(
+            f"the attack on {result.cell.key} at epsilon 0 is not what evaluate saw; "
+            f"run `dvc repro -f evaluate@{result.cell.key} attack@{result.cell.key}`"
+        )
 
 
 def draw(cells: Cells, statistics: Statistics) -> None:
@@ -77,6 +101,8 @@ def main() -> None:
         "studies": tables.studies_table(cells),
         "all_metrics": tables.all_metrics(cells),
         "fast_gradient_sign": tables.ladder_table(cells),
+        "fast_gradient_sign_in_full": tables.attack_table(cells),
+        "features": tables.features_table(cells),
         "recall_per_class": tables.per_class_table(cells),
     }
     for name, frame in frames.items():

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from stages import compare, headline
@@ -39,6 +40,7 @@ CELLS = [Cell(*names) for names in product(LOSSES, TRAIN_SETS, SEEDS)]
 SETS = {"train_clean": 40, "val_clean": 20, "val_corrupted": 20, "test_clean": 50, "test_corrupted": 50}
 EPSILONS_255 = [0, 1, 2, 4, 8, 16]
 ATTACKED = 25
+ATTACKED_INDICES = np.arange(0, 50, 2)  # every other test image, the wrong ones at the end among them
 Tree = dict[str, Any]
 
 
@@ -126,7 +128,22 @@ def attack(cell: Cell) -> Tree:
         }
         for epsilon in EPSILONS_255
     ]
-    return {"model": cell.key, "attack": "fast gradient sign", "images": ATTACKED, "ladder": ladder}
+    return {
+        "model": cell.key,
+        "attack": "fast gradient sign",
+        "images": ATTACKED,
+        "ladder": ladder,
+        "test_indices": to_text(ATTACKED_INDICES),
+        "predictions": {"0": to_text(predictions_of(cell, "test_clean")[ATTACKED_INDICES])},
+    }
+
+
+def embedding(cell: Cell) -> Tree:
+    return {
+        "model": cell.key,
+        "images": 20,
+        "measures": [{"measure": "trustworthiness", "value": 0.9 - rank(cell) / 50}],
+    }
 
 
 def curves(cell: Cell) -> str:
@@ -148,13 +165,18 @@ def study(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         cell.result("attack.json").write_text(json.dumps(attack(cell)), encoding="utf-8")
         if cell.seed == SEEDS[0]:
             cell.result("embed.png").write_bytes(b"a picture")
+            cell.result("embed.json").write_text(json.dumps(embedding(cell)), encoding="utf-8")
     return tmp_path
 
 
+def change_result(cell: Cell, name: str, **changes: object) -> None:
+    path = cell.result(name)
+    path.write_text(json.dumps({**json.loads(path.read_text(encoding="utf-8")), **changes}), encoding="utf-8")
+
+
 def change_dataset(cell: Cell, **changes: object) -> None:
-    path = cell.result("evaluate.json")
-    evaluate = json.loads(path.read_text(encoding="utf-8"))
-    path.write_text(json.dumps({**evaluate, "dataset": evaluate["dataset"] | changes}), encoding="utf-8")
+    evaluate = json.loads(cell.result("evaluate.json").read_text(encoding="utf-8"))
+    change_result(cell, "evaluate.json", dataset=evaluate["dataset"] | changes)
 
 
 def read_strictly(path: str) -> Tree:
@@ -304,7 +326,7 @@ def test_comparing_twice_gives_the_same_bytes(study: Path) -> None:
     compare.main()
     headline.main()
     once = outputs(study)
-    assert len(once) == 4 + 4 + 4 + 3  # files at the top, tables, figures, the headline's
+    assert len(once) == 4 + 6 + 4 + 3  # files at the top, tables, figures, the headline's
     compare.main()
     headline.main()
     assert outputs(study) == once
@@ -312,7 +334,13 @@ def test_comparing_twice_gives_the_same_bytes(study: Path) -> None:
 
 @pytest.mark.parametrize(
     ("stage", "name"),
-    [("train", "curves.csv"), ("evaluate", "evaluate.json"), ("attack", "attack.json"), ("embed", "embed.png")],
+    [
+        ("train", "curves.csv"),
+        ("evaluate", "evaluate.json"),
+        ("attack", "attack.json"),
+        ("embed", "embed.png"),
+        ("embed", "embed.json"),
+    ],
 )
 @pytest.mark.parametrize("cell", [CELLS[0], CELLS[-2]], ids=lambda cell: cell.key)
 def test_missing_cell_is_named_and_nothing_is_written(study: Path, stage: str, name: str, cell: Cell) -> None:
@@ -326,9 +354,48 @@ def test_missing_cell_is_named_and_nothing_is_written(study: Path, stage: str, n
 @pytest.mark.parametrize("change", [{"checksum": "md5:1"}, {"official": False}, {"classes": ["dog", "cat"]}])
 def test_cells_of_different_data_are_refused(study: Path, change: dict[str, object]) -> None:
     change_dataset(CELLS[6], **change)
-    with pytest.raises(StudyError, match=f"{CELLS[6].key} was made from other data than {CELLS[0].key}"):
+    with pytest.raises(StudyError, match=f"{CELLS[6].key} and {CELLS[0].key} differ in dataset, so they do not"):
         compare.main()
     assert outputs(study) == {}
+
+
+@pytest.mark.parametrize(
+    ("name", "change", "what"),
+    [
+        ("evaluate.json", {"recipe": "gpu"}, "recipe"),
+        ("evaluate.json", {"knn_neighbours": 5}, "k of the nearest neighbours"),
+        ("attack.json", {"test_indices": to_text(ATTACKED_INDICES + 1)}, "attacked images"),
+    ],
+)
+def test_cells_made_in_different_ways_are_refused(study: Path, name: str, change: Tree, what: str) -> None:
+    change_result(CELLS[3], name, **change)
+    with pytest.raises(StudyError, match=f"{CELLS[3].key} and {CELLS[0].key} differ in {what}, so they do not compare"):
+        compare.main()
+    assert outputs(study) == {}
+
+
+def test_attack_on_another_model_is_refused(study: Path) -> None:
+    others = 1 - predictions_of(CELLS[2], "test_clean")[ATTACKED_INDICES]
+    change_result(CELLS[2], "attack.json", predictions={"0": to_text(others)})
+    with pytest.raises(StudyError, match=f"the attack on {CELLS[2].key} at epsilon 0 is not what evaluate saw"):
+        compare.main()
+    assert outputs(study) == {}
+
+
+@pytest.mark.parametrize("text", ["", "epoch,val_accuracy\n1,much\n", "epoch,val_accuracy\n1\n"])
+def test_broken_curves_are_one_line(study: Path, text: str) -> None:
+    CELLS[1].result("curves.csv").write_text(text, encoding="utf-8")
+    with pytest.raises(StudyError, match=f"curves.csv is broken; run `dvc repro train@{CELLS[1].key}`"):
+        compare.main()
+
+
+def test_features_are_tabled_for_the_first_seed(study: Path) -> None:
+    compare.main()
+    table = pd.read_csv("reports/tables/features.csv", index_col="measure")
+    assert list(table) == [cell.key for cell in CELLS if cell.seed == SEEDS[0]]
+    assert table.loc["trustworthiness"].tolist() == pytest.approx(
+        [0.9 - rank(cell) / 50 for cell in CELLS if cell.seed == SEEDS[0]]
+    )
 
 
 # --- headline ----------------------------------------------------------------------------------------------

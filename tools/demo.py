@@ -16,6 +16,7 @@ from tools import workspace
 
 TARGET = workspace.ROOT / ".demo"
 OVERRIDES: dict[str, Any] = {
+    "recipe": "cpu",
     "download.dataset": "digits",
     "split.train_share": 0.6,
     "recipes.cpu.stem": "imagenet",

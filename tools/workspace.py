@@ -55,16 +55,22 @@ def change_params(path: Path, overrides: dict[str, Any]) -> None:
 
 
 def environment() -> dict[str, str]:
-    """This process's environment, with this Python first on the path and a name for git's commits."""
+    """This process's environment, with this Python first on the path and git kept to the workspace."""
+    # A git hook's GIT_DIR would send the commits to the repository that the hook runs in.
+    inherited = {name: value for name, value in os.environ.items() if not name.startswith("GIT_")}
     identity = {f"GIT_{who}_{what}": "demo" for who in ("AUTHOR", "COMMITTER") for what in ("NAME", "EMAIL")}
+    settings = {"commit.gpgsign": "false", "core.hooksPath": os.devnull}
+    config = {"GIT_CONFIG_COUNT": str(len(settings))}
+    for position, (key, value) in enumerate(settings.items()):
+        config |= {f"GIT_CONFIG_KEY_{position}": key, f"GIT_CONFIG_VALUE_{position}": value}
     path = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")])
-    return {**os.environ, **identity, "PATH": path, "PYTHONUNBUFFERED": "1", "DVC_NO_ANALYTICS": "1"}
+    return {**inherited, **identity, **config, "PATH": path, "PYTHONUNBUFFERED": "1", "DVC_NO_ANALYTICS": "1"}
 
 
 def _files() -> list[str]:
     listed = subprocess.run(
         ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"],
-        cwd=ROOT, check=True, capture_output=True, text=True,
+        cwd=ROOT, env=environment(), check=True, capture_output=True, text=True,
     )  # fmt: skip
     names = [name for name in listed.stdout.split("\0") if name and (ROOT / name).is_file()]
     return [name for name in names if not name.startswith(RESULTS)]

@@ -11,9 +11,18 @@ from stages.lib.tables import Cells
 FIGURES = {
     "accuracy": "Test accuracy; whiskers are 95 % intervals over test images",
     "ladder": "Accuracy under the fast gradient sign method",
-    "curves": "Training curves of every model",
+    "curves": (
+        "Training curves of every model. Each is watched on images of its own training set's kind, so levels do not "
+        "compare between training sets; a loss that classifies by centroids fits them on the training images watched"
+    ),
     "confusion": "Confusion on clean test images, first seed",
 }
+
+
+EXAMPLES = (
+    "Of all images, of those that were right when clean, and after rounding the attacked image to 8 bits. Examples of "
+    "attacked images are in `reports/examples/` (in DVC's cache, not in git: they show the dataset's images)."
+)
 
 
 def markdown(cells: Cells) -> str:
@@ -21,7 +30,7 @@ def markdown(cells: Cells) -> str:
     every = [result for results in cells.values() for result in results]
     first = every[0]
     seeds = sorted({result.cell.seed for result in every})
-    parts = ["# Comparison", *_dataset(first), _setting(first, seeds)]
+    parts = ["# Comparison", *_dataset(first), _setting(every, seeds)]
     parts += ["## Test accuracy", f"Mean over n = {len(seeds)} seed(s).", _table(tables.studies_table(cells))]
     parts += _figure("accuracy")
     parts += ["## Every figure", _explanation(first), _table(tables.all_metrics(cells))]
@@ -30,10 +39,12 @@ def markdown(cells: Cells) -> str:
         _attack_note(first),
         _table(tables.ladder_table(cells)),
         *_figure("ladder"),
+        EXAMPLES,
+        _table(tables.attack_table(cells)),
     ]
     parts += ["## Recall of each class", _table(tables.per_class_table(cells)), *_figure("confusion")]
     parts += ["## Training", *_figure("curves")]
-    parts += ["## Features", *_planes(cells)]
+    parts += ["## Features", _table(tables.features_table(cells)), *_planes(cells)]
     return "\n\n".join(parts) + "\n"
 
 
@@ -42,6 +53,8 @@ def _dataset(first: CellResults) -> list[str]:
     line = f"Dataset: **{dataset['name']}** from {dataset['origin']} ({dataset['checksum']})."
     if dataset["official"]:
         return [line]
+    if dataset["name"] == "folder":
+        return ["> **Unofficial data.** A person's own images: there is no published figure to compare with.", line]
     warning = (
         "> **Unofficial data.** These images are not the official release: "
         "figures are not strictly comparable to published ones."
@@ -49,8 +62,12 @@ def _dataset(first: CellResults) -> list[str]:
     return [warning, line]
 
 
-def _setting(first: CellResults, seeds: list[int]) -> str:
-    trained_on = ", ".join(f"{name} {value}" for name, value in first.evaluate["trained_on"].items())
+def _setting(every: list[CellResults], seeds: list[int]) -> str:
+    first = every[0]
+    environments = {
+        ", ".join(f"{name} {value}" for name, value in result.evaluate["trained_on"].items()) for result in every
+    }
+    trained_on = "; ".join(sorted(environments))
     counts = ", ".join(f"{row['images']} {row['set'].replace('_', ' ')}" for row in first.evaluate["sets"])
     return f"Recipe `{first.evaluate['recipe']}`, seeds {seeds}, trained with {trained_on}. Images: {counts}."
 
@@ -59,7 +76,8 @@ def _explanation(first: CellResults) -> str:
     k = first.evaluate["knn_neighbours"]
     return (
         "`generalisation_gap` is train_clean − test_clean, `corruption_drop` test_clean − test_corrupted, `knn_…` the "
-        f"accuracy of {k} nearest neighbours on the backbone's features, `fgsm_n` under attack with ε = n/255. "
+        f"accuracy of {k} nearest neighbours, by angle, on the backbone's features (sought among the model's own "
+        "training images, corrupted ones for a model trained on them), `fgsm_n` under attack with ε = n/255. "
         "Spread and intervals are in `statistics.json`."
     )
 
@@ -69,14 +87,15 @@ def _attack_note(first: CellResults) -> str:
     return (
         f"On {attack['images']} clean test images, stratified, the same for every model; true labels, float32, "
         "ε in grey levels. One step of one attack is an upper bound of robustness, not a measure of it "
-        "(Carlini et al. 2019, arXiv 1902.06705)."
+        "(Carlini et al. 2019, arXiv 1902.06705); it climbs the cross-entropy of each loss's own logits."
     )
 
 
 def _planes(cells: Cells) -> list[str]:
     parts = [
         "UMAP planes of the first seed's models: fitted on clean test images, corrupted ones transformed into the "
-        "same plane. Distances and sizes of clusters in it mean little; each caption says how far to trust it."
+        "same plane. Distances and sizes of clusters in it mean little; each caption says how far to trust it. "
+        "Pale grey points on the right are the clean images again, not a class."
     ]
     for results in cells.values():
         cell = results[0].cell

@@ -35,6 +35,7 @@ class CellResults:
     evaluate: dict[str, Any]
     attack: dict[str, Any]
     curves: dict[str, list[float]]
+    embed: dict[str, Any] | None  # of the first seed's models alone
 
     def row(self, name: str) -> dict[str, Any]:
         """The figures of one set of images, such as `test_clean`."""
@@ -71,18 +72,33 @@ class CellResults:
         return labels, from_text(self.evaluate["details"][name]["predictions"])
 
 
-def read(cell: Cell) -> CellResults:
-    """Read a cell; StudyError, naming it and what to type, if one of its results is missing."""
-    for stage, name in (("train", "curves.csv"), ("evaluate", "evaluate.json"), ("attack", "attack.json")):
+def read(cell: Cell, embedded: bool = False) -> CellResults:
+    """Read a cell, with its embedding if it has one; StudyError, naming it and what to type, if a result is missing."""
+    wanted = {"curves.csv": "train", "evaluate.json": "evaluate", "attack.json": "attack"}
+    for name, stage in {**wanted, **({"embed.json": "embed", "embed.png": "embed"} if embedded else {})}.items():
         if not cell.result(name).exists():
             raise StudyError(
                 f"the cell {cell.key} is missing ({cell.result(name)}); "
                 f"`dvc repro {stage}@{cell.key}` makes it, or take it out of params.yaml"
             )
-    header, *lines = cell.result("curves.csv").read_text(encoding="utf-8").splitlines()
-    columns = zip(*([float(value) for value in line.split(",")] for line in lines), strict=True)
-    curves = dict(zip(header.split(","), map(list, columns), strict=True))
-    return CellResults(cell, read_json(cell.result("evaluate.json")), read_json(cell.result("attack.json")), curves)
+    return CellResults(
+        cell,
+        read_json(cell.result("evaluate.json")),
+        read_json(cell.result("attack.json")),
+        read_curves(cell),
+        read_json(cell.result("embed.json")) if embedded else None,
+    )
+
+
+def read_curves(cell: Cell) -> dict[str, list[float]]:
+    """The columns of a cell's curves; StudyError if the file is broken."""
+    path = cell.result("curves.csv")
+    try:
+        header, *lines = path.read_text(encoding="utf-8").splitlines()
+        columns = zip(*([float(value) for value in line.split(",")] for line in lines), strict=True)
+        return dict(zip(header.split(","), map(list, columns), strict=True))
+    except ValueError:
+        raise StudyError(f"{path} is broken; run `dvc repro train@{cell.key}`") from None
 
 
 def mean_over_seeds(results: list[CellResults]) -> dict[str, float]:

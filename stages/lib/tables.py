@@ -44,6 +44,23 @@ def ladder_table(cells: Cells) -> pd.DataFrame:
     return pd.DataFrame(columns).rename_axis("epsilon_255")
 
 
+def attack_table(cells: Cells) -> pd.DataFrame:
+    """The attack in full: of all images, of those right when clean, and after rounding to 8 bits."""
+    every = [result for results in cells.values() for result in results]
+    rows = [{"model": result.cell.key, **row} for result in every for row in result.attack["ladder"]]
+    return pd.DataFrame(rows).set_index("model")
+
+
+def features_table(cells: Cells) -> pd.DataFrame:
+    """What can be measured of the features and their UMAP plane: a row per measure, a column per model."""
+    columns = {}
+    for results in cells.values():
+        for result in results:
+            if result.embed is not None:
+                columns[result.cell.key] = {row["measure"]: row["value"] for row in result.embed["measures"]}
+    return pd.DataFrame(columns).rename_axis("measure")
+
+
 def per_class_table(cells: Cells) -> pd.DataFrame:
     """Recall of every class on clean and corrupted test images, the mean over seeds."""
     columns = {}
