@@ -393,7 +393,7 @@ def test_features_are_tabled_for_the_first_seed(study: Path) -> None:
     compare.main()
     table = pd.read_csv("reports/tables/features.csv", index_col="measure")
     assert list(table) == [cell.key for cell in CELLS if cell.seed == SEEDS[0]]
-    assert table.loc["trustworthiness"].tolist() == pytest.approx(
+    assert list(table.loc["trustworthiness"]) == pytest.approx(
         [0.9 - rank(cell) / 50 for cell in CELLS if cell.seed == SEEDS[0]]
     )
 
