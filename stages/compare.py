@@ -28,28 +28,9 @@ def read_cells(losses: list[str], train_sets: list[str], seeds: list[int]) -> Ce
     }
     every = [result for row in cells.values() for result in row]
     for result in every:
-        refuse_incomparable(result, every[0])
+        results.refuse_incomparable(result, every[0])
         refuse_another_model(result)
     return cells
-
-
-def refuse_incomparable(result: CellResults, first: CellResults) -> None:
-    """StudyError if two cells differ in what every model of one comparison must share."""
-    conditions = [
-        {
-            "dataset": each.evaluate["dataset"],
-            "recipe": each.evaluate["recipe"],
-            "k of the nearest neighbours": each.evaluate["knn_neighbours"],
-            "attacked images": each.attack["test_indices"],
-        }
-        for each in (result, first)
-    ]
-    for what, value in conditions[0].items():
-        if value != conditions[1][what]:
-            raise StudyError(
-                f"{result.cell.key} and {first.cell.key} differ in {what}, so they do not compare; "
-                "run `dvc repro` for both"
-            )
 
 
 def refuse_another_model(result: CellResults) -> None:

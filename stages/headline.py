@@ -46,6 +46,8 @@ def main() -> None:
     values = params.read()
     train_sets, seeds = params.lookup(values, "train_sets"), params.lookup(values, "seeds")
     cells = {name: [results.read(Cell(loss, name, seed)) for seed in seeds] for name in train_sets}
+    for result in (result for name in train_sets for result in cells[name]):
+        results.refuse_incomparable(result, cells[train_sets[0]][0])
     metrics = {f"{name}_trained": results.mean_over_seeds(cells[name]) for name in train_sets}
     write_text("reports/headline/curves.csv", curves_csv([cell for name in train_sets for cell in cells[name]]))
     write_text("reports/headline/confusion.csv", confusion_csv(cells))

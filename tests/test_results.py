@@ -365,6 +365,7 @@ def test_cells_of_different_data_are_refused(study: Path, change: dict[str, obje
         ("evaluate.json", {"recipe": "gpu"}, "recipe"),
         ("evaluate.json", {"knn_neighbours": 5}, "k of the nearest neighbours"),
         ("attack.json", {"test_indices": to_text(ATTACKED_INDICES + 1)}, "attacked images"),
+        ("attack.json", {"ladder": [{"epsilon_255": 0, "accuracy": 0.5}]}, "attack's epsilons"),
     ],
 )
 def test_cells_made_in_different_ways_are_refused(study: Path, name: str, change: Tree, what: str) -> None:
@@ -440,6 +441,13 @@ def test_headline_curves_and_confusion(study: Path) -> None:
         for (actual, first), (predicted, second) in product(enumerate(["cat", "dog"]), repeat=2):
             expected[train_set, first, second] = int(np.asarray(summed)[actual, predicted])
     assert found == expected and sum(found.values()) == 4 * 50
+
+
+def test_headline_refuses_seeds_made_in_different_ways(study: Path) -> None:
+    change_result(Cell("angular", "clean", SEEDS[1]), "evaluate.json", recipe="gpu")
+    with pytest.raises(StudyError, match="angular-clean-5 and angular-clean-0 differ in recipe"):
+        headline.main()
+    assert outputs(study) == {}
 
 
 @pytest.mark.parametrize("name", ["curves.csv", "evaluate.json", "attack.json"])

@@ -101,6 +101,26 @@ def read_curves(cell: Cell) -> dict[str, list[float]]:
         raise StudyError(f"{path} is broken; run `dvc repro train@{cell.key}`") from None
 
 
+def refuse_incomparable(result: CellResults, first: CellResults) -> None:
+    """StudyError if two cells differ in what every model of one comparison must share."""
+    conditions = [
+        {
+            "dataset": each.evaluate["dataset"],
+            "recipe": each.evaluate["recipe"],
+            "k of the nearest neighbours": each.evaluate["knn_neighbours"],
+            "attacked images": each.attack["test_indices"],
+            "attack's epsilons": [row["epsilon_255"] for row in each.attack["ladder"]],
+        }
+        for each in (result, first)
+    ]
+    for what, value in conditions[0].items():
+        if value != conditions[1][what]:
+            raise StudyError(
+                f"{result.cell.key} and {first.cell.key} differ in {what}, so they do not compare; "
+                "run `dvc repro` for both"
+            )
+
+
 def mean_over_seeds(results: list[CellResults]) -> dict[str, float]:
     """The mean of each headline figure over the seeds."""
     each = [result.metrics() for result in results]
