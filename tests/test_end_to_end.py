@@ -66,6 +66,8 @@ class Repository:
         self.run("git", "commit", "-q", "--allow-empty", "-m", message)
 
     def reset(self) -> None:
+        # A failed `dvc exp run -S` leaves its params.yaml with a time that makes git's index think it unchanged.
+        (self.path / "params.yaml").touch()
         self.run("git", "checkout", "-q", "main")
         self.run("git", "reset", "-q", "--hard")
         self.run("git", "clean", "-q", "-f", "-d")
@@ -193,6 +195,12 @@ def test_a_bad_parameter_is_named_before_any_work(study: Repository) -> None:
     printed = study.dvc("exp", "run", "-S", "loss=nonsense", fails=True)
     assert f"loss is 'nonsense', which does not exist; there are {', '.join(losses.names())}" in printed
     assert ran(printed) == {"check"}
+    # What README says puts everything back.
+    (study.path / "params.yaml").touch()
+    study.run("git", "checkout", ".")
+    study.dvc("checkout")
+    assert not ran(study.dvc("repro"))
+    assert not study.run("git", "status", "--porcelain")
 
 
 def test_a_fresh_clone_without_the_cache_is_up_to_date(study: Repository, tmp_path: Path) -> None:
