@@ -76,10 +76,10 @@ def main() -> None:
 
     cell = Cell.from_arguments(__doc__)
     section = params.section("attack", Attack)
-    model, notes = model_files.load(cell.model, device.choose())
+    on = device.choose()
+    model, notes = model_files.load(cell.model, on)
     all_images, all_labels = read_npz("data/raw/test.npz", "images", "labels")
     chosen = stratified(all_labels, section.images, section.seed, "attack")
-    on = model.mean.device
     images = torch.from_numpy(all_images[chosen]).to(on)
     labels = torch.from_numpy(all_labels[chosen].astype(np.int64)).to(on)
     ladder = attack(model, images, labels, section)
@@ -88,8 +88,7 @@ def main() -> None:
         print(
             f"epsilon {row['epsilon_255']:3d}/255  accuracy {row['accuracy']:.4f} on {len(chosen)} images", flush=True
         )
-    shown = slice(0, section.examples)
-    spread = stratified(all_labels[chosen], section.examples, section.seed, "examples")[shown]
+    spread = stratified(all_labels[chosen], section.examples, section.seed, "examples")
     clean = to_float(images[spread])
     attacked = fast_gradient_sign(model, clean, labels[spread], section.example_epsilon_255)
     predictions = (predict(model, clean), predict(model, attacked))
@@ -103,7 +102,13 @@ def main() -> None:
         section.example_epsilon_255,
     )
     texts = {str(epsilon): to_text(predictions["exact"]) for epsilon, predictions in ladder.items()}
-    result = {"model": cell.key, "attack": "fast gradient sign", "images": len(chosen), "ladder": rows}
+    result = {
+        "model": cell.key,
+        "attack": "fast gradient sign",
+        "computed_with": device.describe(on),
+        "images": len(chosen),
+        "ladder": rows,
+    }
     write_json(
         cell.result("attack.json"),
         {**result, "test_indices": to_text(chosen), "labels": to_text(all_labels[chosen]), "predictions": texts},

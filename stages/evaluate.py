@@ -103,7 +103,8 @@ def read_sets(cell: Cell) -> tuple[dict[str, tuple[np.ndarray, np.ndarray]], dic
 def main() -> None:
     cell = Cell.from_arguments(__doc__)
     section = params.section("evaluate", Evaluate)
-    model, notes = model_files.load(cell.model, device.choose())
+    on = device.choose()
+    model, notes = model_files.load(cell.model, on)
     sets, labels = read_sets(cell)
     results, arrays = evaluate(model, sets, f"train_{cell.train_set}", notes["classes"], section)
     source = read_json("data/raw/source.json")
@@ -112,6 +113,7 @@ def main() -> None:
         "knn_neighbours": section.knn_neighbours,
         "recipe": notes["recipe"],
         "trained_on": notes["environment"],
+        "computed_with": device.describe(on),
         "dataset": {name: source[name] for name in ("name", "origin", "checksum", "official", "classes")},
     }
     texts = {name: to_text(values) for name, values in labels.items()}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import functools
 import gzip
 import hashlib
@@ -357,6 +358,22 @@ def test_silent_server_times_out(server: Server, target: Path) -> None:
     server.stall = 0.4
     with pytest.raises(StudyError, match="ReadTimeout"):
         fetch(server.url, target, md5(server.payload), timeouts=(1.0, 0.1))
+
+
+def test_disk_that_is_full_is_told_and_the_part_is_kept(
+    server: Server, target: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def receive(response: object, part: Path, start: int) -> None:
+        part.write_bytes(server.payload[:100])
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    with monkeypatch.context() as patched:
+        patched.setattr("stages.lib.datasets.fetch.receive", receive)
+        with pytest.raises(StudyError, match=r"\.part \(No space left on device\): make room"):
+            fetch(server.url, target, md5(server.payload))
+    assert not target.exists()
+    fetch(server.url, target, md5(server.payload))
+    assert target.read_bytes() == server.payload
 
 
 def test_no_network_is_one_clear_line(closed_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

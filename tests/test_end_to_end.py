@@ -232,9 +232,6 @@ def test_plots_work_off_line(study: Repository) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.xfail(
-    reason="the angular loss adds gradients by index in an order that varies with two threads", strict=False
-)
 def test_running_everything_by_force_changes_no_byte(study: Repository) -> None:
     lock = (study.path / "dvc.lock").read_bytes()
     assert ran(study.dvc("repro", "--force")) == STAGES

@@ -111,37 +111,50 @@ def test_cross_entropy_is_its_sum_written_out(smoothing: float) -> None:
 
 # --- angular -----------------------------------------------------------------------------------------------
 
-ANGULAR: dict[str, Any] = {"alpha_degrees": 35.0, "angular_weight": 0.7, "temperature": 0.3, "scale": 12.0}
+ANGULAR: dict[str, Any] = {
+    "embedding_dimensions": 7,
+    "alpha_degrees": 35.0,
+    "angular_weight": 0.7,
+    "temperature": 0.3,
+    "label_smoothing": 0.2,
+    "scale": 12.0,
+}
 
 
 def lengths_one(features: np.ndarray) -> np.ndarray:
     return np.array([row / np.sqrt(sum(value * value for value in row)) for row in features])
 
 
-def angular_by_loop(features: np.ndarray, labels: list[int]) -> float:
-    """The joined loss, one pair at a time.
+def mapped(head: Head, features: Tensor) -> np.ndarray:
+    """The head's linear map of features, in float64."""
+    (weight,) = (tensor.detach().double().numpy() for tensor in head.parameters())
+    return np.array([[float(row @ column) for column in weight] for row in features.double().numpy()])
+
+
+def angular_by_loop(embeddings: np.ndarray, labels: list[int]) -> float:
+    """The joined loss, one pair or one class at a time.
 
     The angular term: per pair (a, p) over the negatives of a, then the mean over all pairs. The N-pair
-    term: per pair over every other image but p, so over the other positives as well; then the mean over
-    the positives of an anchor, then over the anchors that have one.
+    term: per anchor that has a positive, over the classes of the batch; then the mean over those anchors.
     """
-    unit, images = lengths_one(features), range(len(labels))
+    unit, images = lengths_one(embeddings), range(len(labels))
     tan_squared = np.tan(np.deg2rad(ANGULAR["alpha_degrees"])) ** 2
     angular, n_pair = [], []
     for a in images:
-        of_anchor = []
-        for p in images:
-            if p == a or labels[p] != labels[a]:
-                continue
+        positives = [p for p in images if p != a and labels[p] == labels[a]]
+        for p in positives:
             near = unit[a] @ unit[p]
             negatives = [n for n in images if labels[n] != labels[a]]
             corners = [4 * tan_squared * (unit[a] + unit[p]) @ unit[n] for n in negatives]
             angular.append(np.log(1 + sum(np.exp(corner - 2 * (1 + tan_squared) * near) for corner in corners)))
-            others = [j for j in images if j not in (a, p)]
-            rivals = sum(np.exp((unit[a] @ unit[j] - near) / ANGULAR["temperature"]) for j in others)
-            of_anchor.append(np.log(1 + rivals))
-        if of_anchor:
-            n_pair.append(np.mean(of_anchor))
+        if positives:
+            shares = {}
+            for label in sorted(set(labels)):
+                mean = sum(unit[j] for j in images if j != a and labels[j] == label)
+                shares[label] = np.exp(unit[a] @ mean / np.linalg.norm(mean) / ANGULAR["temperature"])
+            total, smoothing = sum(shares.values()), ANGULAR["label_smoothing"]
+            wanted = {label: smoothing / len(shares) + (1 - smoothing) * (label == labels[a]) for label in shares}
+            n_pair.append(-sum(wanted[label] * np.log(share / total) for label, share in shares.items()))
     return float(np.mean(n_pair) + ANGULAR["angular_weight"] * np.mean(angular))
 
 
@@ -152,8 +165,9 @@ def angular_by_loop(features: np.ndarray, labels: list[int]) -> float:
 )
 def test_angular_loss_is_its_equations_written_out(labels: list[int]) -> None:
     features = rows(len(labels), width=5).double() - 1  # some negative: nothing may rely on the signs
-    found = make_head("angular", 5, **ANGULAR).training_loss(features, torch.tensor(labels))
-    assert found.item() == pytest.approx(angular_by_loop(features.numpy(), labels), rel=1e-9)
+    head = make_head("angular", 5, **ANGULAR).double()
+    found = head.training_loss(features, torch.tensor(labels))
+    assert found.item() == pytest.approx(angular_by_loop(mapped(head, features), labels), rel=1e-9)
 
 
 @pytest.mark.parametrize("labels", [[0, 1, 2, 3], [1, 1, 1]], ids=["no positive", "no negative"])
@@ -162,8 +176,8 @@ def test_angular_loss_is_zero_where_it_has_no_triplet(labels: list[int]) -> None
     assert make_head("angular", **ANGULAR).training_loss(features, torch.tensor(labels)).item() == 0
 
 
-def centroids_by_loop(features: np.ndarray, labels: list[int]) -> np.ndarray:
-    unit, sums = lengths_one(features), np.zeros((CLASSES, features.shape[1]))
+def centroids_by_loop(embeddings: np.ndarray, labels: list[int]) -> np.ndarray:
+    unit, sums = lengths_one(embeddings), np.zeros((CLASSES, embeddings.shape[1]))
     for row, label in zip(unit, labels, strict=True):
         sums[label] += row
     return np.array([total / np.linalg.norm(total) if total.any() else total for total in sums])
@@ -173,13 +187,12 @@ def centroids_by_loop(features: np.ndarray, labels: list[int]) -> np.ndarray:
 def test_angular_head_is_the_cosine_to_class_centroids(labels: list[int]) -> None:
     head, features, queries = make_head("angular", **ANGULAR), rows(len(labels)) - 1, rows(6, seed=2) - 1
     head.fit(features, torch.tensor(labels))
-    centroids = centroids_by_loop(features.double().numpy(), labels)
+    centroids = centroids_by_loop(mapped(head, features), labels)
     np.testing.assert_allclose(dict(head.named_buffers())["centroids"].numpy(), centroids, atol=1e-6)
     expected = [
-        [ANGULAR["scale"] * query @ centroid for centroid in centroids]
-        for query in lengths_one(queries.double().numpy())
+        [ANGULAR["scale"] * query @ centroid for centroid in centroids] for query in lengths_one(mapped(head, queries))
     ]
-    np.testing.assert_allclose(head(queries).numpy(), expected, atol=1e-5)
+    np.testing.assert_allclose(head(queries).detach().numpy(), expected, atol=1e-5)
 
 
 def test_angular_head_does_not_see_the_lengths_of_features() -> None:

@@ -121,6 +121,22 @@ def another_stem(folder: Path) -> None:
     (folder / "model.json").write_text(json.dumps(notes | {"stem": "half"}))
 
 
+def without_loss(folder: Path) -> None:
+    notes = json.loads((folder / "model.json").read_text())
+    del notes["loss"]
+    (folder / "model.json").write_text(json.dumps(notes))
+
+
+def unknown_loss(folder: Path) -> None:
+    notes = json.loads((folder / "model.json").read_text())
+    (folder / "model.json").write_text(json.dumps(notes | {"loss": "nonsense"}))
+
+
+def unknown_setting(folder: Path) -> None:
+    notes = json.loads((folder / "model.json").read_text())
+    (folder / "model.json").write_text(json.dumps(notes | {"loss_config": {"nonsense": 1}}))
+
+
 @pytest.mark.parametrize(
     ("fault", "told"),
     [
@@ -133,8 +149,26 @@ def another_stem(folder: Path) -> None:
         (lambda folder: (folder / "weights.safetensors").unlink(), r"weights\.safetensors cannot be loaded"),
         (lambda folder: (folder / "model.json").unlink(), r"model\.json does not exist"),
         (lambda folder: (folder / "model.json").write_text("{"), r"model\.json is not JSON"),
+        (lambda folder: (folder / "model.json").write_text("[]"), r"model\.json describes no model of this version"),
+        (without_loss, r"model\.json describes no model of this version \(KeyError\)"),
+        (unknown_loss, r"model\.json describes no model of this version \(ModuleNotFoundError\)"),
+        (unknown_setting, r"model\.json describes no model of this version \(ValidationError\)"),
     ],
-    ids=["empty", "no header", "half a header", "half", "one byte short", "other", "no weights", "no notes", "notes"],
+    ids=[
+        "empty",
+        "no header",
+        "half a header",
+        "half",
+        "one byte short",
+        "other stem",
+        "no weights",
+        "no notes",
+        "broken notes",
+        "a list",
+        "no loss",
+        "other loss",
+        "other setting",
+    ],
 )
 def test_broken_model_is_told_in_one_line(fault: Callable[[Path], object], told: str, tmp_path: Path) -> None:
     torch.manual_seed(0)

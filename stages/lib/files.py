@@ -38,8 +38,12 @@ def write_text(path: str | Path, text: str) -> None:
 
 
 def write_json(path: str | Path, value: Any) -> None:
-    """Write indented JSON; ValueError on NaN or infinity, which JSON does not have."""
-    write_text(path, json.dumps(value, indent=1, allow_nan=False) + "\n")
+    """Write indented JSON; StudyError on NaN or infinity, which JSON does not have."""
+    try:
+        text = json.dumps(value, indent=1, allow_nan=False)
+    except ValueError:
+        raise StudyError(f"{path} would hold a figure that is not finite, so it is not written") from None
+    write_text(path, text + "\n")
 
 
 def read_json(path: str | Path) -> Any:

@@ -48,8 +48,14 @@ def load(folder: Path, device: torch.device) -> tuple[Classifier, dict[str, Any]
     the folder holds no readable model.
     """
     notes = read_json(folder / "model.json")
-    loss = losses.make(notes["loss"], notes["loss_config"])
-    model = build(notes["stem"], loss, len(notes["classes"]), notes["mean"], notes["std"])
+    try:
+        loss = losses.make(notes["loss"], notes["loss_config"])
+        model = build(notes["stem"], loss, len(notes["classes"]), notes["mean"], notes["std"])
+    except (KeyError, TypeError, ValueError, ImportError) as error:
+        # A file of another version of this code, or edited by hand. pydantic's ValidationError is a ValueError.
+        raise StudyError(
+            f"{folder}/model.json describes no model of this version ({type(error).__name__}); run `dvc repro` anew"
+        ) from None
     try:
         model.load_state_dict(load_file(folder / "weights.safetensors"))
     except (OSError, SafetensorError, RuntimeError) as error:

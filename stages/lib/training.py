@@ -2,15 +2,18 @@
 
 In: a model, training images with labels, a recipe, a seed. Out: the trained model (in place) and one
 `Epoch` per epoch. Everything random is drawn from (seed, purpose, epoch), so an epoch's draws do not
-depend on what ran before it. Sources: one-cycle, Smith & Topin 2017 (arXiv 1708.07120); no weight
-decay on norms and biases, Goyal et al. 2017 (arXiv 1706.02677), section 5.3.
+depend on what ran before it; on the CPU the same call gives the same bits. Sources: one-cycle, Smith &
+Topin 2017 (arXiv 1708.07120); no weight decay on norms and biases, Goyal et al. 2017 (arXiv 1706.02677),
+section 5.3.
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -41,7 +44,7 @@ class Epoch:
     train_accuracy: float
     val_accuracy: float
     val_loss: float
-    seconds: float
+    seconds: float  # of the whole epoch, its accuracies included
 
 
 def precision_of(setting: str, device: torch.device) -> torch.dtype:
@@ -60,7 +63,30 @@ def make_optimiser(model: nn.Module, recipe: Recipe) -> torch.optim.SGD:
     decayed = [p for p in model.parameters() if p.ndim >= 2]
     others = [p for p in model.parameters() if p.ndim < 2]
     groups = [{"params": decayed, "weight_decay": recipe.weight_decay}, {"params": others, "weight_decay": 0.0}]
-    return torch.optim.SGD(groups, lr=recipe.peak_learning_rate, momentum=recipe.momentum, nesterov=True)
+    return torch.optim.SGD(groups, lr=recipe.peak_learning_rate, momentum=recipe.momentum, nesterov=True, fused=True)
+
+
+def one_cycle(step: int, steps: int, peak: float, warmup_share: float) -> float:
+    """The learning rate of a step, counted from 0: straight up to `peak`, then straight down; never zero."""
+    return float(np.interp(step + 1, [0, warmup_share * steps, steps + 1], [0, peak, 0]))
+
+
+@contextmanager
+def repeatable(device: torch.device) -> Iterator[None]:
+    """On the CPU, let torch compute in ways that give the same bits each time.
+
+    With two threads, the gradient of an indexed tensor is otherwise added up in whatever order they
+    get there; the losses on pairs index a lot.
+    """
+    memory: Any = torch.utils.deterministic  # its one setting is invisible to type checkers
+    before = torch.are_deterministic_algorithms_enabled(), memory.fill_uninitialized_memory
+    torch.use_deterministic_algorithms(before[0] or device.type == "cpu")
+    memory.fill_uninitialized_memory = False  # it costs time, and nothing here reads such memory
+    try:
+        yield
+    finally:
+        torch.use_deterministic_algorithms(before[0])
+        memory.fill_uninitialized_memory = before[1]
 
 
 def train(
@@ -75,31 +101,41 @@ def train(
     """Train `model` in place and return its epochs.
 
     `watched` holds "train" and "val": the fixed images whose accuracy each epoch reports. They steer
-    nothing. Raises StudyError at the first step whose loss is not finite.
+    nothing. Raises StudyError, naming the step, if a loss is not finite; losses are read once an epoch.
     """
     device = training.images.device
     labels = training.labels.cpu().numpy()
     optimiser = make_optimiser(model, recipe)
-    steps = recipe.epochs * (len(labels) // recipe.batch_size)
-    schedule = torch.optim.lr_scheduler.OneCycleLR(
-        optimiser, recipe.peak_learning_rate, max(steps, 1), pct_start=recipe.warmup_share, cycle_momentum=False
-    )
     dtype = precision_of(recipe.precision, device)
     epochs = []
-    for epoch in range(1, recipe.epochs + 1):
-        started = time.perf_counter()
-        augment = CropAndFlip.draw(len(labels), recipe.crop_padding, recipe.flip, seed, epoch, device)
-        positions = epoch_batches(batches, labels, recipe.batch_size, seed, epoch)
-        loss = _one_epoch(model, training, positions, augment, optimiser, schedule, dtype)
-        seconds = time.perf_counter() - started
-        if not np.isfinite(loss):
-            raise StudyError(f"train: the loss is {loss} in epoch {epoch}; lower recipe's peak_learning_rate")
-        fit_head(model, watched["train"], recipe.batch_size, dtype)
-        figures = {name: score(model, images, recipe.batch_size, dtype) for name, images in watched.items()}
-        epochs.append(Epoch(epoch, loss, figures["train"][0], *figures["val"], seconds))
-        report(epochs[-1])
-    fit_head(model, training, recipe.batch_size, torch.float32)
+    with repeatable(device):
+        for epoch in range(1, recipe.epochs + 1):
+            started = time.perf_counter()
+            augment = CropAndFlip.draw(len(labels), recipe.crop_padding, recipe.flip, seed, epoch, device)
+            positions = epoch_batches(batches, labels, recipe.batch_size, seed, epoch)
+            first, steps = (epoch - 1) * len(positions), recipe.epochs * len(positions)
+            rates = [
+                one_cycle(step, steps, recipe.peak_learning_rate, recipe.warmup_share)
+                for step in range(first, first + len(positions))
+            ]
+            found = _one_epoch(model, training, positions, augment, optimiser, rates, dtype)
+            refuse_not_finite(found, first, rates)
+            fit_head(model, watched["train"], recipe.batch_size, dtype)
+            figures = {name: score(model, images, recipe.batch_size, dtype) for name, images in watched.items()}
+            seconds = time.perf_counter() - started
+            epochs.append(Epoch(epoch, float(found.mean()), figures["train"][0], *figures["val"], seconds))
+            report(epochs[-1])
+        fit_head(model, training, recipe.batch_size, torch.float32)
     return epochs
+
+
+def refuse_not_finite(losses: np.ndarray, first: int, rates: list[float]) -> None:
+    """StudyError if a loss is not finite, with its step (counted from 1, `first` came before) and learning rate."""
+    for index in np.flatnonzero(~np.isfinite(losses))[:1]:
+        raise StudyError(
+            f"train: the loss is {losses[index]} at step {first + index + 1} (learning rate {rates[index]:.4g}); "
+            "lower the recipe's peak_learning_rate"
+        )
 
 
 def _one_epoch(
@@ -108,14 +144,16 @@ def _one_epoch(
     positions: np.ndarray,
     augment: CropAndFlip,
     optimiser: torch.optim.Optimizer,
-    schedule: torch.optim.lr_scheduler.LRScheduler,
+    rates: list[float],
     dtype: torch.dtype,
-) -> float:
-    """The mean training loss; losses are gathered on the device and read once."""
+) -> np.ndarray:
+    """Each step's training loss; they are gathered on the device and read once."""
     device = training.images.device
     model.train()
     losses = []
-    for batch in torch.from_numpy(positions).to(device):
+    for batch, rate in zip(torch.from_numpy(positions).to(device), rates, strict=True):
+        for group in optimiser.param_groups:
+            group["lr"] = rate
         images = augment(to_float(training.images[batch]), batch)
         with torch.autocast(device.type, torch.bfloat16, enabled=dtype == torch.bfloat16):
             features = model.features(images).float()
@@ -123,9 +161,8 @@ def _one_epoch(
         optimiser.zero_grad(set_to_none=True)
         loss.backward()
         optimiser.step()
-        schedule.step()
         losses.append(loss.detach())
-    return torch.stack(losses).mean().item()
+    return torch.stack(losses).cpu().numpy()
 
 
 def fit_head(model: Classifier, images: Images, batch_size: int, dtype: torch.dtype) -> None:
