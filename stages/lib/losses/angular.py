@@ -5,13 +5,13 @@ a ReLU, and without the map no two of them could be more than 90° apart. For an
 of its class in the batch and the negatives n:
 
     angular = mean over (a, p) of log(1 + Σₙ exp(4 tan²α · (a + p)·n − 2 (1 + tan²α) · a·p))
-    n_pair  = mean over a of −log(exp(a·m(a) / temperature) / Σ over classes k of exp(a·mₖ / temperature))
+    n_pair  = mean over a of −log(exp(a·m_y / temperature) / Σₖ exp(a·mₖ / temperature)), y the class of a
     loss    = n_pair + angular_weight · angular
 
 The first is the paper's equation 8 and the sum its equation 10. An N-pair term (Sohn 2016) sets an
-anchor against one example of each class. Here that example is mₖ, the mean direction of the class's
-embeddings in the batch without the anchor itself (so `n_pair` is the prototypical loss of Snell et al.
-2017, arXiv 1703.05175), and its labels are smoothed as cross-entropy's are. The angular term bounds the
+anchor against one example of each class k in the batch. Here that example is mₖ, the mean direction of
+the class's embeddings without the anchor itself: the prototypes of Snell et al. 2017 (arXiv 1703.05175),
+with cosines and out of the batch. Its labels are smoothed as cross-entropy's are. The angular term bounds the
 angle at the negative corner of each triangle by α; alone it is flat once that holds and does not train
 a network from nothing. Embeddings are normalised here because pytorch-metric-learning's AngularLoss
 normalises anchors and positives but not negatives.
