@@ -14,7 +14,7 @@ from typing import Any
 from stages.lib import files, params
 from stages.lib.datasets import cifar10, digits, folder
 from stages.lib.datasets.base import Dataset, class_counts, validate
-from stages.lib.errors import StudyError, run
+from stages.lib.errors import run
 from stages.lib.schema.download import Download
 
 KEPT_ARCHIVE = Path("data/external/cifar-10-binary.tar.gz")
@@ -26,13 +26,11 @@ def load(choice: Download, archive: Path | None) -> Dataset:
     """The dataset that `choice` names; `archive` is the one to read CIFAR-10 from, if a person named one."""
     match choice.dataset:
         case "cifar10":
-            if choice.size != cifar10.SIDE:
-                raise StudyError(f"params.yaml: download.size is {choice.size}: CIFAR-10 has {cifar10.SIDE}, set that")
             return cifar10.load(archive, KEPT_ARCHIVE)
         case "digits":
             return digits.load(choice.size)
         case "folder":
-            return folder.load(Path(choice.folder) if choice.folder else None, choice.size)
+            return folder.load(Path(choice.folder or ""), choice.size)
 
 
 def describe(dataset: Dataset, size: int) -> dict[str, Any]:

@@ -41,6 +41,7 @@ def _imported(path: Path) -> set[str]:
         if isinstance(node, ast.Import):
             modules |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom) and node.module:
+            assert node.level == 0, f"{path}: a relative import, which this does not follow"
             modules |= {node.module} | {f"{node.module}.{alias.name}" for alias in node.names}
     return modules
 

@@ -119,6 +119,12 @@ BAD: dict[str, tuple[str, Any, str]] = {
         "loss_config.cross_entropy.label_smoothing is 1.0: input should be less than 1",
     ),
     "infinite number": ("loss_config.angular.temperature", float("inf"), "loss_config.angular.temperature is inf: "),
+    "size that is not the dataset's": ("download.size", 64, "download.size is 64: the images of cifar10 have 32, set"),
+    "no folder of images": (
+        "download",
+        {"dataset": "folder", "folder": None, "size": 32},
+        "download.folder is None: set it to the folder of your images, PATH of PATH/{train,test}/CLASS/",
+    ),
     "recipe's name no text": ("recipes", {2024: {}}, "recipes has 2024; a name is lower-case letters"),
     "recipe's name dotted": ("recipes", {"a.b": {}}, "recipes has 'a.b'; a name is lower-case letters"),
     "unknown recipe": ("recipe", "nonsense", "recipe is 'nonsense'; recipes has cpu"),
@@ -140,7 +146,7 @@ def test_padding_as_large_as_the_image_is_refused() -> None:
     with pytest.raises(
         StudyError, match=r"recipes.cpu.crop_padding is 8; images of 8 pixels can be padded by at most 7"
     ):
-        check.check(changed(("download.size", 8), ("recipes.cpu.crop_padding", 8)))
+        check.check(changed(("download.dataset", "digits"), ("download.size", 8), ("recipes.cpu.crop_padding", 8)))
 
 
 def test_loss_outside_losses_is_answered_with_what_to_type() -> None:

@@ -197,7 +197,7 @@ def test_a_bad_parameter_is_named_before_any_work(study: Repository) -> None:
     assert ran(printed) == {"check"}
     # What README says puts everything back.
     (study.path / "params.yaml").touch()
-    study.run("git", "checkout", ".")
+    study.run("git", "checkout", "params.yaml", "dvc.lock", "reports")
     study.dvc("checkout")
     assert not ran(study.dvc("repro"))
     assert not study.run("git", "status", "--porcelain")

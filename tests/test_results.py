@@ -363,6 +363,7 @@ def test_cells_of_different_data_are_refused(study: Path, change: dict[str, obje
     ("name", "change", "what"),
     [
         ("evaluate.json", {"recipe": "gpu"}, "recipe"),
+        ("evaluate.json", {"labels": {"test": to_text(1 - labels_of("test_clean"))}}, "test images"),
         ("evaluate.json", {"knn_neighbours": 5}, "k of the nearest neighbours"),
         ("attack.json", {"test_indices": to_text(ATTACKED_INDICES + 1)}, "attacked images"),
         ("attack.json", {"ladder": [{"epsilon_255": 0, "accuracy": 0.5}]}, "attack's epsilons"),

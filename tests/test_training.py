@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import functools
 import json
 import sys
@@ -123,7 +124,7 @@ def test_watched_and_validation_images_steer_nothing(name: str) -> None:
 
 
 def test_classifier_of_centroids_is_fitted_on_every_training_image() -> None:
-    model, _ = baseline("angular")
+    model = copy.deepcopy(baseline("angular")[0])
     training_images = torch.from_numpy(IMAGES[INDICES["train"]])
     kept = dict(model.head.named_buffers())["centroids"].clone()
     model.head.fit(all_features(model, training_images, 5), torch.from_numpy(LABELS[INDICES["train"]].astype(np.int64)))
@@ -285,7 +286,7 @@ def test_learning_rate_rises_straight_to_its_peak_and_falls_straight_to_zero(ste
 
 @pytest.mark.parametrize("name", losses.names())
 def test_gradients_are_the_same_bits_each_time_on_several_threads(name: str) -> None:
-    """Without `repeatable`, the angular loss's differed in 40 of 40 repetitions on two threads."""
+    """Without `repeatable`, the angular loss's differed in 36 of 40 repetitions on two threads."""
     threads = torch.get_num_threads()
     torch.manual_seed(0)
     head, labels = losses.make(name, CONFIGS[name]).make_head(FEATURES, CLASSES), torch.arange(64) % CLASSES

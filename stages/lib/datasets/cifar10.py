@@ -17,11 +17,12 @@ import numpy as np
 from stages.lib.datasets.base import Dataset
 from stages.lib.datasets.fetch import fetch, md5_of
 from stages.lib.errors import StudyError
+from stages.lib.schema.download import CIFAR10_SIDE
 
 URL = "https://www.cs.toronto.edu/~kriz/cifar-10-binary.tar.gz"
 MD5 = "c32a1d4ab5d03f1284b67883e8d87530"
 VARIABLE = "CIFAR10_ARCHIVE"
-SIDE = 32
+SIDE = CIFAR10_SIDE
 RECORDS = 10_000  # per batch file
 RECORD_BYTES = 1 + 3 * SIDE * SIDE  # the label, then the red, green and blue planes
 FOLDER = "cifar-10-batches-bin"

@@ -42,9 +42,10 @@ def fetch(url: str, target: Path, md5: str, timeouts: tuple[float, float] = TIME
             f"cannot fetch {url} ({reason}): run again, which continues the part fetched so far (it is kept), "
             f"or put the file at {target} yourself; `make demo` needs no network"
         ) from None
-    except OSError as error:  # requests' own errors are OSErrors too, and were told above
+    except OSError as error:  # requests' own errors are OSErrors too; those that have a name were told above
         raise StudyError(
-            f"cannot write {part} ({error.strerror}): make room, then run again, which continues"
+            f"cannot fetch {url} to {part} ({error.strerror or error}): put that right, then run again, which "
+            "continues the part fetched so far"
         ) from None
     found = md5_of(part)
     if found != md5:

@@ -16,10 +16,8 @@ SUFFIXES = {".png", ".jpg", ".jpeg"}
 LAYOUT = "FOLDER/{train,test}/CLASS/*.{png,jpg,jpeg}"
 
 
-def load(folder: Path | None, size: int) -> Dataset:
+def load(folder: Path, size: int) -> Dataset:
     """The images under `folder`, cropped to squares and resized to `size`×`size` pixels."""
-    if folder is None:
-        raise StudyError(f"params.yaml: download.folder is null: set it to the folder of your images ({LAYOUT})")
     classes = common_classes(folder)
     check_classes(classes)
     train, test = files_of(folder / "train", classes), files_of(folder / "test", classes)
