@@ -23,6 +23,9 @@ from stages.lib.schema.study import NAME, Study
 
 MARKER = "data/checked.txt"
 TRAIN_SETS = ("clean", "corrupted")
+# Smaller images reach the last block as one pixel. There, torch 2.15's bfloat16 convolution (3×3, stride 2) leaves
+# weight gradients unwritten: whatever was in memory becomes the gradient (1e31, seen on the CPU).
+SMALLEST_IMAGES = {"imagenet": 17, "half": 9, "cifar": 5}
 SECTIONS: dict[str, type[Section]] = {
     "download": Download,
     "split": Split,
@@ -93,11 +96,17 @@ def check_recipes(recipes: Any, chosen: str, size: int) -> None:
     for name, recipe in recipes.items():
         if not isinstance(name, str) or not NAME.fullmatch(name):
             raise StudyError(f"params.yaml: recipes has {name!r}; a name is lower-case letters, digits and _")
-        padding = params.validated(f"recipes.{name}", recipe, Recipe).crop_padding
-        if padding >= size:
+        checked = params.validated(f"recipes.{name}", recipe, Recipe)
+        if checked.crop_padding >= size:
             raise StudyError(
-                f"params.yaml: recipes.{name}.crop_padding is {padding}; images of {size} pixels can be padded by "
-                f"at most {size - 1}"
+                f"params.yaml: recipes.{name}.crop_padding is {checked.crop_padding}; images of {size} pixels can be "
+                f"padded by at most {size - 1}"
+            )
+        smallest = SMALLEST_IMAGES[checked.stem]
+        if name == chosen and size < smallest:
+            raise StudyError(
+                f"params.yaml: recipes.{name}.stem is {checked.stem!r}, which needs images of at least {smallest} "
+                f"pixels, and download.size is {size}; use stem half or cifar, or larger images"
             )
     if chosen not in recipes:
         raise StudyError(f"params.yaml: recipe is {chosen!r}; recipes has {', '.join(recipes)}")

@@ -149,6 +149,16 @@ def test_padding_as_large_as_the_image_is_refused() -> None:
         check.check(changed(("download.dataset", "digits"), ("download.size", 8), ("recipes.cpu.crop_padding", 8)))
 
 
+@pytest.mark.parametrize(("stem", "size"), [("imagenet", 17), ("half", 9), ("cifar", 8)])
+def test_images_that_reach_the_last_block_as_one_pixel_are_refused(stem: str, size: int) -> None:
+    with_stem = [("download.dataset", "digits"), ("recipes.cpu.stem", stem)]
+    check.check(changed(*with_stem, ("download.size", size)))
+    told = f"stem is '{stem}', which needs images of at least {size} pixels, and download.size is {size - 1};"
+    if stem != "cifar":  # the smallest size there is will do
+        with pytest.raises(StudyError, match=told):
+            check.check(changed(*with_stem, ("download.size", size - 1)))
+
+
 def test_loss_outside_losses_is_answered_with_what_to_type() -> None:
     with pytest.raises(StudyError) as caught:
         check.check(changed(("loss", "angular"), ("losses", ["cross_entropy"])))

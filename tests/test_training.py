@@ -91,7 +91,8 @@ def same_weights(one: Classifier, other: Classifier) -> bool:
 @pytest.mark.parametrize("name", losses.names())
 @pytest.mark.parametrize("precision", ["float32", "bfloat16"])
 def test_every_loss_trains(name: str, precision: str, capsys: pytest.CaptureFixture[str]) -> None:
-    model, epochs = train_cell(name, precision=precision, epochs=2)
+    # Not the stem imagenet: at this size its last block gets one pixel (SMALLEST_IMAGES in stages/check.py).
+    model, epochs = train_cell(name, precision=precision, epochs=2, stem="half")
     assert [epoch.epoch for epoch in epochs] == [1, 2]
     assert len(capsys.readouterr().out.splitlines()) == 3
     for epoch in epochs:
