@@ -107,7 +107,7 @@ def refuse_incomparable(result: CellResults, first: CellResults) -> None:
         {
             "dataset": each.evaluate["dataset"],
             "recipe": each.evaluate["recipe"],
-            "numbers of images": [(row["set"].split("_")[0], row["images"]) for row in each.evaluate["sets"]],
+            "numbers of images": {row["set"].split("_")[0]: row["images"] for row in each.evaluate["sets"]},
             "test images": each.evaluate["labels"]["test"],
             "k of the nearest neighbours": each.evaluate["knn_neighbours"],
             "attacked images": each.attack["test_indices"],
