@@ -30,7 +30,8 @@ def load(choice: Download, archive: Path | None) -> Dataset:
         case "digits":
             return digits.load(choice.size)
         case "folder":
-            return folder.load(Path(choice.folder or ""), choice.size)
+            assert choice.folder, "the schema asks for it"
+            return folder.load(Path(choice.folder), choice.size)
 
 
 def describe(dataset: Dataset, size: int) -> dict[str, Any]:

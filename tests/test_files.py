@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -53,6 +55,23 @@ def test_two_processes_do_not_write_to_one_file(tmp_path: Path, monkeypatch: pyt
             theirs.write_text("theirs")
         assert (tmp_path / "a.txt").read_text() == "theirs"
     assert (tmp_path / "a.txt").read_text() == "ours" and len(list(tmp_path.iterdir())) == 1
+
+
+IGNORING = {"git": ["git", "check-ignore", "--no-index"], "dvc": [sys.executable, "-m", "dvc", "check-ignore"]}
+
+
+@pytest.mark.parametrize("command", IGNORING.values(), ids=list(IGNORING))
+def test_what_a_killed_process_leaves_is_in_no_result(tmp_path: Path, command: list[str]) -> None:
+    """The file beside is ignored, whatever it is of; the result itself is not."""
+    left = []
+    for name in ("a.json", "a.csv", "a.png", "a.npz", "weights.safetensors", "report.md", "checked.txt"):
+        with replacing(tmp_path / name) as beside:
+            beside.touch()
+            left.append(f"reports/cells/angular/clean-0/{beside.name}")
+    result = "reports/cells/angular/clean-0/evaluate.json"
+    top = Path(__file__).resolve().parents[1]
+    done = subprocess.run([*command, *left, result], cwd=top, capture_output=True, text=True, check=False)
+    assert done.stdout.split() == left, done.stderr
 
 
 def test_text_is_utf_8_with_unix_line_ends(tmp_path: Path) -> None:

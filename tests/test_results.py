@@ -376,6 +376,24 @@ def test_cells_made_in_different_ways_are_refused(study: Path, name: str, change
     assert outputs(study) == {}
 
 
+def test_cells_of_other_numbers_of_images_are_refused(study: Path) -> None:
+    sets = json.loads(CELLS[3].result("evaluate.json").read_text(encoding="utf-8"))["sets"]
+    fewer = [{**row, "images": row["images"] - row["set"].startswith("val")} for row in sets]
+    change_result(CELLS[3], "evaluate.json", sets=fewer)
+    with pytest.raises(StudyError, match=f"{CELLS[3].key} and {CELLS[0].key} differ in numbers of images, so they do"):
+        compare.main()
+    assert outputs(study) == {}
+
+
+def test_cell_with_one_more_set_compares(study: Path) -> None:
+    """A model trained on corrupted images has a set that the others lack, and has it first."""
+    sets = json.loads(CELLS[3].result("evaluate.json").read_text(encoding="utf-8"))["sets"]
+    own = next(row for row in sets if row["set"] == "train_clean")
+    change_result(CELLS[3], "evaluate.json", sets=[{**own, "set": "train_corrupted"}, *sets])
+    compare.main()
+    assert "comparison.json" in outputs(study)
+
+
 def test_attack_on_another_model_is_refused(study: Path) -> None:
     others = 1 - predictions_of(CELLS[2], "test_clean")[ATTACKED_INDICES]
     change_result(CELLS[2], "attack.json", predictions={"0": to_text(others)})
