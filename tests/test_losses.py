@@ -213,3 +213,92 @@ def test_angular_head_forgets_what_it_was_fitted_to_before() -> None:
     once = make_head("angular")
     once.fit(rows(8), labels)
     assert torch.equal(head(rows(3)), once(rows(3)))
+
+
+# --- losses with learned class weights -----------------------------------------------------------------------
+
+MARGINS: dict[str, dict[str, Any]] = {
+    "normface": {"scale": 9.0},
+    "cosface": {"margin_cosine": 0.25, "scale": 9.0},
+    "arcface": {"margin_degrees": 40.0, "scale": 9.0},
+    "sphereface": {"angle_factor": 3, "cosine_weight": 1.5, "scale": 0.7},
+}
+
+
+def with_margin(name: str, angle: float) -> float:
+    """The cosine that stands for the one of the image's own class, of an angle in radians."""
+    settings = MARGINS[name]
+    if name == "cosface":
+        return np.cos(angle) - settings["margin_cosine"]
+    if name == "arcface":
+        margin = np.deg2rad(settings["margin_degrees"])
+        return np.cos(angle + margin) if angle + margin <= np.pi else np.cos(angle) - margin * np.sin(margin)
+    if name == "sphereface":
+        factor = settings["angle_factor"]
+        part = int(angle * factor / np.pi)
+        multiplied = (-1) ** part * np.cos(factor * angle) - 2 * part
+        return (settings["cosine_weight"] * np.cos(angle) + multiplied) / (settings["cosine_weight"] + 1)
+    return np.cos(angle)
+
+
+def class_angles(head: Head, features: Tensor) -> tuple[np.ndarray, np.ndarray]:
+    """Angles in radians, N×classes, of features to the class weights; and the features' lengths."""
+    (weight,) = (tensor.detach().double().numpy() for tensor in head.parameters())  # features×classes
+    unit, classes = lengths_one(features.double().numpy()), lengths_one(weight.T)
+    angles = [[np.arccos(row @ column) for column in classes] for row in unit]
+    return np.array(angles), np.linalg.norm(features.double().numpy(), axis=1)
+
+
+def facing(head: Head, degrees: list[float]) -> Tensor:
+    """Features of different lengths at those angles to the weights of class 0."""
+    (weight,) = (tensor.detach().double() for tensor in head.parameters())
+    along = torch.nn.functional.normalize(weight[:, 0], dim=0)
+    across = torch.nn.functional.normalize(torch.ones_like(along) - along.sum() * along, dim=0)
+    angles = torch.deg2rad(torch.tensor(degrees, dtype=torch.float64))[:, None]
+    return (angles.cos() * along + angles.sin() * across) * torch.arange(1, len(degrees) + 1)[:, None]
+
+
+@pytest.mark.parametrize("name", MARGINS)
+@pytest.mark.parametrize(
+    "labels",
+    [[0, 0, 0, 0, 0, 0], [0, 1, 2, 3, 0, 1], [2, 2, 2, 2, 2, 2]],
+    ids=["all of the class they face", "mixed", "one other class"],
+)
+def test_margin_loss_is_its_equation_written_out(name: str, labels: list[int]) -> None:
+    head = make_head(name, 6, **MARGINS[name]).double()
+    features = facing(head, [1, 35, 70, 100, 145, 179])  # every branch of every margin
+    angles, lengths = class_angles(head, features)
+    expected = []
+    for row, length, label in zip(angles, lengths, labels, strict=True):
+        scale = MARGINS[name]["scale"] * (length if name == "sphereface" else 1)
+        cosines = [with_margin(name, angle) if j == label else np.cos(angle) for j, angle in enumerate(row)]
+        total = sum(np.exp(scale * (cosine - cosines[label])) for cosine in cosines)
+        expected.append(np.log(total))
+    found = head.training_loss(features, torch.tensor(labels)).item()
+    assert found == pytest.approx(np.mean(expected), rel=1e-9)
+
+
+@pytest.mark.parametrize("name", MARGINS)
+def test_classifier_has_no_margin(name: str) -> None:
+    head = make_head(name, 6, **MARGINS[name]).double()
+    features = facing(head, [1, 35, 70, 100, 145, 179])
+    angles, lengths = class_angles(head, features)
+    scales = MARGINS[name]["scale"] * (lengths if name == "sphereface" else np.ones(6))
+    np.testing.assert_allclose(head(features).detach().numpy(), scales[:, None] * np.cos(angles), atol=1e-9)
+
+
+@pytest.mark.parametrize("name", MARGINS)
+def test_class_weights_are_the_models(name: str) -> None:
+    head = make_head(name)
+    (weight,) = head.parameters()
+    assert any(tensor is weight or torch.equal(tensor, weight) for tensor in head.state_dict().values())
+    assert weight.numel() == 512 * CLASSES
+    head.training_loss(rows(8), torch.tensor(LABELS["several of most classes"])).backward()
+    assert weight.grad is not None and (weight.grad.abs().amax(0) > 0).all()
+
+
+@pytest.mark.parametrize(("name", "off"), [("cosface", {"margin_cosine": 0.0}), ("arcface", {"margin_degrees": 0.0})])
+def test_without_its_margin_a_loss_is_normface(name: str, off: dict[str, Any]) -> None:
+    features, labels = rows(8), torch.tensor(LABELS["several of most classes"])
+    plain = make_head("normface", scale=9.0).training_loss(features, labels)
+    torch.testing.assert_close(make_head(name, scale=9.0, **off).training_loss(features, labels), plain)

@@ -8,7 +8,11 @@ from stages.lib.schema.base import Section
 
 
 class Evaluate(Section):
-    """`knn_neighbours` is the k of the nearest-neighbour classifier on the backbone's features."""
+    """`knn_neighbours` is the k of the nearest-neighbour classifier on the backbone's features.
+
+    `flip_test_time_augmentation` also scores each image together with its mirror image, beside the rest.
+    """
 
     batch_size: int = Field(ge=1)
     knn_neighbours: int = Field(ge=1)
+    flip_test_time_augmentation: bool
