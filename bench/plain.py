@@ -1,0 +1,71 @@
+"""The peer: the plain loop that the studies trained with.
+
+torchvision's ResNet-18 as it ships with one output per class, Adam at 1e-3, batches of 128 from a
+`DataLoader`, float32, no augmentation, no schedule.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+
+import numpy as np
+import torch
+from torch import nn
+from torch.utils.data import DataLoader, TensorDataset
+
+BATCH_SIZE = 128
+
+
+def model(classes: int, stem: str = "imagenet") -> nn.Module:
+    """The network; another stem than torchvision's own only where speeds are compared stem by stem.
+
+    torchvision's own throughout: nothing of ours, such as its convolution, may help or hinder the peer.
+    """
+    from torchvision.models.resnet import resnet18
+
+    network = resnet18(weights=None, num_classes=classes)
+    if stem != "imagenet":
+        network.conv1 = nn.Conv2d(3, 64, 3, stride={"half": 2, "cifar": 1}[stem], padding=1, bias=False)
+        network.maxpool = nn.Identity()
+    return network
+
+
+def batches(images: np.ndarray, labels: np.ndarray) -> DataLoader[tuple[torch.Tensor, ...]]:
+    """Shuffled batches of float32 images N×3×H×W, scaled to [−1, 1], and labels."""
+    floats = torch.from_numpy(images).permute(0, 3, 1, 2).float() / 127.5 - 1
+    dataset = TensorDataset(floats.contiguous(), torch.from_numpy(labels.astype(np.int64)))
+    return DataLoader(dataset, batch_size=BATCH_SIZE, shuffle=True)
+
+
+def train(network: nn.Module, images: np.ndarray, labels: np.ndarray, epochs: int, on: torch.device) -> None:
+    """Train in place."""
+    for _ in steps(network, images, labels, epochs, on):
+        pass
+
+
+def steps(
+    network: nn.Module, images: np.ndarray, labels: np.ndarray, epochs: int, on: torch.device
+) -> Iterator[tuple[int, float]]:
+    """Train in place; after each step, the images it had and the time it took in seconds."""
+    network.to(on).train()
+    optimiser = torch.optim.Adam(network.parameters(), lr=1e-3)
+    for _ in range(epochs):
+        started = time.perf_counter()
+        for some, of_some in batches(images, labels):
+            optimiser.zero_grad()
+            loss = nn.functional.cross_entropy(network(some.to(on)), of_some.to(on))
+            loss.backward()
+            optimiser.step()
+            loss.item()  # what a plain loop prints
+            yield len(some), time.perf_counter() - started
+            started = time.perf_counter()
+
+
+@torch.no_grad()
+def accuracy(network: nn.Module, images: np.ndarray, labels: np.ndarray, on: torch.device) -> float:
+    """The share of images that are classified as labelled."""
+    network.eval()
+    floats = torch.from_numpy(images).permute(0, 3, 1, 2).float() / 127.5 - 1
+    found = torch.cat([network(batch.to(on)).argmax(1).cpu() for batch in floats.split(500)])
+    return (found.numpy() == labels).mean().item()

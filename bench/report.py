@@ -1,0 +1,38 @@
+"""What every benchmark writes: a table on the screen and JSON under `bench/results/`, with where it was measured."""
+
+from __future__ import annotations
+
+import platform
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+RESULTS = Path(__file__).parent / "results"
+
+
+def processor() -> str:
+    """The processor's name, as the system gives it."""
+    for line in Path("/proc/cpuinfo").read_text().splitlines() if Path("/proc/cpuinfo").exists() else []:
+        if line.startswith("model name"):
+            return line.split(":", 1)[1].strip()
+    return platform.processor() or platform.machine()
+
+
+def machine(on: torch.device) -> dict[str, Any]:
+    """Hardware and versions."""
+    name = torch.cuda.get_device_name(on) if on.type == "cuda" else processor()
+    return {
+        "device": name,
+        "threads": torch.get_num_threads(),
+        "instructions": torch.backends.cpu.get_cpu_capability(),
+        "python": platform.python_version(),
+        "versions": {package: version(package) for package in ("torch", "torchvision", "numpy")},
+    }
+
+
+def spread(values: list[float]) -> dict[str, float | int]:
+    """n, median, smallest and largest."""
+    return {"n": len(values), "median": float(np.median(values)), "min": min(values), "max": max(values)}

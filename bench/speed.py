@@ -1,0 +1,102 @@
+"""Training images a second, ours against the plain loop: same machine, same network, same run.
+
+The two take turns, so that whatever else the machine does falls on both; the ratio is of each turn.
+Both have the stem that is compared; each has its own batch size and arithmetic, as each would be used.
+`python -m bench.speed [--variants cifar half imagenet] [--turns 5] [--steps 10]`
+"""
+
+from __future__ import annotations
+
+import argparse
+import time
+from typing import Any
+
+import numpy as np
+import torch
+
+from bench import plain, report
+from stages.lib import device, losses, model_files, params
+from stages.lib.files import write_json
+from stages.lib.schema.recipe import Recipe
+from stages.lib.training import Training
+from stages.lib.watching import Images
+
+CLASSES = 10
+VARIANTS: dict[str, dict[str, Any]] = {
+    "imagenet": {"stem": "imagenet"},
+    "half": {"stem": "half"},
+    "cifar": {"stem": "cifar"},
+    "cifar-compiled": {"stem": "cifar", "compile": True},
+}
+
+
+def ours(recipe: Recipe, images: np.ndarray, labels: np.ndarray, on: torch.device) -> Training:
+    """A run of the recipe with cross-entropy."""
+    loss = losses.make("cross_entropy", {"label_smoothing": 0.1})
+    model = model_files.build(recipe.stem, loss, CLASSES, [0.5] * 3, [0.25] * 3).to(on)
+    data = Images(torch.from_numpy(images).to(on), torch.from_numpy(labels.astype(np.int64)).to(on))
+    return Training(model, data, recipe, loss.batches, 0)
+
+
+def wait(on: torch.device) -> None:
+    """Until everything that was started is done."""
+    if on.type == "cuda":
+        torch.cuda.synchronize()
+
+
+def measure(recipe: Recipe, turns: int, steps: int, on: torch.device) -> dict[str, Any]:
+    """Images a second of both, turn by turn; the first turn of each warms up and does not count."""
+    batch = recipe.batch_size
+    rng = np.random.default_rng(0)
+    count = max(batch, plain.BATCH_SIZE) * steps
+    images = rng.integers(0, 256, (count, 32, 32, 3), dtype=np.uint8)
+    labels = rng.integers(0, CLASSES, count).astype(np.uint8)
+    run, network = ours(recipe, images, labels, on), plain.model(CLASSES, recipe.stem)
+    speeds: dict[str, list[float]] = {"ours": [], "plain": []}
+    for turn in range(turns + 1):
+        started, trained = time.perf_counter(), 0
+        for number, _ in enumerate(run.epoch_from(turn + 1, 0), start=1):
+            trained += batch
+            if number == steps:
+                break
+        wait(on)
+        ours_speed = trained / (time.perf_counter() - started)
+        started, trained = time.perf_counter(), 0
+        for number, (size, _) in enumerate(plain.steps(network, images, labels, 1, on), start=1):
+            trained += size
+            if number == steps:
+                break
+        wait(on)
+        if turn:
+            speeds["ours"].append(ours_speed)
+            speeds["plain"].append(trained / (time.perf_counter() - started))
+    ratios = [one / other for one, other in zip(speeds["ours"], speeds["plain"], strict=True)]
+    figures = {name: report.spread(found) for name, found in (speeds | {"ratio": ratios}).items()}
+    return {"batch_size": batch, "compile": recipe.compile, **figures}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--variants", nargs="+", choices=VARIANTS, default=list(VARIANTS))
+    parser.add_argument("--turns", type=int, default=5)
+    parser.add_argument("--steps", type=int, default=10)
+    arguments = parser.parse_args()
+    values, on = params.read(), device.choose()
+    fixed = {"epochs": arguments.turns + 1, "low_resolution_share": 0.0}
+    rows = []
+    print(f"images/s, median of {arguments.turns} turns, and the ratio's range")
+    for name in arguments.variants:
+        recipe = Recipe.model_validate(values["recipes"][values["recipe"]] | VARIANTS[name] | fixed)
+        row = {"variant": name} | measure(recipe, arguments.turns, arguments.steps, on)
+        rows.append(row)
+        ratio = row["ratio"]
+        print(
+            f"{name:16s} ours {row['ours']['median']:7.0f}   plain {row['plain']['median']:7.0f}   "
+            f"ratio {ratio['median']:5.2f} ({ratio['min']:.2f} to {ratio['max']:.2f})",
+            flush=True,
+        )
+    write_json(report.RESULTS / f"speed-{on.type}.json", {"machine": report.machine(on), "rows": rows})
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,69 @@
+"""Trials of a recipe on validation images: how the settings in params.yaml were chosen. No test image is read.
+
+Each argument is what a trial changes in the recipe, as JSON; `{}` is the recipe as it is. Rows are added to
+`bench/results/trials.json`, with what they changed and from where.
+`python -m bench.trials '{"epochs": 8}' '{"epochs": 8, "flip": "off"}' [--loss angular] [--train-set corrupted]`
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import time
+from typing import Any
+
+from bench import report
+from stages.lib import device, losses, params
+from stages.lib.files import read_json, read_npz, write_json
+from stages.lib.progress import Progress
+from stages.lib.schema.recipe import Recipe
+from stages.train import train_cell
+
+WATCHED = 2000  # validation images
+
+
+def trial(changes: dict[str, Any], loss_name: str, loss_changes: dict[str, Any], train_set: str) -> dict[str, Any]:
+    """Train one model of the first seed with the recipe changed; its figures on validation images."""
+    values, on = params.read(), device.choose()
+    seed = values["seeds"][0]
+    recipe = Recipe.model_validate(values["recipes"][values["recipe"]] | {"watched_images": WATCHED} | changes)
+    config = losses.config_class(loss_name).model_validate(values["loss_config"][loss_name] | loss_changes)
+    (images,) = read_npz(f"data/{train_set}/train.npz", "images")
+    (labels,) = read_npz("data/raw/train.npz", "labels")
+    indices = dict(zip(("train", "val"), read_npz(f"data/split/{seed}.npz", "train", "val"), strict=True))
+    classes = len(read_json("data/raw/source.json")["classes"])
+    loss = losses.make(loss_name, config.model_dump())
+    started = time.perf_counter()
+    _, epochs = train_cell(images, labels, indices, classes, loss, recipe, seed, on, Progress(recipe.epochs))
+    last = epochs[-1]
+    return {
+        "loss": loss_name,
+        "train_set": train_set,
+        "changes": changes | ({"loss_config": loss_changes} if loss_changes else {}),
+        "val_accuracy": last.val_accuracy,
+        "val_loss": last.val_loss,
+        "train_accuracy": last.train_accuracy,
+        "seconds": round(time.perf_counter() - started),
+        "recipe": recipe.model_dump(),
+        "machine": report.machine(on),
+    }
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("changes", nargs="+", type=json.loads)
+    parser.add_argument("--loss", default="cross_entropy")
+    parser.add_argument("--loss-config", type=json.loads, default={})
+    parser.add_argument("--train-set", default="clean")
+    arguments = parser.parse_args()
+    path = report.RESULTS / "trials.json"
+    for changes in arguments.changes:
+        row = trial(changes, arguments.loss, arguments.loss_config, arguments.train_set)
+        write_json(path, [*(read_json(path) if path.exists() else []), row])
+        print(
+            f"{row['val_accuracy']:.4f}  {row['seconds']} s  {arguments.loss} {json.dumps(row['changes'])}", flush=True
+        )
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,75 @@
+"""The benchmarks' parts; no test asserts a time."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from bench import plain, report, speed, trials
+from stages.lib import params
+from stages.lib.convolution import Convolution3x3
+from stages.lib.model import resnet18
+from stages.lib.schema.recipe import Recipe
+
+CPU = torch.device("cpu")
+REPOSITORY = Path(__file__).resolve().parents[1]
+
+
+def test_spread_is_n_median_and_range() -> None:
+    assert report.spread([3.0, 1.0, 7.0]) == {"n": 3, "median": 3.0, "min": 1.0, "max": 7.0}
+
+
+def test_machine_says_what_a_figure_depends_on() -> None:
+    machine = report.machine(CPU)
+    assert machine["device"] and machine["threads"] == torch.get_num_threads()
+    assert machine["versions"]["torch"] == torch.__version__.split("+")[0]
+
+
+def test_plain_loop_learns() -> None:
+    """The peer is a fair one: it learns what can be learnt."""
+    rng = np.random.default_rng(0)
+    labels = np.arange(256) % 2
+    images = rng.integers(0, 128, (256, 16, 16, 3), dtype=np.uint8)
+    images[labels == 1] += 100
+    torch.manual_seed(0)
+    network = plain.model(2)
+    plain.train(network, images, labels, 30, CPU)
+    assert plain.accuracy(network, images, labels, CPU) == 1
+
+
+@pytest.mark.parametrize("stem", ["imagenet", "half", "cifar"])
+def test_plain_network_is_torchvisions_with_our_stem(stem: str) -> None:
+    """As many weights as ours, and no convolution of ours."""
+    network, ours = plain.model(10, stem), resnet18(stem)
+    head = 512 * 10 + 10
+    assert sum(p.numel() for p in network.parameters()) == sum(p.numel() for p in ours.parameters()) + head
+    assert not any(isinstance(module, Convolution3x3) for module in network.modules())
+    assert any(isinstance(module, Convolution3x3) for module in ours.modules())
+
+
+def test_speeds_are_of_as_many_turns_as_asked_for() -> None:
+    values = params.read(REPOSITORY / "params.yaml")
+    recipe = Recipe.model_validate(values["recipes"]["cpu"] | {"stem": "imagenet", "epochs": 3, "batch_size": 8})
+    row = speed.measure(recipe, turns=2, steps=1, on=CPU)
+    for name in ("ours", "plain", "ratio"):
+        assert row[name]["n"] == 2 and 0 < row[name]["min"] <= row[name]["median"] <= row[name]["max"]
+
+
+def test_trials_are_added_to_those_before(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(report, "RESULTS", tmp_path)
+
+    def trial(changes: dict[str, Any], *given: Any) -> dict[str, Any]:
+        return {"changes": changes, "given": given, "val_accuracy": 0.5, "seconds": 1}
+
+    monkeypatch.setattr(trials, "trial", trial)
+    for arguments in (['{"epochs": 2}', "{}"], ['{"flip": "off"}', "--loss", "angular", "--train-set", "corrupted"]):
+        monkeypatch.setattr("sys.argv", ["trials", *arguments])
+        trials.main()
+    rows = json.loads((tmp_path / "trials.json").read_text(encoding="utf-8"))
+    assert [row["changes"] for row in rows] == [{"epochs": 2}, {}, {"flip": "off"}]
+    assert [row["given"] for row in rows] == [["cross_entropy", {}, "clean"]] * 2 + [["angular", {}, "corrupted"]]
