@@ -6,13 +6,14 @@ BIN := $(VENV)/bin
 RUN := PATH="$(CURDIR)/$(BIN):$$PATH"
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-slow lint lock
+.PHONY: help setup demo test test-slow bench lint lock
 
 help:
 	@echo "make setup      the locked environment in .venv"
 	@echo "make demo       the whole pipeline on embedded data: no download, no GPU"
 	@echo "make test       lint, types and tests"
 	@echo "make test-slow  the tests that take minutes"
+	@echo "make bench      speed and time to accuracy, as ratios against a plain loop"
 
 setup: $(VENV)/ready
 
@@ -34,6 +35,11 @@ test: setup lint
 
 test-slow: setup
 	$(RUN) python -m pytest -m slow
+
+# Tables on the screen, JSON in bench/results/. The second wants the study's split: dvc repro split.
+bench: setup
+	$(RUN) python -m bench.speed
+	$(RUN) python -m bench.time_to_accuracy
 
 lint: setup
 	$(BIN)/ruff check .

@@ -48,6 +48,8 @@ def attack(model: Classifier, images: Tensor, labels: Tensor, section: Attack) -
             exact.append(predict(model, attacked))
             rounded.append(predict(model, torch.round(attacked * 255) / 255))
         ladder[epsilon_255] = {"exact": np.concatenate(exact), "rounded": np.concatenate(rounded)}
+        right = (ladder[epsilon_255]["exact"] == labels.cpu().numpy()).mean()
+        print(f"epsilon {epsilon_255:3d}/255  accuracy {right:.4f} on {len(images)} images", flush=True)
     if not np.array_equal(ladder[0]["exact"], clean):
         raise StudyError("attack: predictions at epsilon 0 are not the clean ones; the model is not deterministic")
     return ladder
@@ -84,10 +86,6 @@ def main() -> None:
     labels = torch.from_numpy(all_labels[chosen].astype(np.int64)).to(on)
     ladder = attack(model, images, labels, section)
     rows = summarise(ladder, all_labels[chosen])
-    for row in rows:
-        print(
-            f"epsilon {row['epsilon_255']:3d}/255  accuracy {row['accuracy']:.4f} on {len(chosen)} images", flush=True
-        )
     spread = stratified(all_labels[chosen], section.examples, section.seed, "examples")
     clean = to_float(images[spread])
     attacked = fast_gradient_sign(model, clean, labels[spread], section.example_epsilon_255)

@@ -39,10 +39,11 @@ def main() -> None:
     split = parser.parse_args().split
     section = params.section("corrupt", Corrupt)
     (images,) = read_npz(f"data/raw/{split}.npz", "images")
+    print(f"corrupt {split}: {len(images)} images", flush=True)
     corrupted, draws = corrupt(images, section.mix, section.seed, split)
     write_npz(f"data/corrupted/{split}.npz", images=corrupted, **draws)
     change = np.abs(corrupted.astype(np.int16) - images).mean()
-    print(f"corrupt {split}: {len(images)} images, mean absolute change {change:.1f} grey levels")
+    print(f"corrupt {split}: mean absolute change {change:.1f} grey levels")
 
 
 if __name__ == "__main__":

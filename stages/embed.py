@@ -58,6 +58,8 @@ def quality(
 
     neighbours = min(section.neighbours, len(clean) // 2 - 1)
     spread = float(np.linalg.norm(plane.std(0)))
+    if spread == 0:
+        raise StudyError("embed: UMAP put all images on one point; raise embed.neighbours or embed.min_dist")
     return {
         "trustworthiness": float(trustworthiness(clean, plane, n_neighbors=neighbours, metric=section.metric)),
         "neighbour_purity_512d": neighbour_purity(clean, labels, neighbours, section.metric),
@@ -78,6 +80,7 @@ def main() -> None:
     if len(chosen) < 10:
         raise StudyError(f"embed: {len(chosen)} test images are too few for a plane; 10 are needed")
     clean, corrupted = clean[chosen].astype(np.float32), corrupted[chosen].astype(np.float32)
+    print(f"{cell.key}: UMAP of {len(chosen)} clean images, then as many corrupted ones into its plane", flush=True)
     plane, moved = embed(clean, corrupted, section)
     figures = quality(clean, plane, moved, labels[chosen], section)
     caption = (

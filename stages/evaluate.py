@@ -18,7 +18,7 @@ from stages.lib import device, model_files, params
 from stages.lib.cells import Cell, to_text
 from stages.lib.errors import run
 from stages.lib.files import read_json, read_npz, write_json, write_npz
-from stages.lib.inference import all_features
+from stages.lib.inference import accuracy, all_features
 from stages.lib.model import Classifier
 from stages.lib.neighbours import knn_predictions
 from stages.lib.schema.evaluate import Evaluate
@@ -31,6 +31,16 @@ def outputs(model: Classifier, images: np.ndarray, batch_size: int) -> tuple[np.
     with torch.no_grad():
         logits = model.head(features)
     return logits.cpu().numpy(), features.cpu().numpy()
+
+
+def flip_accuracy(
+    model: Classifier, images: np.ndarray, logits: np.ndarray, labels: np.ndarray, section: Evaluate
+) -> float | None:
+    """Accuracy of the mean of each image's logits and its mirror image's; None where that is off."""
+    if not section.flip_test_time_augmentation:
+        return None
+    mirrored, _ = outputs(model, images[:, :, ::-1].copy(), section.batch_size)
+    return accuracy(torch.from_numpy((logits + mirrored) / 2), torch.from_numpy(labels.astype(np.int64)))
 
 
 def score_set(
@@ -74,6 +84,7 @@ def evaluate(
         if not name.startswith("train"):
             knn = knn_predictions(*known, features, section.knn_neighbours)
         figures, details[name] = score_set(logits, knn, labels, classes)
+        figures["flip_accuracy"] = flip_accuracy(model, images, logits, labels, section)
         rows.append({"set": name, **figures})
         arrays[f"{name}_logits"] = logits
         if name.startswith("test"):

@@ -2,26 +2,36 @@
 
 In: the training set's aligned images, the raw labels, the split. No test image is among the inputs.
 Out: `models/KEY/` and `reports/cells/LOSS/TRAINSET-SEED/curves.csv`. The curves watch fixed, stratified
-images of the model's own training set: some that train and some that only validate.
+images of the model's own training set: some that train and some that only validate. A run that was
+interrupted goes on from `.checkpoints/KEY/` and ends with the bits it would have ended with; while it runs,
+`reports/live/KEY/` holds its curves.
 """
 
 from __future__ import annotations
 
-from typing import Any
+from importlib.metadata import version
 
 import numpy as np
 import torch
 
-from stages.lib import device, losses, model_files, params
+from stages.lib import device, live, losses, model_files, params
+from stages.lib.arithmetic import precision_of
 from stages.lib.cells import Cell
-from stages.lib.errors import run
+from stages.lib.checkpoints import TOP, Checkpoints, fingerprint, held
+from stages.lib.errors import StudyError, run
 from stages.lib.files import read_json, read_npz, write_text
+from stages.lib.live import LiveCurves
 from stages.lib.losses import Loss
-from stages.lib.model import Classifier
+from stages.lib.model import Classifier, start_as_identity
+from stages.lib.parent import die_with_parent
+from stages.lib.progress import Progress
 from stages.lib.schema.recipe import Recipe
 from stages.lib.seeds import derive_seed
 from stages.lib.subsets import stratified
-from stages.lib.training import Epoch, Images, precision_of, train
+from stages.lib.training import Training
+from stages.lib.watching import Epoch, Images, Watcher
+
+LIBRARIES = ("numpy", "pytorch-metric-learning", "torch", "torchvision")
 
 
 def channel_statistics(images: np.ndarray) -> tuple[list[float], list[float]]:
@@ -42,10 +52,12 @@ def train_cell(
     recipe: Recipe,
     seed: int,
     on: torch.device,
+    watcher: Watcher,
 ) -> tuple[Classifier, list[Epoch]]:
     """Train a model on `images[indices["train"]]`; `indices["val"]` are only watched.
 
-    `images` uint8 N×H×W×3 and `labels` N are whole; everything random follows from `seed` by name.
+    `images` uint8 N×H×W×3 and `labels` N are whole; everything random follows from `seed` by name. Goes
+    on from the watcher's checkpoint if it has one. Raises StudyError if memory does not suffice.
     """
 
     def cut(chosen: np.ndarray) -> Images:
@@ -58,25 +70,22 @@ def train_cell(
     torch.manual_seed(derive_seed(seed, "initialisation"))
     mean, std = channel_statistics(images[indices["train"]])
     model = model_files.build(recipe.stem, loss, classes, mean, std).to(on)
+    if recipe.zero_init_residual:
+        start_as_identity(model.backbone)
+    training = Training(model, cut(indices["train"]), recipe, loss.batches, seed)
     print(f"training on {len(indices['train'])} images for {recipe.epochs} epochs, {on.type}", flush=True)
-    epochs = train(model, cut(indices["train"]), watched, recipe, loss.batches, seed, Progress(recipe.epochs))
-    return model, epochs
-
-
-class Progress:
-    """One line per epoch: figures, and the time that is left."""
-
-    def __init__(self, epochs: int) -> None:
-        self.epochs = epochs
-
-    def __call__(self, epoch: Epoch) -> None:
-        """Print an epoch's line."""
-        left = round((self.epochs - epoch.epoch) * epoch.seconds)
-        print(
-            f"epoch {epoch.epoch:3d}/{self.epochs}  loss {epoch.training_loss:7.4f}  train {epoch.train_accuracy:.3f}  "
-            f"val {epoch.val_accuracy:.3f}  {epoch.seconds:5.1f} s  {left // 60}:{left % 60:02d} left",
-            flush=True,
-        )
+    if (checkpoint := watcher.load()) is not None:
+        training.restore(*checkpoint)
+        watcher.went_before(training.epochs)
+        print(f"going on after step {training.done} of {recipe.epochs * training.steps}", flush=True)
+    try:
+        return model, training.run(watched, watcher)
+    except torch.OutOfMemoryError:
+        fits = training.largest_batch_that_fits()
+        raise StudyError(
+            f"train: out of memory on {on.type} with batch_size {recipe.batch_size}; {fits} would fit "
+            "(another batch size is another result: nothing was changed)"
+        ) from None
 
 
 def curves_csv(epochs: list[Epoch]) -> str:
@@ -95,16 +104,36 @@ def main() -> None:
     config = params.section(f"loss_config.{cell.loss}", losses.config_class(cell.loss))
     loss = losses.make(cell.loss, config.model_dump())
     on = device.choose()
+    die_with_parent()
     (images,) = read_npz(f"data/{cell.train_set}/train.npz", "images")
     (labels,) = read_npz("data/raw/train.npz", "labels")
     train_indices, val_indices = read_npz(f"data/split/{cell.seed}.npz", "train", "val")
     classes = read_json("data/raw/source.json")["classes"]
     indices = {"train": train_indices, "val": val_indices}
-    model, epochs = train_cell(images, labels, indices, len(classes), loss, recipe, cell.seed, on)
     precision = str(precision_of(recipe.precision, on)).removeprefix("torch.")
-    notes: dict[str, Any] = {"recipe": recipe_name, "environment": device.describe(on) | {"precision": precision}}
-    model_files.save(cell.model, model, recipe.stem, loss, classes, notes)
-    write_text(cell.result("curves.csv"), curves_csv(epochs))
+    environment = device.describe(on) | {"precision": precision}
+    processor = {"threads": torch.get_num_threads(), "instructions": torch.backends.cpu.get_cpu_capability()}
+    decides = {
+        "cell": cell.key,
+        "loss": config.model_dump(),
+        "recipe": recipe.model_dump(),
+        "environment": environment | processor,
+        "versions": {name: version(name) for name in LIBRARIES},
+    }
+    folder = TOP / cell.key
+    with held(folder):
+        kept = Checkpoints(folder, fingerprint(decides, {"images": images, "labels": labels, **indices}))
+        curves = LiveCurves(live.TOP / cell.key)
+        progress = Progress(recipe.epochs, kept, curves)
+        model, epochs = train_cell(images, labels, indices, len(classes), loss, recipe, cell.seed, on, progress)
+        model_files.save(
+            cell.model, model, recipe.stem, loss, classes, {"recipe": recipe_name, "environment": environment}
+        )
+        write_text(cell.result("curves.csv"), curves_csv(epochs))
+        kept.remove()
+        curves.remove()
+    took, speed = sum(epoch.seconds for epoch in epochs), np.median([epoch.images_per_second for epoch in epochs])
+    print(f"{cell.key}: val {epochs[-1].val_accuracy:.3f}, {len(epochs)} epochs in {took:.0f} s, {speed:.0f} images/s")
 
 
 if __name__ == "__main__":

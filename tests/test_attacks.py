@@ -313,7 +313,8 @@ def test_stages_agree(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     np.savez(tmp_path / "data/split/0.npz", train=np.arange(0, 18, 2), val=np.arange(1, 18, 2), test=np.arange(12))
     source = {"name": "made", "origin": "a test", "checksum": "none", "official": False, "classes": ["a", "b", "c"]}
     (tmp_path / "data/raw/source.json").write_text(json.dumps(source))
-    sections = {"evaluate": {"batch_size": 7, "knn_neighbours": 3}, "attack": SECTION}
+    settings = {"batch_size": 7, "knn_neighbours": 3, "flip_test_time_augmentation": False}
+    sections = {"evaluate": settings, "attack": SECTION}
     (tmp_path / "params.yaml").write_text(json.dumps(sections))
     evaluate.main()
     stage.main()

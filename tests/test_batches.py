@@ -16,7 +16,7 @@ UNEQUAL = np.random.default_rng(1).permutation(np.repeat([2, 5, 6], [3, 12, 6]))
 @pytest.mark.parametrize(
     "labels", [BALANCED, UNEQUAL, np.zeros(17, np.uint8)], ids=["balanced", "unequal", "one class"]
 )
-@pytest.mark.parametrize("batch_size", [2, 5, 8, 17])
+@pytest.mark.parametrize("batch_size", [8, 9, 13, 17])
 def test_both_ways_give_the_same_number_of_full_batches(labels: np.ndarray, batch_size: int) -> None:
     for way in WAYS:
         batches = epoch_batches(way, labels, batch_size, 0, 1)
@@ -46,7 +46,7 @@ def test_another_epoch_leaves_out_other_images(way: str) -> None:
 @pytest.mark.parametrize("labels", [BALANCED, UNEQUAL], ids=["balanced", "unequal"])
 def test_any_run_of_whole_rounds_holds_each_class_equally_often(labels: np.ndarray) -> None:
     classes = len(np.unique(labels))
-    drawn = labels[epoch_batches("class_balanced", labels, classes, 3, 1).ravel()]
+    drawn = labels[epoch_batches("class_balanced", labels, 2 * classes, 3, 1).ravel()]
     for rounds in range(1, len(drawn) // classes + 1):
         for start in range(len(drawn) - rounds * classes + 1):
             _, counts = np.unique(drawn[start : start + rounds * classes], return_counts=True)
@@ -85,3 +85,10 @@ def test_too_few_images_for_a_batch_are_refused(way: str) -> None:
     assert len(epoch_batches(way, BALANCED, 120, 0, 1)) == 1
     with pytest.raises(StudyError, match=r"^recipe: batch_size 121 is larger than the 120 training images;"):
         epoch_batches(way, BALANCED, 121, 0, 1)
+
+
+def test_class_balanced_batches_too_small_for_pairs_are_refused() -> None:
+    assert epoch_batches("class_balanced", BALANCED, 8, 0, 1).shape == (15, 8)
+    with pytest.raises(StudyError, match=r"batch_size 7 is too small for pairs of each of 4 classes.* at least 8 is"):
+        epoch_batches("class_balanced", BALANCED, 7, 0, 1)
+    assert epoch_batches("shuffled", BALANCED, 7, 0, 1).shape == (17, 7)

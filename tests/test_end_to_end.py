@@ -37,7 +37,7 @@ SMALL: dict[str, Any] = {
     "recipes.cpu.epochs": 3,
     "recipes.cpu.batch_size": 25,
     "recipes.cpu.peak_learning_rate": 0.03,
-    "recipes.cpu.flip": False,
+    "recipes.cpu.flip": "off",
     "recipes.cpu.watched_images": 100,
     "attack.images": 50,
     "embed.images": 60,

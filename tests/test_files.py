@@ -89,7 +89,7 @@ def test_json_is_indented_and_read_back(tmp_path: Path) -> None:
 @pytest.mark.parametrize("number", [float("nan"), float("inf"), float("-inf"), np.float64("nan")])
 def test_json_refuses_what_json_does_not_have(tmp_path: Path, number: float) -> None:
     write_json(tmp_path / "a.json", {"a": 1.0})
-    with pytest.raises(StudyError, match=r"a\.json would hold a figure that is not finite"):
+    with pytest.raises(StudyError, match=r"a\.json would hold a figure that is NaN or infinite"):
         write_json(tmp_path / "a.json", {"rows": [{"a": number}]})
     assert read_json(tmp_path / "a.json") == {"a": 1.0} and len(list(tmp_path.iterdir())) == 1
 

@@ -151,7 +151,7 @@ def unknown_setting(folder: Path) -> None:
         (lambda folder: (folder / "model.json").write_text("{"), r"model\.json is not JSON"),
         (lambda folder: (folder / "model.json").write_text("[]"), r"model\.json describes no model of this version"),
         (without_loss, r"model\.json describes no model of this version \(KeyError\)"),
-        (unknown_loss, r"model\.json describes no model of this version \(ModuleNotFoundError\)"),
+        (unknown_loss, r"model\.json describes no model of this version \(KeyError\)"),
         (unknown_setting, r"model\.json describes no model of this version \(ValidationError\)"),
     ],
     ids=[

@@ -96,7 +96,7 @@ def evaluation(cell: Cell) -> Tree:
     for name, images in SETS.items():
         neighbours = None if name == "train_clean" else right_of_neighbours(cell, name) / images
         row = {"set": name, "accuracy": right(cell, name) / images, "loss": 0.5, "images": images}
-        rows.append({**row, "knn_accuracy": neighbours})
+        rows.append({**row, "knn_accuracy": neighbours, "flip_accuracy": None})
         confusion = confusion_of(cell, name)
         scores = {"precision": 0.5, "f1": 0.5, "images": images // 2}
         recalls = [confusion[label][label] / sum(confusion[label]) for label in (0, 1)]
@@ -322,6 +322,21 @@ def test_report_shows_its_figures_and_its_seeds(study: Path) -> None:
     assert str(study) not in report
 
 
+def test_report_has_flip_test_time_augmentation_beside_where_it_was_on(study: Path) -> None:
+    compare.main()
+    assert "test-time" not in Path("reports/report.md").read_text(encoding="utf-8")
+    for cell in CELLS:
+        sets = json.loads(cell.result("evaluate.json").read_text(encoding="utf-8"))["sets"]
+        change_result(cell, "evaluate.json", sets=[{**row, "flip_accuracy": 0.4321} for row in sets])
+    compare.main()
+    report = Path("reports/report.md").read_text(encoding="utf-8")
+    assert "0.4321" in report.split("With flip test-time augmentation:")[1].split("![")[0]
+    one = json.loads(CELLS[1].result("evaluate.json").read_text(encoding="utf-8"))["sets"]
+    change_result(CELLS[1], "evaluate.json", sets=[{**row, "flip_accuracy": None} for row in one])
+    with pytest.raises(StudyError, match="differ in flip test-time augmentation"):
+        compare.main()
+
+
 def test_comparing_twice_gives_the_same_bytes(study: Path) -> None:
     compare.main()
     headline.main()
@@ -484,6 +499,6 @@ def test_figure_that_is_no_number_is_never_written(study: Path) -> None:
     evaluate = json.loads(path.read_text(encoding="utf-8"))
     evaluate["sets"][3]["accuracy"] = float("nan")
     path.write_text(json.dumps(evaluate), encoding="utf-8")
-    with pytest.raises(StudyError, match=r"metrics\.json would hold a figure that is not finite"):
+    with pytest.raises(StudyError, match=r"metrics\.json would hold a figure that is NaN or infinite"):
         headline.main()
     assert "metrics.json" not in outputs(study)

@@ -13,7 +13,7 @@ LABELS = np.random.default_rng(0).permutation(np.repeat(np.arange(5), 40))
 
 
 def by_largest_remainder(sizes: list[int], count: int) -> list[int]:
-    """Each class its whole share; the rest one each to the largest remainders, the smaller label first."""
+    """Each class its whole share; the rest one each to the largest remainders."""
     shares = [Fraction(count * size, sum(sizes)) for size in sizes]
     counts = [int(share) for share in shares]
     by_remainder = sorted(range(len(sizes)), key=lambda label: (counts[label] - shares[label], label))
@@ -26,19 +26,29 @@ def by_largest_remainder(sizes: list[int], count: int) -> list[int]:
     ("sizes", "count", "counts"),
     [
         ([40] * 5, 100, [20] * 5),
-        ([50] * 4, 10, [3, 3, 2, 2]),  # 2.5 each: ties go to the smaller label
-        ([50] * 4, 1, [1, 0, 0, 0]),
         ([30, 50, 20], 7, [2, 4, 1]),  # 2.1, 3.5, 1.4
         ([10, 20, 70], 9, [1, 2, 6]),  # 0.9, 1.8, 6.3
         ([5, 5, 990], 10, [0, 0, 10]),  # 0.05, 0.05, 9.9
-        ([7, 4, 1], 4, [3, 1, 0]),  # a third remains of each
-        ([1, 4, 7], 4, [1, 1, 2]),  # likewise: the tie must not fall to rounding
     ],
 )
 def test_classes_are_in_proportion_by_largest_remainder(sizes: list[int], count: int, counts: list[int]) -> None:
     labels = np.random.default_rng(1).permutation(np.repeat(np.arange(len(sizes)), sizes))
     chosen = stratified(labels, count, 0)
     assert np.bincount(labels[chosen], minlength=len(sizes)).tolist() == counts == by_largest_remainder(sizes, count)
+
+
+@pytest.mark.parametrize(
+    ("sizes", "count", "whole"),
+    [([50] * 4, 10, [2, 2, 2, 2]), ([50] * 4, 1, [0, 0, 0, 0]), ([7, 4, 1], 4, [2, 1, 0]), ([1, 4, 7], 4, [0, 1, 2])],
+)
+def test_equal_remainders_are_drawn_by_lot(sizes: list[int], count: int, whole: list[int]) -> None:
+    """No class is favoured, such as the first ones; and a tie does not fall to rounding."""
+    labels = np.repeat(np.arange(len(sizes)), sizes)
+    above = np.array([np.bincount(labels[stratified(labels, count, seed)], minlength=len(sizes)) for seed in range(60)])
+    above -= whole
+    assert set(above.flat) == {0, 1} and (above.sum(1) == count - sum(whole)).all()
+    expected = (count - sum(whole)) / len(sizes)
+    assert (np.abs(above.mean(0) - expected) < 4 * np.sqrt(expected * (1 - expected) / 60)).all()
 
 
 @pytest.mark.parametrize("count", range(1, 30))

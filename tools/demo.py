@@ -22,7 +22,7 @@ OVERRIDES: dict[str, Any] = {
     "recipes.cpu.stem": "imagenet",
     "recipes.cpu.epochs": 8,
     "recipes.cpu.batch_size": 50,
-    "recipes.cpu.flip": False,
+    "recipes.cpu.flip": "off",
     "recipes.cpu.watched_images": 300,
     "attack.images": 200,
     "embed.images": 300,

@@ -15,6 +15,7 @@ ROOT = Path(__file__).parent.parent
 PLOTS_SCRIPT = ROOT / ".dvc/vega/vega.js"  # not in git; `make setup` makes it
 # Results of the committed study: the workspace makes its own.
 RESULTS = ("dvc.lock", "reports/", "data/raw/source.json")
+LIVE = "reports/live/"  # no result: the file in it keeps the folder there
 
 
 def create(target: Path, overrides: dict[str, Any]) -> None:
@@ -73,4 +74,4 @@ def _files() -> list[str]:
         cwd=ROOT, env=environment(), check=True, capture_output=True, text=True,
     )  # fmt: skip
     names = [name for name in listed.stdout.split("\0") if name and (ROOT / name).is_file()]
-    return [name for name in names if not name.startswith(RESULTS)]
+    return [name for name in names if name.startswith(LIVE) or not name.startswith(RESULTS)]

@@ -13,11 +13,20 @@ from stages.lib.seeds import derive_seed
 
 
 def epoch_batches(way: str, labels: np.ndarray, batch_size: int, seed: int, epoch: int) -> np.ndarray:
-    """One epoch's batches, `way` being "shuffled" or "class_balanced"; StudyError if none is full."""
+    """One epoch's batches, `way` being "shuffled" or "class_balanced".
+
+    StudyError if none is full, or if class-balanced ones need not hold two images of any class.
+    """
     steps = len(labels) // batch_size
     if steps == 0:
         raise StudyError(
             f"recipe: batch_size {batch_size} is larger than the {len(labels)} training images; make it smaller"
+        )
+    classes = len(np.unique(labels))
+    if way == "class_balanced" and batch_size < 2 * classes:
+        raise StudyError(
+            f"recipe: batch_size {batch_size} is too small for pairs of each of {classes} classes, which this loss "
+            f"learns from; at least {2 * classes} is needed"
         )
     rng = np.random.default_rng(derive_seed(seed, "batches", epoch))
     order = {"shuffled": _shuffled, "class_balanced": _class_balanced}[way](labels, rng)

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 
 from stages.lib.figures import colour, save
 
@@ -68,6 +69,7 @@ def training_curves(path: str | Path, curves: dict[str, dict[str, list[float]]])
         axis.plot(curve["epoch"], curve["val_accuracy"], label=name, color=colour(position))
         axis.plot(curve["epoch"], curve["train_accuracy"], color=colour(position), linestyle="--", linewidth=1)
     axis.set_xlabel("epoch")
+    axis.xaxis.set_major_locator(MaxNLocator(integer=True))
     axis.set_ylabel("accuracy (validation solid, training dashed)")
     axis.set_ylim(0, 1)
     axis.grid(alpha=0.3)

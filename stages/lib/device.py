@@ -24,6 +24,8 @@ def choose() -> torch.device:
         raise StudyError(
             f"{VARIABLE} is cuda, but torch {torch.__version__} finds no CUDA device here; use cpu or auto"
         )
+    # float32 is to mean float32: by default a GPU's convolutions round their inputs to 10 bits of mantissa.
+    torch.backends.cudnn.allow_tf32 = False
     return torch.device("cuda" if available and wanted != "cpu" else "cpu")
 
 

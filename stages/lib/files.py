@@ -42,7 +42,9 @@ def write_json(path: str | Path, value: Any) -> None:
     try:
         text = json.dumps(value, indent=1, allow_nan=False)
     except ValueError:
-        raise StudyError(f"{path} would hold a figure that is not finite, so it is not written") from None
+        raise StudyError(
+            f"{path} would hold a figure that is NaN or infinite, so it is not written; look at what it is made of"
+        ) from None
     write_text(path, text + "\n")
 
 

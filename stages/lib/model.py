@@ -21,6 +21,8 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
+from stages.lib.convolution import Convolution3x3
+
 FEATURES = 512
 
 
@@ -69,10 +71,14 @@ class Classifier(nn.Module):
 def resnet18(stem: str) -> nn.Module:
     """The ResNet-18 of torchvision without its last layer, N×3×H×W → N×512, with the stem named."""
     # Importing torchvision takes as long as importing torch: only where a network is built.
+    from torchvision.models.resnet import BasicBlock
     from torchvision.models.resnet import resnet18 as torchvision_resnet18
 
     network = torchvision_resnet18(weights=None)
     network.fc = nn.Identity()
+    for block in network.modules():
+        if isinstance(block, BasicBlock):
+            block.conv1, block.conv2 = Convolution3x3.of(block.conv1), Convolution3x3.of(block.conv2)
     if stem == "imagenet":
         return network
     stride = {"half": 2, "cifar": 1}[stem]
@@ -80,3 +86,14 @@ def resnet18(stem: str) -> nn.Module:
     nn.init.kaiming_normal_(network.conv1.weight, mode="fan_out", nonlinearity="relu")
     network.maxpool = nn.Identity()
     return network
+
+
+@torch.no_grad()
+def start_as_identity(network: nn.Module) -> None:
+    """Set the last norm's weights of every block to zero, so that the block adds nothing until it has learnt to.
+
+    Goyal et al. 2017 (arXiv 1706.02677), section 5.1.
+    """
+    for name, module in network.named_modules():
+        if name.endswith(".bn2"):
+            module.weight.zero_()

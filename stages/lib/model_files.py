@@ -49,9 +49,11 @@ def load(folder: Path, device: torch.device) -> tuple[Classifier, dict[str, Any]
     """
     notes = read_json(folder / "model.json")
     try:
+        if notes["loss"] not in losses.names():
+            raise KeyError(notes["loss"])
         loss = losses.make(notes["loss"], notes["loss_config"])
         model = build(notes["stem"], loss, len(notes["classes"]), notes["mean"], notes["std"])
-    except (KeyError, TypeError, ValueError, ImportError) as error:
+    except (KeyError, TypeError, ValueError, RuntimeError) as error:
         # A file of another version of this code, or edited by hand. pydantic's ValidationError is a ValueError.
         raise StudyError(
             f"{folder}/model.json describes no model of this version ({type(error).__name__}); run `dvc repro` anew"
@@ -59,6 +61,6 @@ def load(folder: Path, device: torch.device) -> tuple[Classifier, dict[str, Any]
     try:
         model.load_state_dict(load_file(folder / "weights.safetensors"))
     except (OSError, SafetensorError, RuntimeError) as error:
-        reason = str(error).splitlines()[0]
+        reason = " ".join(str(error).split())[:200]
         raise StudyError(f"{folder}/weights.safetensors cannot be loaded ({reason}); run `dvc repro` anew") from None
     return model.to(device).eval().requires_grad_(False), notes

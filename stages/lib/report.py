@@ -33,6 +33,8 @@ def markdown(cells: Cells) -> str:
     parts = ["# Comparison", *_dataset(first), _setting(every, seeds)]
     parts += ["## Test accuracy", f"Mean over n = {len(seeds)} seed(s).", _table(tables.studies_table(cells))]
     parts += _figure("accuracy")
+    if first.row("test_clean")["flip_accuracy"] is not None:
+        parts += ["With flip test-time augmentation:", _table(tables.studies_table(cells, "flip_accuracy"))]
     parts += ["## Every figure", _explanation(first), _table(tables.all_metrics(cells))]
     parts += [
         "## Fast gradient sign attack",

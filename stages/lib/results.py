@@ -110,6 +110,7 @@ def refuse_incomparable(result: CellResults, first: CellResults) -> None:
             "numbers of images": {row["set"].split("_")[0]: row["images"] for row in each.evaluate["sets"]},
             "test images": each.evaluate["labels"]["test"],
             "k of the nearest neighbours": each.evaluate["knn_neighbours"],
+            "flip test-time augmentation": each.row("test_clean")["flip_accuracy"] is not None,
             "attacked images": each.attack["test_indices"],
             "attack's epsilons": [row["epsilon_255"] for row in each.attack["ladder"]],
         }

@@ -14,12 +14,18 @@ Cells = dict[tuple[str, str], list[CellResults]]  # (loss, training set) → one
 Statistics = dict[str, dict[str, dict[str, dict[str, Any]]]]  # loss → training set → metric → mean, std, …
 
 
-def studies_table(cells: Cells) -> pd.DataFrame:
-    """Test accuracy as the two studies printed it: a row per training → test images, a column per loss."""
+def studies_table(cells: Cells, figure: str = "accuracy") -> pd.DataFrame:
+    """Test accuracy as the two studies printed it: a row per training → test images, a column per loss.
+
+    `figure` is a column of evaluate.json's sets.
+    """
     losses = list(dict.fromkeys(loss for loss, _ in cells))
     train_sets = list(dict.fromkeys(train_set for _, train_set in cells))
     rows = {
-        f"{train_set} → {test}": {loss: _mean(cells[loss, train_set], f"test_{test}") for loss in losses}
+        f"{train_set} → {test}": {
+            loss: float(np.mean([result.row(f"test_{test}")[figure] for result in cells[loss, train_set]]))
+            for loss in losses
+        }
         for train_set in train_sets
         for test in ("clean", "corrupted")
     }

@@ -1,181 +1,198 @@
-"""The training engine: SGD with Nesterov momentum under a one-cycle schedule, data on the device.
+"""The training engine: data on the device, one step for every loss, and a run that can stop and go on.
 
 In: a model, training images with labels, a recipe, a seed. Out: the trained model (in place) and one
-`Epoch` per epoch. Everything random is drawn from (seed, purpose, epoch), so an epoch's draws do not
-depend on what ran before it; on the CPU the same call gives the same bits. Sources: one-cycle, Smith &
-Topin 2017 (arXiv 1708.07120); no weight decay on norms and biases, Goyal et al. 2017 (arXiv 1706.02677),
-section 5.3.
+`Epoch` per epoch. Everything random is drawn from (seed, purpose, epoch), so what an epoch draws does not
+depend on what ran before it, and a run that goes on from a checkpoint ends with the same bits. On the CPU
+the same call gives the same bits; on a GPU it does with the recipe's `deterministic`.
+
+Lower resolution first is in Karras et al. 2018 (arXiv 1710.10196) and, for speed, in Howard's DAWNBench
+entry (2018).
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Iterator
+from dataclasses import asdict
+from typing import Any, cast
 
-import numpy as np
 import torch
 from torch import Tensor, nn
+from torch.nn.functional import interpolate
 
-from stages.lib.augmentation import CropAndFlip
+from stages.lib.arithmetic import precision_of, repeatable
+from stages.lib.augmentation import Augmentation
 from stages.lib.batches import epoch_batches
 from stages.lib.errors import StudyError
-from stages.lib.inference import accuracy, all_features, to_float
+from stages.lib.inference import all_features, to_float
 from stages.lib.model import Classifier
+from stages.lib.optimiser import make_average, make_optimiser, one_cycle
 from stages.lib.schema.recipe import Recipe
+from stages.lib.trivial_augment import TrivialAugment
+from stages.lib.watching import Epoch, Images, Watcher, figures_of
+
+CHECKPOINT_INTERVAL_S = 30.0
 
 
-@dataclass(frozen=True)
-class Images:
-    """uint8 images N×H×W×3 and their int64 labels, on the device that trains."""
+def side_of(epoch: int, recipe: Recipe, side: int) -> int:
+    """The side of the images that an epoch, counted from 1, trains on: half at first, then full.
 
-    images: Tensor
-    labels: Tensor
-
-
-@dataclass(frozen=True)
-class Epoch:
-    """One epoch's figures; accuracies are of unaugmented images in evaluation mode."""
-
-    epoch: int
-    training_loss: float
-    train_accuracy: float
-    val_accuracy: float
-    val_loss: float
-    seconds: float  # of the whole epoch, its accuracies included
-
-
-def precision_of(setting: str, device: torch.device) -> torch.dtype:
-    """The arithmetic of the forward pass: "auto" is bfloat16 where the processor computes in it."""
-    if setting != "auto":
-        return {"bfloat16": torch.bfloat16, "float32": torch.float32}[setting]
-    if device.type == "cuda":
-        native = torch.cuda.is_bf16_supported(including_emulation=False)
-    else:
-        native = torch.cpu.get_capabilities().get("avx512_bf16", False)
-    return torch.bfloat16 if native else torch.float32
-
-
-def make_optimiser(model: nn.Module, recipe: Recipe) -> torch.optim.SGD:
-    """SGD with Nesterov momentum; weight decay on weights of two or more dimensions only."""
-    decayed = [p for p in model.parameters() if p.ndim >= 2]
-    others = [p for p in model.parameters() if p.ndim < 2]
-    groups = [{"params": decayed, "weight_decay": recipe.weight_decay}, {"params": others, "weight_decay": 0.0}]
-    return torch.optim.SGD(groups, lr=recipe.peak_learning_rate, momentum=recipe.momentum, nesterov=True, fused=True)
-
-
-def one_cycle(step: int, steps: int, peak: float, warmup_share: float) -> float:
-    """The learning rate of a step, counted from 0: straight up to `peak`, then straight down; never zero."""
-    return float(np.interp(step + 1, [0, warmup_share * steps, steps + 1], [0, peak, 0]))
-
-
-@contextmanager
-def repeatable(device: torch.device) -> Iterator[None]:
-    """On the CPU, let torch compute in ways that give the same bits each time.
-
-    With two threads, the gradient of an indexed tensor is otherwise added up in whatever order they
-    get there; the losses on pairs index a lot.
+    Half lasts for the first `low_resolution_share` of the epochs. There is no side between: three
+    quarters of the pixels cost a CPU nearly as much as all of them.
     """
-    memory: Any = torch.utils.deterministic  # its one setting is invisible to type checkers
-    before = torch.are_deterministic_algorithms_enabled(), memory.fill_uninitialized_memory
-    torch.use_deterministic_algorithms(before[0] or device.type == "cpu")
-    memory.fill_uninitialized_memory = False  # it costs time, and nothing here reads such memory
-    try:
-        yield
-    finally:
-        torch.use_deterministic_algorithms(before[0])
-        memory.fill_uninitialized_memory = before[1]
+    return side // 2 if epoch <= round(recipe.low_resolution_share * recipe.epochs) else side
 
 
-def train(
-    model: Classifier,
-    training: Images,
-    watched: dict[str, Images],
-    recipe: Recipe,
-    batches: str,
-    seed: int,
-    report: Callable[[Epoch], None],
-) -> list[Epoch]:
-    """Train `model` in place and return its epochs.
+class Training:
+    """A run: what it is made of, and what of it evolves."""
 
-    `watched` holds "train" and "val": the fixed images whose accuracy each epoch reports. They steer
-    nothing. Raises StudyError, naming the step, if a loss is not finite; losses are read once an epoch.
-    """
-    device = training.images.device
-    labels = training.labels.cpu().numpy()
-    optimiser = make_optimiser(model, recipe)
-    dtype = precision_of(recipe.precision, device)
-    epochs = []
-    with repeatable(device):
-        for epoch in range(1, recipe.epochs + 1):
-            started = time.perf_counter()
-            augment = CropAndFlip.draw(len(labels), recipe.crop_padding, recipe.flip, seed, epoch, device)
-            positions = epoch_batches(batches, labels, recipe.batch_size, seed, epoch)
-            first, steps = (epoch - 1) * len(positions), recipe.epochs * len(positions)
-            rates = [
-                one_cycle(step, steps, recipe.peak_learning_rate, recipe.warmup_share)
-                for step in range(first, first + len(positions))
-            ]
-            found = _one_epoch(model, training, positions, augment, optimiser, rates, dtype)
-            refuse_not_finite(found, first, rates)
-            fit_head(model, watched["train"], recipe.batch_size, dtype)
-            figures = {name: score(model, images, recipe.batch_size, dtype) for name, images in watched.items()}
+    def __init__(self, model: Classifier, training: Images, recipe: Recipe, batches: str, seed: int) -> None:
+        self.model, self.training, self.recipe, self.batches, self.seed = model, training, recipe, batches, seed
+        self.device = training.images.device
+        self.labels = training.labels.cpu().numpy()
+        self.steps = len(epoch_batches(batches, self.labels, recipe.batch_size, seed, 1))
+        self.dtype = precision_of(recipe.precision, self.device)
+        self.optimiser = make_optimiser(model, recipe)
+        self.average = make_average(model, recipe.average_decay)
+        self.features = torch.compile(model.features) if recipe.compile else model.features
+        # What evolves, beside the model, the optimiser and the average:
+        self.done = 0  # steps
+        self.losses = torch.zeros(self.steps, device=self.device)  # of this epoch
+        self.epochs: list[Epoch] = []
+
+    def run(self, watched: dict[str, Images], watcher: Watcher) -> list[Epoch]:
+        """Train to the end from wherever the run is; the model is left with its final weights.
+
+        `watched` holds "train" and "val": the fixed images whose accuracy each epoch reports. They steer
+        nothing. Raises StudyError, naming the step, if a loss is not finite.
+        """
+        with repeatable(self.device, self.recipe.deterministic):
+            self._run(watched, watcher)
+        return self.epochs
+
+    def _run(self, watched: dict[str, Images], watcher: Watcher) -> None:
+        saved = time.monotonic()
+        while len(self.epochs) < self.recipe.epochs:
+            epoch, started = len(self.epochs) + 1, time.perf_counter()
+            first = self.done - (epoch - 1) * self.steps  # all of them, if the last thing kept was the last step
+            for _ in self.epoch_from(epoch, first):
+                watcher.step(self.done - (epoch - 1) * self.steps, self.steps)
+                if time.monotonic() - saved > CHECKPOINT_INTERVAL_S and self.losses.isfinite().all():
+                    watcher.save(*self.state())
+                    saved = time.monotonic()
+            self.refuse_not_finite(epoch)
+            rate = (self.steps - first) * self.recipe.batch_size / (time.perf_counter() - started)
+            figures = self.figures(watched)
             seconds = time.perf_counter() - started
-            epochs.append(Epoch(epoch, float(found.mean()), figures["train"][0], *figures["val"], seconds))
-            report(epochs[-1])
-        fit_head(model, training, recipe.batch_size, torch.float32)
-    return epochs
+            self.epochs.append(Epoch(epoch, self.losses.mean().item(), *figures, seconds, rate))
+            watcher.epoch(self.epochs[-1])
+        if self.average is not None:
+            self.model.load_state_dict(self.average.module.state_dict())
+        with torch.no_grad():
+            self.model.head.fit(all_features(self.model, self.training.images, 250), self.training.labels)
 
-
-def refuse_not_finite(losses: np.ndarray, first: int, rates: list[float]) -> None:
-    """StudyError if a loss is not finite, with its step (counted from 1, `first` came before) and learning rate."""
-    for index in np.flatnonzero(~np.isfinite(losses))[:1]:
-        raise StudyError(
-            f"train: the loss is {losses[index]} at step {first + index + 1} (learning rate {rates[index]:.4g}); "
-            "lower the recipe's peak_learning_rate"
+    def epoch_from(self, epoch: int, first: int) -> Iterator[None]:
+        """The steps of an epoch, counted from 1, from step `first` on."""
+        recipe, device, count = self.recipe, self.device, len(self.labels)
+        augment = Augmentation.draw(
+            count, recipe.crop_padding, recipe.flip, recipe.cutout_pixels, self.seed, epoch, device
         )
+        trivial = TrivialAugment.draw(count, self.seed, epoch) if recipe.trivial_augment else None
+        positions = epoch_batches(self.batches, self.labels, recipe.batch_size, self.seed, epoch)
+        side = side_of(epoch, recipe, self.training.images.shape[1])
+        self.model.train()
+        for index, batch in enumerate(torch.from_numpy(positions).to(device)[first:], start=first):
+            for group in self.optimiser.param_groups:
+                group["lr"] = self.learning_rate(self.done)
+            images = to_float(self.training.images[batch])
+            if trivial is not None:
+                images = trivial(images, positions[index])
+            images = augment(images, batch)
+            if side != images.shape[2]:
+                images = interpolate(images, size=(side, side), mode="area")
+            with self.autocast():
+                features = self.features(images).float()
+            loss = self.model.head.training_loss(features, self.training.labels[batch])
+            self.losses[index] = loss.detach()
+            if device.type == "cpu":  # reading a loss on a GPU would make it wait
+                self.refuse_not_finite(epoch, index)
+            self.optimiser.zero_grad(set_to_none=True)
+            loss.backward()
+            self.optimiser.step()
+            if self.average is not None:
+                self.average.update_parameters(self.model)
+            self.done += 1
+            yield
 
+    def learning_rate(self, step: int) -> float:
+        """The learning rate of a step of the whole run, counted from 0."""
+        recipe = self.recipe
+        return one_cycle(step, recipe.epochs * self.steps, recipe.peak_learning_rate, recipe.warmup_share)
 
-def _one_epoch(
-    model: Classifier,
-    training: Images,
-    positions: np.ndarray,
-    augment: CropAndFlip,
-    optimiser: torch.optim.Optimizer,
-    rates: list[float],
-    dtype: torch.dtype,
-) -> np.ndarray:
-    """Each step's training loss; they are gathered on the device and read once."""
-    device = training.images.device
-    model.train()
-    losses = []
-    for batch, rate in zip(torch.from_numpy(positions).to(device), rates, strict=True):
-        for group in optimiser.param_groups:
-            group["lr"] = rate
-        images = augment(to_float(training.images[batch]), batch)
-        with torch.autocast(device.type, torch.bfloat16, enabled=dtype == torch.bfloat16):
-            features = model.features(images).float()
-        loss = model.head.training_loss(features, training.labels[batch])
-        optimiser.zero_grad(set_to_none=True)
-        loss.backward()
-        optimiser.step()
-        losses.append(loss.detach())
-    return torch.stack(losses).cpu().numpy()
+    def autocast(self) -> torch.autocast:
+        """bfloat16 where the recipe and the processor have it."""
+        return torch.autocast(self.device.type, torch.bfloat16, enabled=self.dtype == torch.bfloat16)
 
+    def refuse_not_finite(self, epoch: int, index: int | None = None) -> None:
+        """StudyError if a loss of this epoch, or the one of step `index` alone, is not finite."""
+        losses = (self.losses if index is None else self.losses[index : index + 1]).cpu()
+        for at in (~losses.isfinite()).nonzero().flatten().tolist()[:1]:
+            step = (epoch - 1) * self.steps + (at if index is None else index)
+            raise StudyError(
+                f"train: the loss is {losses[at].item()} at step {step + 1} of {self.recipe.epochs * self.steps} "
+                f"(learning rate {self.learning_rate(step):.4g}); lower the recipe's peak_learning_rate"
+            )
 
-def fit_head(model: Classifier, images: Images, batch_size: int, dtype: torch.dtype) -> None:
-    """Let the head derive its classifier from the features of these training images."""
-    with torch.autocast(images.images.device.type, torch.bfloat16, enabled=dtype == torch.bfloat16):
-        features = all_features(model, images.images, batch_size)
-    model.head.fit(features, images.labels)
+    def figures(self, watched: dict[str, Images]) -> tuple[float, float, float]:
+        """What an epoch's figures are, of the averaged weights where there are any."""
+        model = self.model if self.average is None else cast(Classifier, self.average.module)
+        with self.autocast():
+            features = {name: all_features(model, images.images, 250) for name, images in watched.items()}
+        return figures_of(model.head, features, {name: images.labels for name, images in watched.items()})
 
+    def state(self) -> tuple[dict[str, Tensor], Any]:
+        """All that evolves, as tensors by name and as what JSON holds."""
+        tensors = {f"model.{name}": tensor for name, tensor in self.model.state_dict().items()}
+        for number, parameter in enumerate(self.parameters()):
+            momentum = self.optimiser.state[parameter].get("momentum_buffer")
+            if momentum is not None:
+                tensors[f"momentum.{number}"] = momentum
+        if self.average is not None:
+            tensors |= {f"average.{name}": tensor for name, tensor in self.average.state_dict().items()}
+        tensors["losses"] = self.losses
+        return tensors, {"done": self.done, "epochs": [asdict(epoch) for epoch in self.epochs]}
 
-def score(model: Classifier, images: Images, batch_size: int, dtype: torch.dtype) -> tuple[float, float]:
-    """Accuracy in [0, 1] and mean cross-entropy of the logits, in evaluation mode."""
-    with torch.autocast(images.images.device.type, torch.bfloat16, enabled=dtype == torch.bfloat16):
-        features = all_features(model, images.images, batch_size)
-    with torch.no_grad():
-        logits = model.head(features)
-    return accuracy(logits, images.labels), nn.functional.cross_entropy(logits, images.labels).item()
+    def restore(self, tensors: dict[str, Tensor], notes: Any) -> None:
+        """Go back to a state that `state` gave."""
+
+        def part(prefix: str) -> dict[str, Tensor]:
+            return {name.removeprefix(prefix): tensor for name, tensor in tensors.items() if name.startswith(prefix)}
+
+        self.model.load_state_dict(part("model."))
+        for number, tensor in part("momentum.").items():
+            # Laid out as its weight is: the fused optimiser goes through both in the order of memory.
+            buffer = torch.empty_like(self.parameters()[int(number)]).copy_(tensor)
+            self.optimiser.state[self.parameters()[int(number)]]["momentum_buffer"] = buffer
+        if self.average is not None:
+            self.average.load_state_dict(part("average."))
+        self.losses.copy_(tensors["losses"])
+        self.done, self.epochs = notes["done"], [Epoch(**epoch) for epoch in notes["epochs"]]
+
+    def parameters(self) -> list[nn.Parameter]:
+        """What the optimiser moves, in its order."""
+        return [parameter for group in self.optimiser.param_groups for parameter in group["params"]]
+
+    def largest_batch_that_fits(self) -> int:
+        """The largest of the batch size's halves whose step fits into memory; 0 if none does."""
+        self.optimiser.zero_grad(set_to_none=True)
+        size = self.recipe.batch_size
+        while (size := size // 2) > 0:
+            try:
+                images, labels = to_float(self.training.images[:size]), self.training.labels[:size]
+                with self.autocast():
+                    features = self.model.features(images).float()
+                self.model.head.training_loss(features, labels).backward()
+                break
+            except torch.OutOfMemoryError:
+                continue
+        return size

@@ -1,0 +1,26 @@
+"""The recipe that tests of training begin from: small, in float32, every extra off."""
+
+from __future__ import annotations
+
+from typing import Any
+
+RECIPE: dict[str, Any] = {
+    "stem": "imagenet",
+    "epochs": 1,
+    "batch_size": 8,
+    "peak_learning_rate": 0.05,
+    "warmup_share": 0.3,
+    "momentum": 0.9,
+    "weight_decay": 0.0005,
+    "average_decay": 0.0,
+    "low_resolution_share": 0.0,
+    "crop_padding": 2,
+    "flip": "random",
+    "trivial_augment": False,
+    "cutout_pixels": 0,
+    "zero_init_residual": False,
+    "precision": "float32",
+    "compile": False,
+    "deterministic": False,
+    "watched_images": 12,
+}

@@ -1,0 +1,186 @@
+"""Checkpoints: what identifies one, who holds its folder, and that a run goes on from one to the same bits."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import recipes
+import torch
+
+from stages.lib import checkpoints, losses, params, training
+from stages.lib.checkpoints import Checkpoints, fingerprint, held
+from stages.lib.errors import StudyError
+from stages.lib.model import Classifier
+from stages.lib.progress import Progress
+from stages.lib.schema.recipe import Recipe
+from stages.lib.training import Training
+from stages.lib.watching import Epoch, Images
+
+REPOSITORY = Path(__file__).resolve().parents[1]
+CONFIGS = params.read(REPOSITORY / "params.yaml")["loss_config"]
+ARRAYS = {"images": np.arange(12, dtype=np.uint8).reshape(3, 4), "labels": np.array([0, 1, 2])}
+TENSORS = {"weights": torch.rand(3, 4).T, "count": torch.tensor(7)}
+
+
+# --- the fingerprint -----------------------------------------------------------------------------------------
+
+
+def test_fingerprint_is_of_values_arrays_and_code(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    values: dict[str, Any] = {"epochs": 3, "loss": {"scale": 1.5}}
+    first = fingerprint(values, ARRAYS)
+    assert fingerprint({"loss": {"scale": 1.5}, "epochs": 3}, dict(reversed(ARRAYS.items()))) == first
+    assert len(first) == 32 and set(first) <= set("0123456789abcdef")
+    others = [
+        fingerprint(values | {"epochs": 4}, ARRAYS),
+        fingerprint(values, ARRAYS | {"labels": np.array([0, 1, 1])}),
+        fingerprint(values, ARRAYS | {"labels": np.array([0, 1, 2], dtype=np.int32)}),
+        fingerprint(values, ARRAYS | {"images": ARRAYS["images"].reshape(4, 3)}),
+        fingerprint(values, {"images": ARRAYS["images"], "names": ARRAYS["labels"]}),
+    ]
+    code = tmp_path / "stages"
+    code.mkdir()
+    (code / "train.py").write_text("x = 1\n")
+    monkeypatch.setattr(checkpoints, "CODE", code)
+    others.append(fingerprint(values, ARRAYS))
+    (code / "train.py").write_text("x = 2\n")
+    others.append(fingerprint(values, ARRAYS))
+    assert len({first, *others}) == len(others) + 1
+
+
+# --- the files -----------------------------------------------------------------------------------------------
+
+
+def test_checkpoint_is_read_back_and_removed_with_its_folder(tmp_path: Path) -> None:
+    kept = Checkpoints(tmp_path / "cell", "f" * 32)
+    assert kept.load() is None
+    kept.save({"weights": torch.zeros(1)}, {})
+    kept.save(TENSORS, {"done": 3, "loss": 0.1 + 0.2})
+    found = kept.load()
+    assert found is not None and found[1] == {"done": 3, "loss": 0.1 + 0.2}
+    assert found[0].keys() == TENSORS.keys() and all(torch.equal(found[0][name], TENSORS[name]) for name in TENSORS)
+    assert [path.name for path in (tmp_path / "cell").iterdir()] == ["f" * 32 + ".safetensors"]
+    kept.remove()
+    assert not (tmp_path / "cell").exists()
+
+
+def test_checkpoint_that_does_not_match_is_left_alone(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    other, kept = Checkpoints(tmp_path, "a" * 32), Checkpoints(tmp_path, "b" * 32)
+    other.save(TENSORS, {"done": 1})
+    before = other.path.read_bytes()
+    assert kept.load() is None
+    (line,) = capsys.readouterr().out.splitlines()
+    assert str(other.path) in line and "of other parameters, data, code or versions: it is left alone" in line
+    kept.save(TENSORS, {"done": 2})
+    kept.remove()
+    assert [path.name for path in tmp_path.iterdir()] == [other.path.name] and other.path.read_bytes() == before
+
+
+@pytest.mark.parametrize("kept_bytes", [0, 5, 100, -1])
+def test_broken_checkpoint_is_told_in_one_line(tmp_path: Path, kept_bytes: int) -> None:
+    kept = Checkpoints(tmp_path, "f" * 32)
+    kept.save(TENSORS, {})
+    kept.path.write_bytes(kept.path.read_bytes()[:kept_bytes])
+    with pytest.raises(StudyError, match=r"\.safetensors is broken; delete it to train from the beginning"):
+        kept.load()
+
+
+def test_folder_is_held_by_one_process(tmp_path: Path) -> None:
+    holder = f"""
+from pathlib import Path
+from stages.lib.checkpoints import held
+with held(Path({str(tmp_path / "cell")!r})):
+    print("held", flush=True)
+    input()
+"""
+    with subprocess.Popen(
+        [sys.executable, "-c", holder], cwd=REPOSITORY, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as other:
+        assert other.stdout is not None and other.stdout.readline() == "held\n"
+        with (
+            pytest.raises(StudyError, match=f"cell is held by process {other.pid}, which trains this model now"),
+            held(tmp_path / "cell", patience_s=0.2),
+        ):
+            pass
+        with held(tmp_path / "another", patience_s=0):
+            pass
+        other.kill()  # no time to tidy up
+        other.wait()
+        with held(tmp_path / "cell"):
+            pass
+
+
+# --- going on --------------------------------------------------------------------------------------------------
+
+RECIPE = recipes.RECIPE | {"stem": "half", "epochs": 3, "precision": "auto", "watched_images": 8}
+STEPS = 3  # of an epoch, 26 images in batches of 8
+
+
+class KilledError(Exception):
+    """What stands for a kill in the tests of one process."""
+
+
+class Stopping(Progress):
+    """Keeps a checkpoint of every step, and is killed after one of them."""
+
+    def __init__(self, checkpoints: Checkpoints, after: int) -> None:
+        super().__init__(RECIPE["epochs"], checkpoints)
+        self.after, self.seen = after, 0
+
+    def step(self, done: int, steps: int) -> None:
+        self.seen += 1
+
+    def save(self, tensors: dict[str, torch.Tensor], notes: Any) -> None:
+        super().save(tensors, notes)
+        if self.seen == self.after:
+            raise KilledError
+
+
+def a_run(name: str, **changes: Any) -> tuple[Training, dict[str, Images]]:
+    rng = np.random.default_rng(0)
+    images = torch.from_numpy(rng.integers(0, 256, (26, 24, 24, 3), dtype=np.uint8))
+    both = Images(images, torch.arange(26) % 4)
+    loss = losses.make(name, CONFIGS[name])
+    torch.manual_seed(0)
+    from stages.lib import model_files
+
+    model = model_files.build("half", loss, 4, [0.5] * 3, [0.25] * 3)
+    return Training(model, both, Recipe.model_validate(RECIPE | changes), loss.batches, 0), {"train": both, "val": both}
+
+
+def final(run: Training, watched: dict[str, Images], watcher: Progress) -> tuple[Classifier, list[Epoch]]:
+    epochs = run.run(watched, watcher)
+    return run.model, epochs
+
+
+@pytest.mark.parametrize("after", [1, STEPS, STEPS + 2, 3 * STEPS - 1])
+@pytest.mark.parametrize(
+    ("name", "changes"),
+    [
+        *((name, {}) for name in losses.names()),
+        ("cross_entropy", {"average_decay": 0.7, "cutout_pixels": 3, "flip": "alternating", "trivial_augment": True}),
+        ("cross_entropy", {"low_resolution_share": 0.7, "momentum": 0.0}),
+    ],
+)
+def test_run_that_was_stopped_ends_with_the_same_bits(
+    name: str, changes: dict[str, Any], after: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(training, "CHECKPOINT_INTERVAL_S", -1.0)
+    whole, epochs = final(*a_run(name, **changes), Progress(3))
+    kept = Checkpoints(tmp_path, "f" * 32)
+    with pytest.raises(KilledError):
+        final(*a_run(name, **changes), Stopping(kept, after))
+    run, watched = a_run(name, **changes)
+    checkpoint = kept.load()
+    assert checkpoint is not None
+    run.restore(*checkpoint)
+    assert run.done == after
+    again, epochs_again = final(run, watched, Progress(3))
+    for (key, tensor), other in zip(whole.state_dict().items(), again.state_dict().values(), strict=True):
+        assert torch.equal(tensor, other), key
+    for epoch, other_epoch in zip(epochs, epochs_again, strict=True):
+        assert epoch.training_loss == other_epoch.training_loss and epoch.val_loss == other_epoch.val_loss

@@ -1,0 +1,82 @@
+"""The convolution against torch's own: values, gradients, and that every gradient is written at any size."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from stages.lib import convolution
+from stages.lib.convolution import Convolution3x3
+from stages.lib.model import resnet18
+
+
+def pair(stride: int) -> tuple[nn.Conv2d, Convolution3x3]:
+    torch.manual_seed(0)
+    plain = nn.Conv2d(6, 8, 3, stride=stride, padding=1, bias=False).double()
+    return plain, Convolution3x3.of(plain)
+
+
+@pytest.mark.parametrize("stride", [1, 2])
+@pytest.mark.parametrize("size", [(1, 1), (1, 2), (2, 1), (2, 2), (3, 3), (2, 4), (4, 4), (5, 5), (6, 6), (7, 2)])
+def test_values_and_gradients_are_a_convolutions(stride: int, size: tuple[int, int]) -> None:
+    plain, ours = pair(stride)
+    images = torch.randn(3, 6, *size, dtype=torch.float64)
+    found = []
+    for layer in (plain, ours):
+        seen = images.clone(memory_format=torch.channels_last).requires_grad_()
+        out = layer(seen)
+        weights = torch.linspace(-1, 1, out.numel(), dtype=torch.float64).view(out.shape)
+        found.append((out, *torch.autograd.grad((out * weights).sum(), (seen, layer.weight))))
+    for expected, result in zip(*found, strict=True):
+        torch.testing.assert_close(result, expected, rtol=1e-12, atol=1e-12)
+    assert found[1][0].is_contiguous(memory_format=torch.channels_last)
+
+
+def test_it_is_the_same_module_to_a_state_dict_and_draws_nothing() -> None:
+    plain, _ = pair(1)
+    before = torch.get_rng_state()
+    ours = Convolution3x3.of(plain)
+    assert torch.equal(torch.get_rng_state(), before)
+    assert ours.weight is plain.weight and list(ours.state_dict()) == ["weight"]
+
+
+def test_large_images_take_the_librarys_convolution(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Both sides of the limit, told apart by the module that does the work."""
+    _, ours = pair(1)
+    products = []
+
+    def linear(pixels: Tensor, weights: Tensor) -> Tensor:
+        products.append(len(pixels))
+        return nn.functional.linear(pixels, weights)
+
+    monkeypatch.setattr(convolution, "linear", linear)
+    for side in (3, 4):
+        ours(torch.randn(2, 6, side, side, dtype=torch.float64))
+    assert products == [2 * 9]
+
+
+def test_every_3x3_convolution_of_the_blocks_is_this_one() -> None:
+    layers = [layer for layer in resnet18("cifar").modules() if isinstance(layer, nn.Conv2d)]
+    assert [type(layer).__name__ for layer in layers].count("Convolution3x3") == 16
+    assert len(layers) == 20  # and the stem, and three that halve the image by 1×1
+
+
+@pytest.mark.parametrize("stem", ["imagenet", "half", "cifar"])
+@pytest.mark.parametrize("side", [4, 8, 16])
+def test_every_gradient_is_written(stem: str, side: int) -> None:
+    """torch 2.15's own bfloat16 convolution leaves some unwritten on 1×1 pixels: whatever was in memory.
+
+    Memory is filled beforehand with what would be seen.
+    """
+    torch.manual_seed(0)
+    network = resnet18(stem).to(memory_format=torch.channels_last)
+    images = torch.rand(4, 3, side, side).to(memory_format=torch.channels_last)
+    for _ in range(2):
+        junk = [torch.full((512, 512, 3, 3), 1e30, dtype=dtype) for dtype in (torch.bfloat16, torch.float32) * 3]
+        del junk
+        network.zero_grad()
+        with torch.autocast("cpu", torch.bfloat16):
+            network(images).float().square().mean().backward()
+        for name, parameter in network.named_parameters():
+            assert parameter.grad is not None and parameter.grad.abs().max() < 1e6, name

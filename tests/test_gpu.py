@@ -1,0 +1,54 @@
+"""What holds on a GPU alone, or between it and the CPU; skipped, with its reason, where there is none."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from stages import train as stage
+from stages.lib import losses, params
+from stages.lib.inference import to_float
+from stages.lib.model import Classifier
+from stages.lib.progress import Progress
+from stages.lib.schema.recipe import Recipe
+
+pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no CUDA device here")
+
+VALUES = params.read(Path(__file__).resolve().parents[1] / "params.yaml")
+RNG = np.random.default_rng(0)
+IMAGES = RNG.integers(0, 256, (200, 32, 32, 3), dtype=np.uint8)
+LABELS = (np.arange(200) % 10).astype(np.uint8)
+INDICES = {"train": np.arange(160), "val": np.arange(160, 200)}
+
+
+def trained(name: str, **changes: Any) -> Classifier:
+    chosen = {"epochs": 2, "batch_size": 40, "watched_images": 40, "compile": False, "average_decay": 0.9}
+    recipe = Recipe.model_validate(VALUES["recipes"]["gpu"] | chosen | changes)
+    loss = losses.make(name, VALUES["loss_config"][name])
+    on = torch.device("cuda")
+    model, _ = stage.train_cell(IMAGES, LABELS, INDICES, 10, loss, recipe, 0, on, Progress(recipe.epochs))
+    return model.eval()
+
+
+@pytest.mark.parametrize("name", losses.names())
+def test_logits_are_the_cpus(name: str) -> None:
+    model = trained(name, precision="float32")
+    with torch.no_grad():
+        on_gpu = model(to_float(torch.from_numpy(IMAGES).cuda())).cpu()
+        on_cpu = model.cpu()(to_float(torch.from_numpy(IMAGES)))
+    torch.testing.assert_close(on_gpu, on_cpu, rtol=1e-3, atol=1e-3)
+
+
+@pytest.mark.parametrize("name", losses.names())
+def test_deterministic_gives_the_same_bits(name: str) -> None:
+    one, other = (trained(name, deterministic=True).state_dict() for _ in range(2))
+    assert all(torch.equal(one[key], other[key]) for key in one)
+
+
+def test_compiled_recipe_trains() -> None:
+    model = trained("cross_entropy", compile=True)
+    assert all(parameter.isfinite().all() for parameter in model.parameters())

@@ -1,0 +1,122 @@
+"""`kill -9` of a training stage, at moments drawn from a seed, and what its next run makes of it."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from stages.lib import params
+
+REPOSITORY = Path(__file__).resolve().parents[1]
+CELL = ["--loss", "angular", "--train-set", "clean", "--seed", "3"]
+KEY = "angular-clean-3"
+RESULTS = (f"models/{KEY}/weights.safetensors", f"models/{KEY}/model.json", "reports/cells/angular/clean-3/curves.csv")
+# The stage as it is, but for a checkpoint at every step instead of every half minute.
+STAGE = """
+import sys
+from stages import train
+from stages.lib import errors, training
+training.CHECKPOINT_INTERVAL_S = -1.0
+errors.run(train.main)
+"""
+# What DVC does: it runs the stage from a shell, and can be killed without it.
+PARENT = "import subprocess, sys; subprocess.run(sys.argv[1], shell=True)"
+
+
+@pytest.fixture
+def study(tmp_path: Path) -> Path:
+    rng = np.random.default_rng(0)
+    images = rng.integers(0, 256, (80, 16, 16, 3), dtype=np.uint8)
+    for folder in ("raw", "split", "clean"):
+        (tmp_path / "data" / folder).mkdir(parents=True)
+    np.savez(tmp_path / "data/clean/train.npz", images=images)
+    np.savez(tmp_path / "data/raw/train.npz", images=images, labels=(np.arange(80) % 4).astype(np.uint8))
+    np.savez(tmp_path / "data/split/3.npz", train=np.arange(64), val=np.arange(64, 80))
+    (tmp_path / "data/raw/source.json").write_text(json.dumps({"classes": ["a", "b", "c", "d"]}))
+    values = params.read(REPOSITORY / "params.yaml")
+    recipe = values["recipes"][values["recipe"]]
+    values["recipes"] = {"tiny": recipe | {"stem": "half", "epochs": 6, "batch_size": 8, "watched_images": 16}}
+    (tmp_path / "params.yaml").write_text(json.dumps(values | {"recipe": "tiny"}))
+    return tmp_path
+
+
+def environment() -> dict[str, str]:
+    return {**os.environ, "PYTHONPATH": str(REPOSITORY), "STUDY_DEVICE": "cpu"}
+
+
+def to_the_end(study: Path) -> tuple[str, dict[str, bytes]]:
+    """Run the stage as it is; what it printed, and its results."""
+    done = subprocess.run(
+        [sys.executable, "-m", "stages.train", *CELL],
+        cwd=study,
+        env=environment(),
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout, {name: (study / name).read_bytes() for name in RESULTS}
+
+
+def interrupt(study: Path, after_s: float, parent_alone: bool) -> None:
+    """Start the stage under a parent, wait for its first checkpoint and `after_s` more, and kill."""
+    (study / "stage.py").write_text(STAGE)
+    command = f"{sys.executable} stage.py {' '.join(CELL)}"
+    parent: subprocess.Popen[Any] = subprocess.Popen(
+        [sys.executable, "-c", PARENT, command], cwd=study, env=environment(), start_new_session=True
+    )
+    waited = time.monotonic() + 120
+    while not list(study.glob(f".checkpoints/{KEY}/[!.]*.safetensors")):
+        assert time.monotonic() < waited and parent.poll() is None
+        time.sleep(0.01)
+    time.sleep(after_s)
+    if parent_alone:
+        parent.kill()
+    else:
+        os.killpg(parent.pid, signal.SIGKILL)
+    parent.wait()
+
+
+def check_going_on(study: Path, seed: int, parent_alone: bool) -> None:
+    _, expected = to_the_end(study)
+    assert not (study / ".checkpoints" / KEY).exists()
+    for name in RESULTS:
+        (study / name).unlink()
+    after_s = float(np.random.default_rng(seed).uniform(0, 1))
+    interrupt(study, after_s, parent_alone)
+    # At once, as a person would: what still lives of the killed run has to go first.
+    printed, found = to_the_end(study)
+    assert found == expected
+    assert "going on after step " in printed
+    assert not (study / ".checkpoints" / KEY).exists()
+
+
+def test_killed_training_goes_on_to_the_same_bytes(study: Path) -> None:
+    check_going_on(study, seed=0, parent_alone=True)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("parent_alone", [False, True], ids=["process group", "parent alone"])
+@pytest.mark.parametrize("seed", range(1, 6))
+def test_killed_training_goes_on_to_the_same_bytes_at_any_moment(study: Path, seed: int, parent_alone: bool) -> None:
+    check_going_on(study, seed, parent_alone)
+
+
+def test_trainer_dies_with_its_parent(study: Path) -> None:
+    interrupt(study, 0, parent_alone=True)
+    lock = study / f".checkpoints/{KEY}.lock"
+    pid = int(lock.read_text().split()[1])
+    waited = time.monotonic() + 10
+    while Path(f"/proc/{pid}").exists():
+        assert time.monotonic() < waited, "the trainer lives on"
+        time.sleep(0.1)
+    assert not any((study / name).exists() for name in RESULTS)

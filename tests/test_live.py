@@ -1,0 +1,54 @@
+"""Live curves: what DVC finds of them while a model trains, and that they begin anew and go."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from stages.lib.live import LOGGED, LiveCurves
+from stages.lib.watching import Epoch
+
+
+def epoch(number: int) -> Epoch:
+    return Epoch(number, 2 / number, 0.1 * number, 0.09 * number, 1.5, 3.0, 250.0)
+
+
+def accuracy(folder: Path) -> pd.DataFrame:
+    return pd.read_csv(folder / "plots/metrics/val_accuracy.tsv", sep="\t")
+
+
+def test_each_epoch_is_a_row_as_soon_as_it_is_over(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    folder = Path("live/angular-clean-0")
+    curves = LiveCurves(folder)
+    for number in (1, 2, 3):
+        curves.add([epoch(number)])
+        found = accuracy(folder)
+        assert found["step"].tolist() == list(range(1, number + 1))
+        assert found["val_accuracy"].iloc[-1] == pytest.approx(0.09 * number)
+    assert sorted(path.stem for path in (folder / "plots/metrics").iterdir()) == sorted(LOGGED)
+    assert not list(tmp_path.rglob("dvc.yaml"))
+
+
+def test_a_run_that_goes_on_begins_them_anew(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    folder = Path("live/angular-clean-0")
+    LiveCurves(folder).add([epoch(1), epoch(2), epoch(3)])
+    again = LiveCurves(folder)
+    again.add([epoch(1), epoch(2)])  # the checkpoint was older
+    again.add([epoch(3)])
+    assert accuracy(folder)["step"].tolist() == [1, 2, 3]
+
+
+def test_they_go_and_leave_those_of_others(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    one, other = LiveCurves(Path("live/one")), LiveCurves(Path("live/other"))
+    one.add([epoch(1)])
+    other.add([epoch(1)])
+    one.remove()
+    assert not one.folder.exists() and accuracy(other.folder)["step"].tolist() == [1]
+    other.remove()
+    assert not Path("live").exists()
+    LiveCurves(Path("live/never")).remove()
