@@ -68,6 +68,19 @@ def test_checkpoint_is_read_back_and_removed_with_its_folder(tmp_path: Path) -> 
     assert not (tmp_path / "cell").exists()
 
 
+def test_what_a_killed_process_had_half_written_is_removed(tmp_path: Path) -> None:
+    kept = Checkpoints(tmp_path / "cell", "a" * 32)
+    kept.save({"weight": torch.ones(2)}, {})
+    half_written = tmp_path / "cell" / f".{'a' * 32}.123.safetensors"
+    half_written.write_bytes(b"half")
+    assert kept.load() is not None
+    assert not half_written.exists()
+    half_written.write_bytes(b"half")
+    other = Checkpoints(tmp_path / "cell", "b" * 32)
+    assert other.load() is None
+    assert [path.name for path in (tmp_path / "cell").iterdir()] == [kept.path.name]
+
+
 def test_checkpoint_that_does_not_match_is_left_alone(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     other, kept = Checkpoints(tmp_path, "a" * 32), Checkpoints(tmp_path, "b" * 32)
     other.save(TENSORS, {"done": 1})

@@ -60,10 +60,13 @@ class Checkpoints:
     def load(self) -> tuple[dict[str, Tensor], Any] | None:
         """The last checkpoint's tensors, on the CPU, and notes; None if there is none.
 
-        A line names each checkpoint that does not match; StudyError if the one that does is broken.
+        A line names each checkpoint that does not match; StudyError if the one that does is broken. What a
+        killed process had half-written is removed.
         """
+        for half_written in self.folder.glob(".*"):
+            half_written.unlink()
         for other in sorted(self.folder.glob("*.safetensors")):
-            if other != self.path and not other.name.startswith("."):
+            if other != self.path:
                 print(f"{other} is of other parameters, data, code or versions: it is left alone", flush=True)
         if not self.path.exists():
             return None

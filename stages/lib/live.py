@@ -44,7 +44,5 @@ class LiveCurves:
             self.live.make_summary()
 
     def remove(self) -> None:
-        """Remove the curves, and the folder of all curves with them if they were the last."""
+        """Remove the curves."""
         shutil.rmtree(self.folder, ignore_errors=True)
-        if self.folder.parent.is_dir() and not any(self.folder.parent.iterdir()):
-            self.folder.parent.rmdir()

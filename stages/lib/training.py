@@ -17,7 +17,7 @@ from dataclasses import asdict
 from typing import Any, cast
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn.functional import interpolate
 
 from stages.lib.arithmetic import precision_of, repeatable
@@ -26,7 +26,7 @@ from stages.lib.batches import epoch_batches
 from stages.lib.errors import StudyError
 from stages.lib.inference import all_features, to_float
 from stages.lib.model import Classifier
-from stages.lib.optimiser import make_average, make_optimiser, one_cycle
+from stages.lib.optimiser import Optimiser, make_average, one_cycle
 from stages.lib.schema.recipe import Recipe
 from stages.lib.trivial_augment import TrivialAugment
 from stages.lib.watching import Epoch, Images, Watcher, figures_of
@@ -52,7 +52,7 @@ class Training:
         self.labels = training.labels.cpu().numpy()
         self.steps = len(epoch_batches(batches, self.labels, recipe.batch_size, seed, 1))
         self.dtype = precision_of(recipe.precision, self.device)
-        self.optimiser = make_optimiser(model, recipe)
+        self.optimiser = Optimiser(model, recipe)
         self.average = make_average(model, recipe.average_decay)
         self.features = torch.compile(model.features) if recipe.compile else model.features
         # What evolves, beside the model, the optimiser and the average:
@@ -102,8 +102,6 @@ class Training:
         side = side_of(epoch, recipe, self.training.images.shape[1])
         self.model.train()
         for index, batch in enumerate(torch.from_numpy(positions).to(device)[first:], start=first):
-            for group in self.optimiser.param_groups:
-                group["lr"] = self.learning_rate(self.done)
             images = to_float(self.training.images[batch])
             if trivial is not None:
                 images = trivial(images, positions[index])
@@ -116,9 +114,8 @@ class Training:
             self.losses[index] = loss.detach()
             if device.type == "cpu":  # reading a loss on a GPU would make it wait
                 self.refuse_not_finite(epoch, index)
-            self.optimiser.zero_grad(set_to_none=True)
             loss.backward()
-            self.optimiser.step()
+            self.optimiser.step(self.learning_rate(self.done))
             if self.average is not None:
                 self.average.update_parameters(self.model)
             self.done += 1
@@ -153,10 +150,7 @@ class Training:
     def state(self) -> tuple[dict[str, Tensor], Any]:
         """All that evolves, as tensors by name and as what JSON holds."""
         tensors = {f"model.{name}": tensor for name, tensor in self.model.state_dict().items()}
-        for number, parameter in enumerate(self.parameters()):
-            momentum = self.optimiser.state[parameter].get("momentum_buffer")
-            if momentum is not None:
-                tensors[f"momentum.{number}"] = momentum
+        tensors |= {f"momentum.{number}": momentum for number, momentum in self.optimiser.state().items()}
         if self.average is not None:
             tensors |= {f"average.{name}": tensor for name, tensor in self.average.state_dict().items()}
         tensors["losses"] = self.losses
@@ -169,22 +163,15 @@ class Training:
             return {name.removeprefix(prefix): tensor for name, tensor in tensors.items() if name.startswith(prefix)}
 
         self.model.load_state_dict(part("model."))
-        for number, tensor in part("momentum.").items():
-            # Laid out as its weight is: the fused optimiser goes through both in the order of memory.
-            buffer = torch.empty_like(self.parameters()[int(number)]).copy_(tensor)
-            self.optimiser.state[self.parameters()[int(number)]]["momentum_buffer"] = buffer
+        self.optimiser.restore(part("momentum."))
         if self.average is not None:
             self.average.load_state_dict(part("average."))
         self.losses.copy_(tensors["losses"])
         self.done, self.epochs = notes["done"], [Epoch(**epoch) for epoch in notes["epochs"]]
 
-    def parameters(self) -> list[nn.Parameter]:
-        """What the optimiser moves, in its order."""
-        return [parameter for group in self.optimiser.param_groups for parameter in group["params"]]
-
     def largest_batch_that_fits(self) -> int:
         """The largest of the batch size's halves whose step fits into memory; 0 if none does."""
-        self.optimiser.zero_grad(set_to_none=True)
+        self.optimiser.forget_gradients()
         size = self.recipe.batch_size
         while (size := size // 2) > 0:
             try:
