@@ -2,7 +2,7 @@
 
 The two take turns, so that whatever else the machine does falls on both; the ratio is of each turn.
 Both have the stem that is compared; each has its own batch size and arithmetic, as each would be used.
-`python -m bench.speed [--variants cifar half imagenet] [--turns 5] [--steps 10]`
+`python -m bench.speed [--variants cifar half imagenet] [--turns 3] [--steps 10]`
 """
 
 from __future__ import annotations
@@ -78,7 +78,7 @@ def measure(recipe: Recipe, turns: int, steps: int, on: torch.device) -> dict[st
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--variants", nargs="+", choices=VARIANTS, default=list(VARIANTS))
-    parser.add_argument("--turns", type=int, default=5)
+    parser.add_argument("--turns", type=int, default=3)
     parser.add_argument("--steps", type=int, default=10)
     arguments = parser.parse_args()
     values, on = params.read(), device.choose()

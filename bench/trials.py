@@ -1,7 +1,8 @@
 """Trials of a recipe on validation images: how the settings in params.yaml were chosen. No test image is read.
 
 Each argument is what a trial changes in the recipe, as JSON; `{}` is the recipe as it is. Rows are added to
-`bench/results/trials.json`, with what they changed and from where.
+`bench/results/trials.json`, with what they changed and from where. Their accuracy is `evaluate`'s: in float32, of
+all validation images.
 `python -m bench.trials '{"epochs": 8}' '{"epochs": 8, "flip": "off"}' [--loss angular] [--train-set corrupted]`
 """
 
@@ -13,37 +14,39 @@ import time
 from typing import Any
 
 from bench import report
+from stages.evaluate import outputs, score_set
 from stages.lib import device, losses, params
 from stages.lib.files import read_json, read_npz, write_json
 from stages.lib.progress import Progress
 from stages.lib.schema.recipe import Recipe
 from stages.train import train_cell
 
-WATCHED = 2000  # validation images
-
 
 def trial(changes: dict[str, Any], loss_name: str, loss_changes: dict[str, Any], train_set: str) -> dict[str, Any]:
     """Train one model of the first seed with the recipe changed; its figures on validation images."""
     values, on = params.read(), device.choose()
     seed = values["seeds"][0]
-    recipe = Recipe.model_validate(values["recipes"][values["recipe"]] | {"watched_images": WATCHED} | changes)
+    recipe = Recipe.model_validate(values["recipes"][values["recipe"]] | changes)
     config = losses.config_class(loss_name).model_validate(values["loss_config"][loss_name] | loss_changes)
     (images,) = read_npz(f"data/{train_set}/train.npz", "images")
     (labels,) = read_npz("data/raw/train.npz", "labels")
     indices = dict(zip(("train", "val"), read_npz(f"data/split/{seed}.npz", "train", "val"), strict=True))
-    classes = len(read_json("data/raw/source.json")["classes"])
+    classes = read_json("data/raw/source.json")["classes"]
     loss = losses.make(loss_name, config.model_dump())
     started = time.perf_counter()
-    _, epochs = train_cell(images, labels, indices, classes, loss, recipe, seed, on, Progress(recipe.epochs))
-    last = epochs[-1]
+    model, epochs = train_cell(images, labels, indices, len(classes), loss, recipe, seed, on, Progress(recipe.epochs))
+    seconds = time.perf_counter() - started
+    logits, _ = outputs(model, images[indices["val"]], values["evaluate"]["batch_size"])
+    figures, _ = score_set(logits, None, labels[indices["val"]], classes)
     return {
         "loss": loss_name,
         "train_set": train_set,
         "changes": changes | ({"loss_config": loss_changes} if loss_changes else {}),
-        "val_accuracy": last.val_accuracy,
-        "val_loss": last.val_loss,
-        "train_accuracy": last.train_accuracy,
-        "seconds": round(time.perf_counter() - started),
+        "val_accuracy": figures["accuracy"],
+        "val_loss": figures["loss"],
+        "val_images": figures["images"],
+        "train_accuracy": epochs[-1].train_accuracy,
+        "seconds": round(seconds),
         "recipe": recipe.model_dump(),
         "machine": report.machine(on),
     }
