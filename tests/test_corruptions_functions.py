@@ -14,7 +14,6 @@ from natural_images import natural_images
 from PIL import Image
 from scipy import ndimage
 
-from stages.lib import corruptions
 from stages.lib.corruptions import SEVERITIES, droplets, find, sampling, textures
 from stages.lib.corruptions.draws import Draws
 
@@ -368,4 +367,3 @@ def test_lengths_grow_with_the_image(name: str) -> None:
 def test_matrices_keep_the_brightness() -> None:
     for matrix in (sampling.gaussian(32, 1.3), sampling.zoom(32, 1.17), sampling.box(32, 27), sampling.box(27, 32)):
         np.testing.assert_allclose(matrix.sum(1), 1, atol=1e-6)
-    assert corruptions.CHUNK > 0

@@ -14,7 +14,8 @@ from hypothesis import strategies as st
 from natural_images import natural_images
 
 from stages.lib import corruptions
-from stages.lib.corruptions import corrupt
+from stages.lib.corruptions import apply
+from stages.lib.corruptions.apply import corrupt
 from stages.lib.errors import StudyError
 
 REPOSITORY = Path(__file__).resolve().parents[1]
@@ -61,7 +62,7 @@ def test_bytes_depend_on_the_images_own_names_alone(name: str, monkeypatch: pyte
     for index in range(12):
         alone = corrupt(IMAGES[[index]], name, int(severities[index]), seed=0, split="test", indices=np.array([index]))
         assert np.array_equal(alone[0], together[index]), index
-    monkeypatch.setattr(corruptions, "CHUNK", 5)
+    monkeypatch.setattr(apply, "CHUNK", 5)
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     try:

@@ -16,7 +16,8 @@ import numpy as np
 import pytest
 from natural_images import natural_images
 
-from stages.lib.corruptions import BENCHMARK, corrupt
+from stages.lib.corruptions import BENCHMARK
+from stages.lib.corruptions.apply import corrupt
 
 HERE = Path(__file__).parent
 RAW = HERE.parent / "data/raw/test.npz"

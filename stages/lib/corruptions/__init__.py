@@ -5,18 +5,17 @@ constants of CIFAR-10-C. Lengths in pixels grow with the image: 32 pixels are on
 stream of its own, keyed by (seed, split, index, corruption, severity), so what becomes of an image does not depend
 on the batch, the order, the number of threads, or which other corruptions run.
 
-`corrupt` is all a caller needs. A corruption itself is a function in the file of its family: float32 images in
-[0, 1], N×3×H×W, one severity's constants, and what to draw from. Naming and listing them imports no torch.
+`stages.lib.corruptions.apply.corrupt` is all a caller needs. A corruption itself is a function in the file of its
+family: float32 images in [0, 1], N×3×H×W, one severity's constants, and what to draw from. Naming and listing them
+imports no torch.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
-
-import numpy as np
 
 from stages.lib.errors import StudyError
 
@@ -37,7 +36,6 @@ FAMILIES = {
 HELD_OUT = ("speckle_noise", "gaussian_blur", "spatter", "saturate")
 BENCHMARK = tuple(name for family in ("noise", "blur", "weather", "digital") for name in FAMILIES[family])
 SEVERITIES = (1, 2, 3, 4, 5)
-CHUNK = 500  # images in memory as floats at a time; no effect on the result
 
 
 @dataclass(frozen=True)
@@ -82,51 +80,3 @@ def find(name: str) -> Corruption:
     """The corruption of that name; StudyError if there is none."""
     found: Corruption = getattr(import_module(f"stages.lib.corruptions.{family_of(name)}"), name)
     return found
-
-
-def check_images(images: np.ndarray) -> None:
-    """StudyError if images are not uint8 N×H×H×3 with a side of at least 8 pixels."""
-    if images.dtype != np.uint8 or images.ndim != 4 or images.shape[1] != images.shape[2] or images.shape[3] != 3:
-        shape = "×".join(map(str, images.shape))
-        raise StudyError(f"images are {images.dtype} {shape}; they must be uint8 N×H×H×3, square and in colour")
-    if images.shape[1] < 8:
-        raise StudyError(f"images are {images.shape[1]} pixels wide; they must have at least 8")
-
-
-def corrupt(
-    images: np.ndarray,
-    name: str,
-    severities: int | Sequence[int] | np.ndarray,
-    *,
-    seed: int,
-    split: str,
-    indices: np.ndarray | None = None,
-    device: str = "cpu",
-) -> np.ndarray:
-    """Corrupted copies, rounded, of uint8 images N×H×H×3.
-
-    `severities` is one for all or one for each, 0 (nothing) to 5. `split` and `indices` say which raw images these
-    are (default: 0, 1, …), so that a part of them is corrupted as it would be among all. Another `device` than the
-    CPU may round a few values differently. StudyError if there is no such corruption or severity.
-    """
-    import torch
-
-    from stages.lib.corruptions.draws import Draws
-
-    check_images(images)
-    function = find(name)
-    indices = np.arange(len(images)) if indices is None else np.asarray(indices)
-    of_each = np.broadcast_to(np.asarray(severities), len(images))
-    wrong = [str(severity) for severity in np.unique(of_each) if severity not in (0, *SEVERITIES)]
-    if wrong:
-        raise StudyError(f"there is no severity {wrong[0]}; severities are 0 (nothing) to 5")
-    corrupted = images.copy()
-    for severity in SEVERITIES:
-        (of_this,) = np.nonzero(of_each == severity)
-        for start in range(0, len(of_this), CHUNK):
-            chunk = of_this[start : start + CHUNK]
-            floats = torch.from_numpy(images[chunk]).to(device).permute(0, 3, 1, 2).float().contiguous() / 255
-            draws = Draws(indices[chunk], seed, split, name, severity, device)
-            bytes_ = (function(floats, severity, draws) * 255).round().to(torch.uint8)
-            corrupted[chunk] = bytes_.permute(0, 2, 3, 1).cpu().numpy()
-    return corrupted

@@ -39,10 +39,12 @@ def main() -> None:
         parser.error("IN.npz, OUT.npz and --corruption are needed")
     if arguments.target.suffix != ".npz":
         raise StudyError(f"{arguments.target} must end in .npz")
+    from stages.lib.corruptions.apply import corrupt
+
     (images,) = read_npz(arguments.source, "images")
     with np.load(arguments.source, allow_pickle=False) as archive:
         others = {name: archive[name] for name in archive.files if name != "images"}
-    corrupted = corruptions.corrupt(
+    corrupted = corrupt(
         images,
         arguments.corruption,
         arguments.severity,
