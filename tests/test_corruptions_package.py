@@ -12,6 +12,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from natural_images import natural_images
+from PIL import Image
 
 from stages.lib import corruptions
 from stages.lib.corruptions import apply
@@ -142,12 +143,21 @@ def test_command_corrupts_and_carries_over(tmp_path: Path) -> None:
         assert np.array_equal(out["images"], corrupt(IMAGES, "fog", 4, seed=7, split="test"))
 
 
+def test_command_draws_a_sheet(tmp_path: Path) -> None:
+    np.savez(tmp_path / "in.npz", images=natural_images(1, 16))
+    done = command("in.npz", "out.png", "--sheet", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    width, height = Image.open(tmp_path / "out.png").size
+    assert width > 500 and height > 500
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["in.npz"], "IN.npz, OUT.npz and --corruption are needed"),
+        (["in.npz"], "IN.npz, OUT and --corruption (or --sheet) are needed"),
         (["absent.npz", "out.npz", "--corruption", "fog"], "absent.npz does not exist"),
         (["in.npz", "out", "--corruption", "fog"], "out must end in .npz"),
+        (["in.npz", "out.npz", "--sheet"], "out.npz must end in .png"),
         (["in.npz", "out.npz", "--corruption", "smoke"], "invalid choice: 'smoke'"),
     ],
 )
