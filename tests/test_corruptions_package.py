@@ -36,7 +36,7 @@ def test_names_are_the_fields() -> None:
         assert name in corruptions.FAMILIES[corruptions.family_of(name)]
 
 
-@settings(max_examples=12, deadline=None)
+@settings(max_examples=40, deadline=None, derandomize=True, database=None)
 @given(
     st.sampled_from(NAMES),
     st.lists(st.integers(0, 11), min_size=1, max_size=12),

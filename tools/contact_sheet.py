@@ -9,7 +9,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
-from matplotlib.cbook import get_sample_data
+from matplotlib import get_data_path
 from PIL import Image
 
 from stages.lib.corruptions.__main__ import draw_sheet
@@ -21,8 +21,7 @@ SIDE = 64
 
 def photograph() -> np.ndarray:
     """The picture, uint8 SIDE×SIDE×3."""
-    with get_sample_data("grace_hopper.jpg") as file:
-        picture = Image.open(file).convert("RGB").crop(BOX)
+    picture = Image.open(Path(get_data_path()) / "sample_data/grace_hopper.jpg").convert("RGB").crop(BOX)
     return np.asarray(picture.resize((SIDE, SIDE), Image.Resampling.LANCZOS))
 
 

@@ -7,7 +7,7 @@ import math
 import numpy as np
 import torch
 from torch import Tensor
-from torch.nn.functional import conv2d, pad
+from torch.nn.functional import pad
 
 from stages.lib.corruptions import corruption
 from stages.lib.corruptions.draws import Draws
@@ -24,15 +24,23 @@ def gaussian_blur(images: Tensor, sigma: float, draws: Draws) -> Tensor:
 def defocus_blur(images: Tensor, constants: tuple[float, float], draws: Draws) -> Tensor:
     """A disk of a radius, its edge softened by a Gaussian of 3×3 pixels."""
     radius, softness = (constant * scale_of(images) for constant in constants)
-    # Two pixels more than the disk: one for the softening, one to be sure.
-    reach = math.ceil(radius) + 1
+    reach = math.ceil(radius) + 1  # the softening adds a pixel
     at = np.arange(-reach, reach + 1)
     disk = (at[:, None] ** 2 + at**2 <= radius**2).astype(np.float64)
     soft = np.exp(-0.5 * (np.arange(-1, 2) / softness) ** 2)
-    soften = torch.from_numpy(np.outer(soft, soft) / soft.sum() ** 2)[None, None]
-    kernel = conv2d(torch.from_numpy(disk / disk.sum())[None, None], soften, padding=1).float().to(images.device)
-    each = images.flatten(0, 1)[:, None]
-    return conv2d(pad(each, (reach,) * 4, mode="reflect"), kernel).view_as(images)
+    edge = np.pad(disk / disk.sum(), 1)
+    size = len(at)
+    kernel = sum(
+        np.outer(soft, soft)[row, column] / soft.sum() ** 2 * edge[row : row + size, column : column + size]
+        for row in range(3)
+        for column in range(3)
+    )
+    height, width = images.shape[2:]
+    framed = pad(images, (reach,) * 4, mode="reflect")
+    out = torch.zeros_like(images)
+    for row, column in np.argwhere(kernel > 1e-9).tolist():
+        out += float(kernel[row, column]) * framed[:, :, row : row + height, column : column + width]
+    return out
 
 
 @corruption((0.05, 1, 1), (0.25, 1, 1), (0.4, 1, 1), (0.25, 1, 2), (0.4, 1, 2))

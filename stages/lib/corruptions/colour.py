@@ -23,4 +23,4 @@ def with_saturation(images: Tensor, factor: float, offset: float) -> Tensor:
 
 def grey(images: Tensor) -> Tensor:
     """Luma N×1×H×W (ITU-R BT.601)."""
-    return (images * torch.tensor([0.299, 0.587, 0.114], device=images.device).view(1, 3, 1, 1)).sum(1, keepdim=True)
+    return 0.299 * images[:, 0:1] + 0.587 * images[:, 1:2] + 0.114 * images[:, 2:3]

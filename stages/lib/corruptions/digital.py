@@ -12,7 +12,7 @@ from torch.nn.functional import grid_sample
 from stages.lib.corruptions import corruption
 from stages.lib.corruptions.colour import with_saturation
 from stages.lib.corruptions.draws import Draws
-from stages.lib.corruptions.sampling import blur, box, side_of
+from stages.lib.corruptions.sampling import apply, blur, box, side_of
 
 
 @corruption(0.75, 0.5, 0.4, 0.3, 0.15)
@@ -43,15 +43,15 @@ def elastic_transform(images: Tensor, constants: tuple[float, float, float], dra
     )
     moved = points + draws.uniform(-shift, shift, 3, 2)
     homogeneous = torch.cat([moved, torch.ones_like(moved[:, :, :1])], 2).double()
-    inverse = torch.linalg.solve(homogeneous, points.double().expand(len(images), 3, 2)).float()  # N×3×2
-    at = torch.arange(side, device=images.device, dtype=torch.float32)
+    inverse = torch.linalg.solve(homogeneous, points.double().expand(len(images), 3, 2))  # N×3×2
+    at = torch.arange(side, device=images.device, dtype=torch.float64)
     y, x = torch.meshgrid(at, at, indexing="ij")
-    source = torch.stack([x, y, torch.ones_like(x)], 2) @ inverse[:, None]  # N×H×W×2, x before y
+    source = (torch.stack([x, y, torch.ones_like(x)], 2) @ inverse[:, None]).float()  # N×H×W×2, x before y
     turned = grid_sample(images, source * (2 / (side - 1)) - 1, padding_mode="reflection", align_corners=True)
     if strength == 0:
         return turned
     displacement = blur(draws.uniform(-1, 1, 2, side, side), sigma, truncate=3.0, border="symmetric") * strength
-    source = torch.stack([x, y], 2) + displacement.permute(0, 2, 3, 1)
+    source = torch.stack([x, y], 2).float() + displacement.permute(0, 2, 3, 1)
     return grid_sample(turned, (source * 2 + 1) / side - 1, padding_mode="reflection", align_corners=False)
 
 
@@ -64,10 +64,10 @@ def pixelate(images: Tensor, share: float, draws: Draws) -> Tensor:
     """
     side = side_of(images)
     small = int(side * share)
-    shrink, enlarge = (torch.from_numpy(box(*sides)).to(images.device) for sides in ((side, small), (small, side)))
-    levels = torch.floor((images * 255).round() @ shrink.T + 0.5)
+    shrink = torch.from_numpy(box(side, small)).to(images.device)
+    levels = torch.floor((images * 255).round().double() @ shrink.T + 0.5)
     levels = torch.floor(shrink @ levels + 0.5)
-    return enlarge @ levels @ enlarge.T / 255
+    return apply(box(small, side), levels) / 255
 
 
 @corruption(80, 65, 58, 50, 40)

@@ -1,7 +1,8 @@
 """Linear maps of rows and columns, as matrices: blurring, zooming, shrinking; and sampling along lines.
 
-A filter that is separable, borders included, is one matrix for the rows and one for the columns, whatever the
-batch. Lengths are in pixels.
+A filter that is separable, borders included, is one matrix for the rows and one for the columns. Lengths are in
+pixels. How a product of matrices adds up depends on how many images there are; so that an image's bytes do not,
+products are in float64, whose rounding errors the bytes do not see.
 """
 
 from __future__ import annotations
@@ -25,9 +26,9 @@ def scale_of(images: Tensor) -> float:
 
 
 def apply(matrix: np.ndarray, images: Tensor) -> Tensor:
-    """The matrix (M×H), along rows and along columns, of images …×H×H → …×M×M."""
+    """The matrix (M×H, float64), along rows and along columns, of images …×H×H → …×M×M."""
     square = torch.from_numpy(matrix).to(images.device)
-    return square @ (images @ square.T)
+    return (square @ (images.double() @ square.T)).float()
 
 
 def gaussian_weights(sigma: float, truncate: float) -> np.ndarray:
@@ -39,7 +40,7 @@ def gaussian_weights(sigma: float, truncate: float) -> np.ndarray:
 
 @lru_cache(maxsize=64)
 def gaussian(side: int, sigma: float, truncate: float = 4.0, border: str = "edge") -> np.ndarray:
-    """The matrix, float32, that blurs with a Gaussian; `border` is numpy's name: edge or symmetric."""
+    """The matrix that blurs with a Gaussian; `border` is numpy's name: edge or symmetric."""
     weights = gaussian_weights(sigma, truncate)
     radius = len(weights) // 2
     # Each row of the identity, blurred: what a pixel at the border sees beyond is a pixel within.
@@ -47,7 +48,7 @@ def gaussian(side: int, sigma: float, truncate: float = 4.0, border: str = "edge
     matrix = np.zeros((side, side))
     for tap, weight in enumerate(weights):
         np.add.at(matrix, (np.arange(side), source[tap : tap + side]), weight)
-    return matrix.astype(np.float32)
+    return matrix
 
 
 def blur(images: Tensor, sigma: float, truncate: float = 4.0, border: str = "edge") -> Tensor:
@@ -57,7 +58,7 @@ def blur(images: Tensor, sigma: float, truncate: float = 4.0, border: str = "edg
 
 @lru_cache(maxsize=64)
 def zoom(side: int, factor: float) -> np.ndarray:
-    """The matrix, float32, that enlarges the middle `factor` times, linearly, ends on ends, and cuts to `side`."""
+    """The matrix that enlarges the middle `factor` times, linearly, ends on ends, and cuts to `side`."""
     cut = math.ceil(side / factor)
     first = (side - cut) // 2
     large = round(cut * factor)
@@ -67,12 +68,12 @@ def zoom(side: int, factor: float) -> np.ndarray:
         low = min(int(at), cut - 2)
         matrix[row, first + low] += 1 - (at - low)
         matrix[row, first + low + 1] += at - low
-    return matrix.astype(np.float32)
+    return matrix
 
 
 @lru_cache(maxsize=64)
 def box(side: int, new: int) -> np.ndarray:
-    """The matrix, float32 new×side, of a box filter: the mean of all pixels whose centres are in the new pixel."""
+    """The matrix, new×side, of a box filter: the mean of all pixels whose centres are in the new pixel."""
     ratio = side / new
     half = 0.5 * max(ratio, 1.0)
     centres = np.arange(side) + 0.5
@@ -80,7 +81,7 @@ def box(side: int, new: int) -> np.ndarray:
     for row in range(new):
         offset = centres - (row + 0.5) * ratio
         matrix[row] = (offset > -half) & (offset <= half)
-    return (matrix / matrix.sum(1, keepdims=True)).astype(np.float32)
+    return matrix / matrix.sum(1, keepdims=True)
 
 
 def motion_weights(radius: float, sigma: float) -> np.ndarray:
