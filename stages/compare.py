@@ -2,7 +2,7 @@
 
 Reads files that are in git alone, so it runs on a fresh clone. It refuses, naming the cell, when one is
 missing: a comparison with a hole supports no conclusion. Out, under `reports/`: `comparison.json` (a DVC
-metric), `statistics.json`, `tables/`, `figures/`, `curves.csv`, `report.md`.
+metric), `statistics.json`, `corruption_errors.json`, `tables/`, `figures/`, `curves.csv`, `report.md`.
 """
 
 from __future__ import annotations
@@ -90,7 +90,11 @@ def draw_suite(cells: Cells) -> None:
     half_width = (high - low) / 2
     of = f"{stress.images} test images, mean of {len(next(iter(cells.values())))} seed(s), ± {half_width:.3f} at most"
     ends = [end for end in (len(groups["main"]), len(groups["main"] + groups["held out"])) if 0 < end < len(order)]
-    suite_charts.heat_maps(REPORTS / "figures/suite.png", accuracies, stress.seen, ends, f"{of}; * akin to training")
+    table = suite_tables.means_table(cells)
+    means = {model: float(table[model]["main"]) for model in models}
+    suite_charts.heat_maps(
+        REPORTS / "figures/suite.png", accuracies, means, stress.seen, ends, f"{of}; * akin to training"
+    )
     panels = {
         group: {model: suite_tables.severity_table(row, names) for model, row in models.items()}
         for group, names in groups.items()
@@ -130,6 +134,7 @@ def main() -> None:
     )
     write_text(REPORTS / "curves.csv", tables.curves(cells).to_csv(index=False, lineterminator="\n"))
     write_text(REPORTS / "report.md", report.markdown(cells))
+    write_json(REPORTS / "corruption_errors.json", suite_tables.corruption_errors(cells))
     write_json(REPORTS / "statistics.json", statistics)
     write_json(REPORTS / "comparison.json", comparison)
     print(frames["studies"].to_markdown(floatfmt=".4f"))

@@ -13,12 +13,12 @@ import torch
 
 from stages.lib import device, model_files, params
 from stages.lib.cells import Cell, to_text
-from stages.lib.corruptions import SEVERITIES
 from stages.lib.errors import StudyError, run
 from stages.lib.files import read_npz, write_json
 from stages.lib.inference import all_features
 from stages.lib.model import Classifier
 from stages.lib.schema.suite import Suite
+from stages.lib.scores import wilson_interval
 
 BATCH_SIZE = 250
 
@@ -31,7 +31,8 @@ def predictions_of(model: Classifier, images: np.ndarray) -> np.ndarray:
 
 def row(corruption: str, severity: int, predictions: np.ndarray, labels: np.ndarray) -> dict[str, Any]:
     """One figure and what it is of."""
-    return {"corruption": corruption, "severity": severity, "accuracy": float((predictions == labels).mean())}
+    names = {"case": f"{corruption} {severity}", "corruption": corruption, "severity": severity}
+    return names | {"accuracy": float((predictions == labels).mean())}
 
 
 def main() -> None:
@@ -54,10 +55,11 @@ def main() -> None:
                 f"data/suite/{name}.npz is of other test images than the rest; run `dvc repro suite@{name}`"
             )
         by_severity = [predictions_of(model, images) for images in copies]
-        rows += [row(name, s, found, labels) for s, found in zip(SEVERITIES, by_severity, strict=True)]
+        rows += [row(name, severity, found, labels) for severity, found in enumerate(by_severity, start=1)]
         texts[name] = [to_text(found) for found in by_severity]
-        shown = " ".join(f"{figures['accuracy']:.3f}" for figures in rows[-len(SEVERITIES) :])
-        print(f"{name:18s} {shown}", flush=True)
+        shown = " ".join(f"{figures['accuracy']:.3f}" for figures in rows[-len(by_severity) :])
+        low, high = wilson_interval(0.5, len(chosen))
+        print(f"{name:18s} {shown}  of {len(chosen)} images, ± {(high - low) / 2:.3f} at most", flush=True)
     assert chosen is not None  # the suite has at least one corruption
     write_json(
         cell.result("stress.json"),

@@ -7,6 +7,7 @@ are: stratified, the same for every corruption. Always made on the CPU, so that 
 from __future__ import annotations
 
 import argparse
+from pathlib import Path
 
 import numpy as np
 
@@ -32,6 +33,10 @@ def main() -> None:
             for severity in SEVERITIES
         ]
     )
+    # Models are scored on the folder: what is no longer in the suite would change its hash for good.
+    for other in Path("data/suite").glob("*.npz"):
+        if other.stem not in section.corruptions:
+            other.unlink()
     write_npz(f"data/suite/{name}.npz", images=copies, indices=indices)
     changes = np.abs(copies.astype(np.int16) - images[indices]).mean((1, 2, 3, 4))
     print(f"suite {name}: {len(indices)} images, mean absolute change {' '.join(f'{c:.1f}' for c in changes)}")

@@ -63,7 +63,7 @@ def test_bytes_depend_on_the_images_own_names_alone(name: str, monkeypatch: pyte
     for index in range(12):
         alone = corrupt(IMAGES[[index]], name, int(severities[index]), seed=0, split="test", indices=np.array([index]))
         assert np.array_equal(alone[0], together[index]), index
-    monkeypatch.setattr(apply, "CHUNK", 5)
+    monkeypatch.setattr(apply, "CHUNK_PIXELS", 5 * 32 * 32)
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
@@ -135,11 +135,11 @@ def command(*arguments: str, cwd: Path) -> subprocess.CompletedProcess[str]:
 
 def test_command_corrupts_and_carries_over(tmp_path: Path) -> None:
     labels = np.arange(12)
-    np.savez(tmp_path / "in.npz", images=IMAGES, labels=labels)
+    np.savez(tmp_path / "in.npz", images=IMAGES, labels=labels, path=labels)
     done = command("in.npz", "out.npz", "--corruption", "fog", "--severity", "4", "--seed", "7", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     with np.load(tmp_path / "out.npz") as out:
-        assert sorted(out.files) == ["images", "labels"] and np.array_equal(out["labels"], labels)
+        assert sorted(out.files) == ["images", "labels", "path"] and np.array_equal(out["labels"], labels)
         assert np.array_equal(out["images"], corrupt(IMAGES, "fog", 4, seed=7, split="test"))
 
 
@@ -155,7 +155,10 @@ def test_command_draws_a_sheet(tmp_path: Path) -> None:
     ("arguments", "message"),
     [
         (["in.npz"], "IN.npz, OUT and --corruption (or --sheet) are needed"),
-        (["absent.npz", "out.npz", "--corruption", "fog"], "absent.npz does not exist"),
+        (["absent.npz", "out.npz", "--corruption", "fog"], "absent.npz does not exist; name a file that holds"),
+        (["empty.npz", "out.npz", "--corruption", "fog"], "empty.npz has no images; it must hold"),
+        (["broken.npz", "out.npz", "--corruption", "fog"], "broken.npz is no .npz file of plain arrays"),
+        (["flat.npz", "out.npz", "--corruption", "fog"], "images are uint8 12×32×32; they must be"),
         (["in.npz", "out", "--corruption", "fog"], "out must end in .npz"),
         (["in.npz", "out.npz", "--sheet"], "out.npz must end in .png"),
         (["in.npz", "out.npz", "--corruption", "smoke"], "invalid choice: 'smoke'"),
@@ -163,9 +166,14 @@ def test_command_draws_a_sheet(tmp_path: Path) -> None:
 )
 def test_command_says_what_is_wrong(arguments: list[str], message: str, tmp_path: Path) -> None:
     np.savez(tmp_path / "in.npz", images=IMAGES)
+    np.savez(tmp_path / "empty.npz", labels=np.arange(3))
+    np.savez(tmp_path / "flat.npz", images=IMAGES[..., 0])
+    (tmp_path / "broken.npz").write_bytes(b"no archive")
+    before = sorted(path.name for path in tmp_path.iterdir())
     done = command(*arguments, cwd=tmp_path)
     assert done.returncode != 0 and message in done.stderr and "Traceback" not in done.stderr
-    assert [path.name for path in tmp_path.iterdir()] == ["in.npz"]
+    assert "dvc" not in done.stderr
+    assert sorted(path.name for path in tmp_path.iterdir()) == before
 
 
 def test_listing_imports_no_torch() -> None:

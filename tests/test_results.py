@@ -344,7 +344,7 @@ def test_suite_table_holds_means_and_corruption_errors(study: Path) -> None:
         for group, members in groups.items():
             expected = np.mean([mean_under_stress(cell, *members) for cell, _ in pairs])
             assert means[group][position] == pytest.approx(expected, abs=1e-6), group
-        errors: dict[str, list[float]] = {"mCE": [], "relative mCE": []}
+        found_errors: dict[str, list[float]] = {"mCE": [], "relative mCE": []}
         for cell, reference in pairs:
             for title, relative in (("mCE", False), ("relative mCE", True)):
                 ratios = []
@@ -358,10 +358,15 @@ def test_suite_table_holds_means_and_corruption_errors(study: Path) -> None:
                         for c in (cell, reference)
                     ]
                     ratios.append(wrong[0] / wrong[1])
-                errors[title].append(float(np.mean(ratios)))
-        for title, values in errors.items():
+                found_errors[title].append(float(np.mean(ratios)))
+        for title, values in found_errors.items():
             assert means[title][position] == pytest.approx(np.mean(values), abs=1e-6), title
-    assert means["mCE"][0] == means["relative mCE"][0] == 1
+    assert means["mCE"][0] == means["relative mCE"][0] == means["mCE, unseen"][0] == 1
+    errors = read_strictly("reports/corruption_errors.json")
+    for position, model in enumerate(columns):
+        assert errors[model]["mCE"]["main"]["value"] == pytest.approx(means["mCE"][position], abs=1e-6)
+        found = errors[model]["relative mCE"]["seen"]["value"]
+        assert found == pytest.approx(means["relative mCE, seen"][position], abs=1e-6)
     rows = list(csv.DictReader(io.StringIO(Path("reports/tables/suite_in_full.csv").read_text(encoding="utf-8"))))
     assert len(rows) == 4 * (1 + 5 * len(SUITE))
     chosen = [row for row in rows if (row["loss"], row["corruption"], row["severity"]) == ("angular", "fog", "3")]
@@ -376,7 +381,9 @@ def test_corruption_errors_need_their_reference(study: Path) -> None:
     report = Path("reports/report.md").read_text(encoding="utf-8")
     assert "mCE is not given: no cross-entropy model trained on clean images is in the study" in report
     lines = Path("reports/tables/suite.csv").read_text(encoding="utf-8").splitlines()
-    assert [line for line in lines if "mCE" in line] == ["mCE,,", "relative mCE,,"]
+    assert [line for line in lines if line.startswith("mCE,")] == ["mCE,,"]
+    errors = read_strictly("reports/corruption_errors.json")["angular, clean"]
+    assert errors["mCE"]["unseen"]["value"] is None and "no cross-entropy model" in errors["mCE"]["unseen"]["reason"]
 
 
 def test_a_mean_of_nothing_is_null(study: Path) -> None:
@@ -440,7 +447,7 @@ def test_comparing_twice_gives_the_same_bytes(study: Path) -> None:
     compare.main()
     headline.main()
     once = outputs(study)
-    assert len(once) == 4 + 8 + 6 + 3  # files at the top, tables, figures, the headline's
+    assert len(once) == 5 + 8 + 6 + 3  # files at the top, tables, figures, the headline's
     compare.main()
     headline.main()
     assert outputs(study) == once

@@ -15,6 +15,7 @@ from natural_images import natural_images
 from stages import contact_sheet, stress, suite
 from stages.lib import device, losses, model_files, params
 from stages.lib.cells import Cell, from_text
+from stages.lib.corruptions import studies
 from stages.lib.corruptions.apply import corrupt
 from stages.lib.errors import StudyError
 from stages.lib.inference import to_float
@@ -62,7 +63,10 @@ def test_what_the_mix_leaves_out_is_unseen() -> None:
         *(f"color_jitter.{name}" for name in MIX["color_jitter"]),
     )  # fmt: skip
     assert seen_with(nothing) == []
-    assert seen_with(nothing, flip="random") == ["horizontal_flip", "mix", "mix_without_flip"]
+    assert seen_with(nothing, flip="random") == ["horizontal_flip", "mix"]
+    assert {"pixelate", "zoom_blur"} <= set(seen_with(nothing, low_resolution_share=0.5))
+    hue = nothing | {"color_jitter": nothing["color_jitter"] | {"hue": 0.1}}
+    assert seen_with(hue) == ["color_jitter", "mix", "mix_without_flip"]
     assert {"brightness", "contrast", "saturate", "gaussian_blur"} <= set(seen_with(nothing, trivial_augment=True))
 
 
@@ -165,3 +169,27 @@ def test_parts_of_different_images_are_refused(study: tuple[np.ndarray, np.ndarr
 def test_contact_sheet_shows_every_corruption(study: tuple[np.ndarray, np.ndarray]) -> None:
     contact_sheet.main()
     assert Path("reports/examples/corruptions.png").stat().st_size > 1000
+
+
+def test_what_is_taken_out_of_the_suite_leaves_the_folder(
+    study: tuple[np.ndarray, np.ndarray], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    Path("params.yaml").write_text(json.dumps({"suite": SECTION | {"corruptions": ["gaussian_noise"]}}))
+    monkeypatch.setattr(sys, "argv", ["suite", "--corruption", "gaussian_noise"])
+    suite.main()
+    assert [path.name for path in Path("data/suite").iterdir()] == ["gaussian_noise.npz"]
+
+
+def test_committed_mix_is_what_the_studies_corruptions_are_at_severity_five() -> None:
+    assert MIX == {
+        "color_jitter": {
+            "brightness": studies.BRIGHTNESS,
+            "contrast": studies.CONTRAST,
+            "saturation": studies.SATURATION,
+            "hue": studies.HUE,
+        },
+        "rotation": {"max_degrees": studies.MAX_DEGREES},
+        "horizontal_flip": {"probability": studies.FLIP_PROBABILITY},
+        "gaussian_noise": {"sigma": studies.SIGMA},
+    }
+    assert studies.SHARES[-1] == 1

@@ -109,7 +109,10 @@ def _suite(cells: Cells) -> list[str]:
         f"recipe's augmentation ({', '.join(groups['seen']) or 'none'}), `unseen` the rest."
     )
     if suite_tables.REFERENCE in cells:
-        error = "mCE is relative to the cross-entropy model trained on clean images, which has 1; lower is better."
+        error = (
+            "mCE is relative to the cross-entropy model trained on clean images, which has 1; lower is better. Where "
+            "it is not given, `corruption_errors.json` says why."
+        )
     else:
         error = f"mCE is not given: {suite_tables.NO_REFERENCE}."
     return [note, error, _table(suite_tables.means_table(cells)), *_figure("suite"), *_figure("severity")]

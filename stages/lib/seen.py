@@ -16,6 +16,7 @@ AKIN: dict[str, tuple[str, ...]] = {
     "rotation": ("rotation", "elastic_transform"),
     "flip": ("horizontal_flip",),
     "blur": FAMILIES["blur"],
+    "low resolution": ("pixelate", *FAMILIES["blur"]),
 }
 TRIVIAL_AUGMENT = ("brightness", "contrast", "saturation", "rotation", "blur")  # its sharpness also softens
 
@@ -35,9 +36,14 @@ def seen(mix: Mix, recipe: Recipe) -> list[str]:
         kinds.add("flip")
     if recipe.trivial_augment:
         kinds.update(TRIVIAL_AUGMENT)
+    if recipe.low_resolution_share > 0:
+        kinds.add("low resolution")
     akin = {name for kind in kinds for name in AKIN[kind]}
-    if any(mix.color_jitter.model_dump().values()):
+    jitters = any(mix.color_jitter.model_dump().values())
+    if jitters:
         akin.add("color_jitter")
-    if kinds:
+    if jitters or kinds & {"noise", "rotation"}:
         akin.update(("mix", "mix_without_flip"))
+    if "flip" in kinds:
+        akin.add("mix")
     return [name for family in FAMILIES.values() for name in family if name in akin]

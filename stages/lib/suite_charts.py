@@ -12,11 +12,17 @@ from stages.lib.figures import colour, save
 
 
 def heat_maps(
-    path: str | Path, accuracies: dict[str, dict[str, list[float]]], seen: list[str], ends: list[int], title: str
+    path: str | Path,
+    accuracies: dict[str, dict[str, list[float]]],
+    means: dict[str, float],
+    seen: list[str],
+    ends: list[int],
+    title: str,
 ) -> None:
-    """A panel per model: a row per corruption, a column per severity; a line below each row named in `ends`.
+    """A panel per model: a row per corruption, a column per severity, and a line above each row counted in `ends`.
 
-    `accuracies` maps model → corruption → five accuracies; names in `seen` get a star.
+    `accuracies` maps model → corruption → five accuracies, `means` model → what its title says; names in `seen`
+    get a star.
     """
     names = list(next(iter(accuracies.values())))
     figure = Figure(figsize=(2.3 + 2.35 * len(accuracies), 1.3 + 0.27 * len(names)), layout="constrained")
@@ -31,7 +37,7 @@ def heat_maps(
             axis.axhline(end - 0.5, color="white", linewidth=2)
         axis.set_xticks(range(grid.shape[1]), [str(severity + 1) for severity in range(grid.shape[1])])
         axis.set_xlabel("severity")
-        axis.set_title(f"{model}\nmean {grid.mean():.3f}", fontsize=9)
+        axis.set_title(f"{model}\nmean of CIFAR-10-C's 15: {means[model]:.3f}", fontsize=8.5)
     axes[0].set_yticks(range(len(names)), [f"{name}{' *' if name in seen else ''}" for name in names], fontsize=8)
     figure.colorbar(shown, ax=list(axes), label="accuracy", fraction=0.04, pad=0.01)
     figure.suptitle(title, fontsize=10)

@@ -11,6 +11,8 @@ from stages.lib.suite_scores import corruption_error
 from stages.lib.tables import Cells
 
 REFERENCE = ("cross_entropy", "clean")  # the model that corruption errors are relative to
+ERRORS_OF = ("main", "seen", "unseen")
+NOT_WORSE = "under one of the corruptions the reference is no worse than on clean images: there is nothing to divide by"
 NO_REFERENCE = "no cross-entropy model trained on clean images is in the study to divide by"
 
 
@@ -26,22 +28,45 @@ def means_table(cells: Cells) -> pd.DataFrame:
         if "mix_without_flip" in stresses[0].by_corruption:
             column["mix without flip"] = mean([stress.mean(["mix_without_flip"]) for stress in stresses])
         for title, relative in (("mCE", False), ("relative mCE", True)):
-            column[title] = None
-            if references is not None:
-                pairs = zip(stresses, (reference.stress for reference in references), strict=True)
-                column[title] = mean([corruption_error(*pair, groups["main"], relative) for pair in pairs])
+            for group in ERRORS_OF:
+                suffix = "" if group == "main" else f", {group}"
+                column[title + suffix] = error_of(results, references, groups[group], relative)["value"]
         columns[f"{loss}, {train_set}"] = column
     return pd.DataFrame(columns, dtype=float).rename_axis("corruptions")
+
+
+def error_of(
+    results: list[CellResults], references: list[CellResults] | None, names: list[str], relative: bool
+) -> dict[str, Any]:
+    """The mean over seeds of (relative) mCE as `value`, None with a `reason` where it cannot be given."""
+    if references is None:
+        return {"value": None, "reason": NO_REFERENCE}
+    if not names:
+        return {"value": None, "reason": "the suite has no such corruption"}
+    pairs = zip((result.stress for result in results), (other.stress for other in references), strict=True)
+    value = mean([corruption_error(*pair, names, relative) for pair in pairs])
+    return {"value": value, "reason": NOT_WORSE if value is None else None}
+
+
+def corruption_errors(cells: Cells) -> dict[str, Any]:
+    """For each loss and training set: (relative) mCE over the 15, over those akin to training, and over the rest."""
+    references, found = cells.get(REFERENCE), {}
+    for (loss, train_set), results in cells.items():
+        groups = results[0].stress.groups()
+        found[f"{loss}, {train_set}"] = {
+            title: {group: error_of(results, references, groups[group], relative) for group in ERRORS_OF}
+            for title, relative in (("mCE", False), ("relative mCE", True))
+        }
+    return found
 
 
 def every_accuracy(cells: Cells) -> pd.DataFrame:
     """The mean over seeds, long: a row per loss, training set, corruption and severity."""
     rows: list[dict[str, Any]] = []
     for (loss, train_set), results in cells.items():
-        names = {"loss": loss, "train_set": train_set}
-        rows.append(
-            {**names, "corruption": "clean", "severity": 0, "accuracy": mean([r.stress.clean for r in results])}
-        )
+        names = {"loss": loss, "train_set": train_set, "images": results[0].stress.images}
+        clean = mean([result.stress.clean for result in results])
+        rows.append({**names, "corruption": "clean", "severity": 0, "accuracy": clean})
         for corruption, accuracies in over_seeds(results).items():
             rows += [
                 {**names, "corruption": corruption, "severity": severity, "accuracy": accuracy}

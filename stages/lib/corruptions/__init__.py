@@ -47,10 +47,17 @@ class Corruption:
     function: Function
 
     def __call__(self, images: Tensor, severity: int, draws: Draws) -> Tensor:
-        """Images N×3×H×W in [0, 1] at one severity; 0 leaves them as they are."""
+        """Images N×3×H×W in [0, 1] at one severity, 0 (as they are) to 5; `apply.corrupt` takes one for each image."""
+        check_severity(severity)
         if severity == 0:
             return images
         return self.function(images, self.severities[severity - 1], draws).clamp(0, 1)
+
+
+def check_severity(severity: int) -> None:
+    """StudyError if there is no such severity."""
+    if severity not in (0, *SEVERITIES):
+        raise StudyError(f"there is no severity {severity}; severities are 0 (nothing) to 5")
 
 
 def corruption(*severities: Any) -> Callable[[Function], Corruption]:

@@ -7,11 +7,11 @@ from collections.abc import Sequence
 import numpy as np
 import torch
 
-from stages.lib.corruptions import SEVERITIES, find
+from stages.lib.corruptions import SEVERITIES, check_severity, find
 from stages.lib.corruptions.draws import Draws
 from stages.lib.errors import StudyError
 
-CHUNK = 500  # images in memory as floats at a time; no effect on the result
+CHUNK_PIXELS = 500 * 32 * 32  # of images in memory as floats at a time; no effect on the result
 
 
 def check_images(images: np.ndarray) -> None:
@@ -43,14 +43,14 @@ def corrupt(
     function = find(name)
     indices = np.arange(len(images)) if indices is None else np.asarray(indices)
     of_each = np.broadcast_to(np.asarray(severities), len(images))
-    wrong = [str(severity) for severity in np.unique(of_each) if severity not in (0, *SEVERITIES)]
-    if wrong:
-        raise StudyError(f"there is no severity {wrong[0]}; severities are 0 (nothing) to 5")
+    for severity in np.unique(of_each):
+        check_severity(severity)
+    chunk_size = max(1, CHUNK_PIXELS // images.shape[1] ** 2)
     corrupted = images.copy()
     for severity in SEVERITIES:
         (of_this,) = np.nonzero(of_each == severity)
-        for start in range(0, len(of_this), CHUNK):
-            chunk = of_this[start : start + CHUNK]
+        for start in range(0, len(of_this), chunk_size):
+            chunk = of_this[start : start + chunk_size]
             floats = torch.from_numpy(images[chunk]).to(device).permute(0, 3, 1, 2).float().contiguous() / 255
             draws = Draws(indices[chunk], seed, split, name, severity, device)
             bytes_ = (function(floats, severity, draws) * 255).round().to(torch.uint8)

@@ -32,6 +32,8 @@ def saturate(images: Tensor, constants: tuple[float, float], draws: Draws) -> Te
 def elastic_transform(images: Tensor, constants: tuple[float, float, float], draws: Draws) -> Tensor:
     """A random affine map, then smooth random displacements (Simard et al. 2003); constants are shares of the side.
 
+    As in the generator, displacements begin as noise of one pixel, so for the same share they are weaker on a larger
+    image.
     The affine map takes three points around the middle to where they are after a uniform shift of each.
     """
     side = side_of(images)

@@ -26,7 +26,7 @@ def snow(images: Tensor, constants: tuple[float, ...], draws: Draws) -> Tensor:
     """
     mean, sigma, enlarged, threshold, radius, fade, kept = constants
     side, scale = side_of(images), scale_of(images)
-    flakes = apply(zoom(side, enlarged), mean + sigma * draws.normal(1, side, side))
+    flakes = apply(zoom(side, max(1.0, enlarged * scale)), mean + sigma * draws.normal(1, side, side))
     flakes = torch.where(flakes < threshold, 0.0, flakes.clamp(0, 1))
     streaks = along_lines(flakes, draws.uniform(-135, -45), motion_weights(radius * scale, fade * scale))
     whitened = kept * images + (1 - kept) * torch.maximum(images, grey(images) * 1.5 + 0.5)
@@ -72,7 +72,8 @@ def spatter(images: Tensor, constants: tuple[float, float, float, float, float, 
     """
     mean, sigma, smoothing, threshold, strength, kind = constants
     side, scale = side_of(images), scale_of(images)
-    layer = blur(mean + sigma * draws.normal(1, side, side), smoothing * scale)
+    # Twice the smoothing leaves half the deviation: it has to grow as well, or larger images would stay dry.
+    layer = mean + blur(sigma * scale * draws.normal(1, side, side), smoothing * scale)
     colour = torch.tensor(WATER if kind == "water" else MUD, device=images.device).view(1, 3, 1, 1)
     if kind == "mud":
         spots = blur((layer > threshold).float(), strength * scale)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pydantic import Field, field_validator
 
-from stages.lib.corruptions import names
+from stages.lib.corruptions import BENCHMARK, names
 from stages.lib.schema.base import Section
 
 
@@ -23,4 +23,6 @@ class Suite(Section):
                 raise ValueError(f"{value!r} does not exist; there are {', '.join(names())}")
             if values.count(value) > 1:
                 raise ValueError(f"{value} stands in it more than once; name each once")
+        if not set(values) & set(BENCHMARK):
+            raise ValueError(f"it has none of CIFAR-10-C's corruptions; name one of {', '.join(BENCHMARK)}")
         return values
