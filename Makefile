@@ -36,8 +36,9 @@ test: setup lint
 test-slow: setup
 	$(RUN) python -m pytest -m slow
 
-# Tables on the screen, JSON in bench/results/. The second wants the study's split: dvc repro split.
+# Tables on the screen, JSON in bench/results/. The last wants the study's split: dvc repro split.
 bench: setup
+	$(RUN) python -m bench.corruptions
 	$(RUN) python -m bench.speed
 	$(RUN) python -m bench.time_to_accuracy
 

@@ -16,6 +16,7 @@ import torch
 
 from bench import plain, report
 from stages.lib import device, losses, model_files, params
+from stages.lib.arithmetic import repeatable
 from stages.lib.files import write_json
 from stages.lib.schema.recipe import Recipe
 from stages.lib.training import Training
@@ -23,9 +24,9 @@ from stages.lib.watching import Images
 
 CLASSES = 10
 VARIANTS: dict[str, dict[str, Any]] = {
-    "imagenet": {"stem": "imagenet"},
-    "half": {"stem": "half"},
-    "cifar": {"stem": "cifar"},
+    "imagenet": {"stem": "imagenet", "compile": False},
+    "half": {"stem": "half", "compile": False},
+    "cifar": {"stem": "cifar", "compile": False},
     "cifar-compiled": {"stem": "cifar", "compile": True},
 }
 
@@ -55,14 +56,15 @@ def measure(recipe: Recipe, turns: int, steps: int, on: torch.device) -> dict[st
     speeds: dict[str, list[float]] = {"ours": [], "plain": []}
     for turn in range(turns + 1):
         started, trained = time.perf_counter(), 0
-        for number, _ in enumerate(run.epoch_from(turn + 1, 0), start=1):
-            trained += batch
-            if number == steps:
-                break
+        with repeatable(on, recipe.deterministic):
+            for number, _ in enumerate(run.epoch_from(turn + 1, 0), start=1):
+                trained += batch
+                if number == steps:
+                    break
         wait(on)
         ours_speed = trained / (time.perf_counter() - started)
         started, trained = time.perf_counter(), 0
-        for number, (size, _) in enumerate(plain.steps(network, images, labels, 1, on), start=1):
+        for number, size in enumerate(plain.steps(network, images, labels, 1, on), start=1):
             trained += size
             if number == steps:
                 break
@@ -82,11 +84,12 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=10)
     arguments = parser.parse_args()
     values, on = params.read(), device.choose()
+    recipe_name = "gpu" if on.type == "cuda" else "cpu"
     fixed = {"epochs": arguments.turns + 1, "low_resolution_share": 0.0}
     rows = []
     print(f"images/s, median of {arguments.turns} turns, and the ratio's range")
     for name in arguments.variants:
-        recipe = Recipe.model_validate(values["recipes"][values["recipe"]] | VARIANTS[name] | fixed)
+        recipe = Recipe.model_validate(values["recipes"][recipe_name] | VARIANTS[name] | fixed)
         row = {"variant": name} | measure(recipe, arguments.turns, arguments.steps, on)
         rows.append(row)
         ratio = row["ratio"]

@@ -20,6 +20,7 @@ from stages.lib.schema.evaluate import Evaluate
 from stages.lib.schema.recipe import Recipe
 from stages.lib.schema.split import Split
 from stages.lib.schema.study import NAME, Study
+from stages.lib.schema.suite import Suite
 
 MARKER = "data/checked.txt"
 TRAIN_SETS = ("clean", "corrupted")
@@ -27,6 +28,7 @@ SECTIONS: dict[str, type[Section]] = {
     "download": Download,
     "split": Split,
     "corrupt": Corrupt,
+    "suite": Suite,
     "evaluate": Evaluate,
     "attack": Attack,
     "embed": Embed,

@@ -2,27 +2,33 @@
 
 Reads files that are in git alone, so it runs on a fresh clone. It refuses, naming the cell, when one is
 missing: a comparison with a hole supports no conclusion. Out, under `reports/`: `comparison.json` (a DVC
-metric), `statistics.json`, `tables/`, `figures/`, `curves.csv`, `report.md`.
+metric), `statistics.json`, `corruption_errors.json`, `tables/`, `figures/`, `curves.csv`, `report.md`.
 """
 
 from __future__ import annotations
 
 from pathlib import Path
 
-from stages.lib import charts, params, report, results, tables
+from stages.lib import charts, params, report, results, suite_charts, suite_tables, tables
 from stages.lib.cells import Cell, from_text
 from stages.lib.errors import StudyError, run
 from stages.lib.files import write_json, write_text
 from stages.lib.results import CellResults
+from stages.lib.schema.corrupt import Corrupt
+from stages.lib.schema.recipe import Recipe
+from stages.lib.scores import wilson_interval
+from stages.lib.seen import seen
 from stages.lib.tables import Cells, Statistics
 
 REPORTS = Path("reports")
 
 
-def read_cells(losses: list[str], train_sets: list[str], seeds: list[int]) -> Cells:
+def read_cells(losses: list[str], train_sets: list[str], seeds: list[int], seen: list[str]) -> Cells:
     """Every cell of the matrix; StudyError if one is missing or does not compare with the rest."""
     cells = {
-        (loss, train_set): [results.read(Cell(loss, train_set, seed), embedded=seed == seeds[0]) for seed in seeds]
+        (loss, train_set): [
+            results.read(Cell(loss, train_set, seed), seen, embedded=seed == seeds[0]) for seed in seeds
+        ]
         for loss in losses
         for train_set in train_sets
     }
@@ -69,27 +75,66 @@ def draw(cells: Cells, statistics: Statistics) -> None:
     charts.confusion_grid(REPORTS / "figures/confusion.png", matrices, first.evaluate["dataset"]["classes"])
 
 
+def draw_suite(cells: Cells) -> None:
+    """The suite's two figures."""
+    first = next(iter(cells.values()))[0]
+    stress, groups = first.stress, first.stress.groups()
+    order = [*groups["main"], *groups["held out"]]
+    order += [name for name in stress.by_corruption if name not in order]
+    models = {f"{loss}, {train_set}": row for (loss, train_set), row in cells.items()}
+    accuracies = {
+        model: {name: found[name] for name in order}
+        for model, found in ((model, suite_tables.over_seeds(row)) for model, row in models.items())
+    }
+    low, high = wilson_interval(0.5, stress.images)
+    half_width = (high - low) / 2
+    of = f"{stress.images} test images, mean of {len(next(iter(cells.values())))} seed(s), ± {half_width:.3f} at most"
+    ends = [end for end in (len(groups["main"]), len(groups["main"] + groups["held out"])) if 0 < end < len(order)]
+    table = suite_tables.means_table(cells)
+    means = {model: float(table[model]["main"]) for model in models}
+    suite_charts.heat_maps(
+        REPORTS / "figures/suite.png", accuracies, means, stress.seen, ends, f"{of}; * akin to training"
+    )
+    panels = {
+        group: {model: suite_tables.severity_table(row, names) for model, row in models.items()}
+        for group, names in groups.items()
+        if names and group not in ("main", "held out")
+    }
+    chance = 1 / len(first.evaluate["dataset"]["classes"])
+    suite_charts.by_severity(REPORTS / "figures/severity.png", panels, half_width, chance, f"Mean accuracy; {of}")
+
+
 def main() -> None:
     values = params.read()
     losses, train_sets, seeds = (params.lookup(values, name) for name in ("losses", "train_sets", "seeds"))
-    cells = read_cells(losses, train_sets, seeds)
-    comparison: dict[str, dict[str, dict[str, float]]] = {loss: {} for loss in losses}
+    recipe_name = params.lookup(values, "recipe")
+    recipe = params.section(f"recipes.{recipe_name}", Recipe)
+    cells = read_cells(losses, train_sets, seeds, seen(params.section("corrupt", Corrupt).mix, recipe))
+    comparison: dict[str, dict[str, dict[str, float | None]]] = {loss: {} for loss in losses}
     for (loss, train_set), row in cells.items():
         comparison[loss][f"{train_set}_trained"] = results.mean_over_seeds(row)
     statistics = tables.statistics(cells)
     draw(cells, statistics)
+    draw_suite(cells)
     frames = {
         "studies": tables.studies_table(cells),
         "all_metrics": tables.all_metrics(cells),
         "fast_gradient_sign": tables.ladder_table(cells),
         "fast_gradient_sign_in_full": tables.attack_table(cells),
+        "suite": suite_tables.means_table(cells),
         "features": tables.features_table(cells),
         "recall_per_class": tables.per_class_table(cells),
     }
     for name, frame in frames.items():
         write_text(REPORTS / f"tables/{name}.csv", frame.to_csv(float_format="%.6f", lineterminator="\n"))
+    every_accuracy = suite_tables.every_accuracy(cells)
+    write_text(
+        REPORTS / "tables/suite_in_full.csv",
+        every_accuracy.to_csv(index=False, float_format="%.6f", lineterminator="\n"),
+    )
     write_text(REPORTS / "curves.csv", tables.curves(cells).to_csv(index=False, lineterminator="\n"))
     write_text(REPORTS / "report.md", report.markdown(cells))
+    write_json(REPORTS / "corruption_errors.json", suite_tables.corruption_errors(cells))
     write_json(REPORTS / "statistics.json", statistics)
     write_json(REPORTS / "comparison.json", comparison)
     print(frames["studies"].to_markdown(floatfmt=".4f"))

@@ -11,7 +11,7 @@ import argparse
 import numpy as np
 
 from stages.lib import params
-from stages.lib.corruptions import draw_mix, draw_noise, mix
+from stages.lib.corruptions.mix import draw_mix, draw_noise, mix
 from stages.lib.errors import run
 from stages.lib.files import read_npz, write_npz
 from stages.lib.schema.corrupt import Corrupt, Mix

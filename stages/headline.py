@@ -15,6 +15,9 @@ from stages.lib.cells import Cell
 from stages.lib.errors import run
 from stages.lib.files import write_json, write_text
 from stages.lib.results import CellResults
+from stages.lib.schema.corrupt import Corrupt
+from stages.lib.schema.recipe import Recipe
+from stages.lib.seen import seen
 
 
 def curves_csv(cells: list[CellResults]) -> str:
@@ -45,7 +48,9 @@ def main() -> None:
     loss = parser.parse_args().loss
     values = params.read()
     train_sets, seeds = params.lookup(values, "train_sets"), params.lookup(values, "seeds")
-    cells = {name: [results.read(Cell(loss, name, seed)) for seed in seeds] for name in train_sets}
+    recipe_name = params.lookup(values, "recipe")
+    akin = seen(params.section("corrupt", Corrupt).mix, params.section(f"recipes.{recipe_name}", Recipe))
+    cells = {name: [results.read(Cell(loss, name, seed), akin) for seed in seeds] for name in train_sets}
     for result in (result for name in train_sets for result in cells[name]):
         results.refuse_incomparable(result, cells[train_sets[0]][0])
     metrics = {f"{name}_trained": results.mean_over_seeds(cells[name]) for name in train_sets}

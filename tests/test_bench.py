@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 
-from bench import plain, report, speed, trials
+from bench import corruptions, plain, report, speed, trials
 from stages.lib import params
 from stages.lib.convolution import Convolution3x3
 from stages.lib.model import resnet18
@@ -73,3 +73,19 @@ def test_trials_are_added_to_those_before(tmp_path: Path, monkeypatch: pytest.Mo
     rows = json.loads((tmp_path / "trials.json").read_text(encoding="utf-8"))
     assert [row["changes"] for row in rows] == [{"epochs": 2}, {}, {"flip": "off"}]
     assert [row["given"] for row in rows] == [["cross_entropy", {}, "clean"]] * 2 + [["angular", {}, "corrupted"]]
+
+
+def test_corruptions_are_timed_in_batches_and_one_by_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    threads = torch.get_num_threads()
+    monkeypatch.setattr(report, "RESULTS", tmp_path)
+    monkeypatch.setattr(corruptions, "BENCHMARK", ("brightness", "contrast"))
+    monkeypatch.setattr("sys.argv", ["corruptions", "--images", "4", "--one-by-one", "2"])
+    try:
+        corruptions.main()
+    finally:
+        torch.set_num_threads(threads)
+    found = json.loads((tmp_path / "corruptions-cpu.json").read_text(encoding="utf-8"))
+    assert [(row["corruption"], row["severity"]) for row in found["rows"]] == [
+        (name, severity) for name in ("brightness", "contrast") for severity in range(1, 6)
+    ]
+    assert found["ms_per_image"] > 0 and found["ms_per_image_one_by_one"] > 0 and found["slowest_to_median"] >= 1

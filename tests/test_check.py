@@ -54,6 +54,16 @@ BAD: dict[str, tuple[str, Any, str]] = {
     "unknown deep key": ("corrupt.mix.rotation.degrees", 5.0, "corrupt.mix.rotation.degrees is unknown"),
     "unknown key of a recipe": ("recipes.cpu.lr", 0.1, "recipes.cpu.lr is unknown"),
     "unknown key of a loss": ("loss_config.angular.margin", 0.1, "loss_config.angular.margin is unknown"),
+    "unknown corruption": (
+        "suite.corruptions",
+        ["fog", "smoke"],
+        "suite.corruptions is ['fog', 'smoke']: 'smoke' does not exist; there are gaussian_noise,",
+    ),
+    "repeated corruption": (
+        "suite.corruptions",
+        ["fog", "fog"],
+        "suite.corruptions is ['fog', 'fog']: fog stands in it more than once; name each once",
+    ),
     "missing section": ("embed", ABSENT, "embed is missing"),
     "missing top value": ("recipe", ABSENT, "recipe is missing"),
     "missing key": ("recipes.cpu.epochs", ABSENT, "recipes.cpu.epochs is missing"),

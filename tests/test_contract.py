@@ -17,6 +17,7 @@ STAGES: dict[str, dict[str, Any]] = PIPELINE["stages"]
 PARAMS = params.read(ROOT / "params.yaml")
 LOSS_FILES = "stages/lib/losses"  # as a whole: what `check` depends on
 ONE_LOSS = "stages/lib/losses/${item.loss}.py"  # imported by its name, so no import statement shows it
+CORRUPTION_FILES = "stages/lib/corruptions"  # as a whole: `suite` finds one by its name
 NAMES = {  # what stands in a stage's source, and what stands for it in dvc.yaml
     "recipe_name": ["${recipe}"],
     "cell.key": ["${key}"],
@@ -52,6 +53,11 @@ def test_code_that_a_stage_depends_on_is_what_it_imports(name: str) -> None:
     depended = [dep for dep in STAGES[name]["deps"] if dep.startswith("stages/")]
     assert len(depended) == len(set(depended))
     found = project_imports(ROOT / "stages" / f"{name}.py")
+    if CORRUPTION_FILES in depended:
+        depended.remove(CORRUPTION_FILES)
+        for path in (ROOT / CORRUPTION_FILES).glob("*.py"):
+            found |= project_imports(path) if path.stem != "__main__" else set()  # the command for other people
+        found = {path for path in found if not path.startswith(f"{CORRUPTION_FILES}/")}
     if LOSS_FILES in depended:
         depended.remove(LOSS_FILES)
         found = {path for path in found if not path.startswith(f"{LOSS_FILES}/")}
@@ -188,6 +194,8 @@ def files_read(source: str) -> set[str]:
     for node in ast.walk(ast.parse(source)):
         if isinstance(node, ast.Call):
             match ast.unparse(node.func):
+                case "read_npz" if ast.unparse(node.args[0]) == "f'data/suite/{name}.npz'":
+                    found.add("data/suite")
                 case "read_npz" | "read_json":
                     found.update(written(node.args[0], NAMES))
                 case "model_files.load":
@@ -196,7 +204,10 @@ def files_read(source: str) -> set[str]:
     return found
 
 
-@pytest.mark.parametrize("name", ["split", "corrupt", "train", "evaluate", "attack", "embed"])
+OF_DATA = ["split", "corrupt", "suite", "contact_sheet", "train", "evaluate", "attack", "stress", "embed"]
+
+
+@pytest.mark.parametrize("name", OF_DATA)
 def test_data_that_a_stage_depends_on_is_what_it_reads(name: str) -> None:
     depended = {dep for dep in STAGES[name]["deps"] if not dep.startswith("stages/")}
     assert depended - {"data/checked.txt"} == files_read((ROOT / f"stages/{name}.py").read_text(encoding="utf-8"))

@@ -21,8 +21,9 @@ from tools import workspace
 
 CELLS = [f"{loss}-{train_set}-0" for loss in ("cross_entropy", "angular") for train_set in ("clean", "corrupted")]
 STAGES = {
-    "check", "download", "split@0", "corrupt@train", "corrupt@test", "compare", "headline",
-    *(f"{stage}@{cell}" for stage in ("train", "evaluate", "attack", "embed") for cell in CELLS),
+    "check", "download", "split@0", "corrupt@train", "corrupt@test", "suite@fog", "suite@gaussian_noise",
+    "contact_sheet", "compare", "headline",
+    *(f"{stage}@{cell}" for stage in ("train", "evaluate", "attack", "stress", "embed") for cell in CELLS),
 }  # fmt: skip
 SMALL: dict[str, Any] = {
     # Pinned: the tests hold whatever study params.yaml describes.
@@ -33,6 +34,8 @@ SMALL: dict[str, Any] = {
     "recipe": "cpu",
     "download.dataset": "digits",
     "split.train_share": 0.3,
+    "suite.corruptions": ["gaussian_noise", "fog"],
+    "suite.images": 50,
     "recipes.cpu.stem": "imagenet",
     "recipes.cpu.epochs": 3,
     "recipes.cpu.batch_size": 25,
@@ -156,7 +159,12 @@ def test_another_headline_trains_nothing_and_changes_metrics_alone(study: Reposi
     [
         ("loss_config.angular.alpha_degrees", 45.0, {"train@angular-clean-0", "train@angular-corrupted-0"}),
         ("attack.images", 40, {f"attack@{cell}" for cell in CELLS}),
-        ("corrupt.mix.gaussian_noise.sigma", 0.2, {"corrupt@train", "corrupt@test"}),
+        ("corrupt.mix.gaussian_noise.sigma", 0.2, {"corrupt@train", "corrupt@test", "compare", "headline"}),
+        (
+            "suite.images",
+            40,
+            {"suite@fog", "suite@gaussian_noise", "contact_sheet", *(f"stress@{cell}" for cell in CELLS)},
+        ),
     ],
 )
 def test_a_parameter_re_runs_what_reads_it(study: Repository, key: str, value: float, stages: set[str]) -> None:

@@ -10,7 +10,8 @@ import pytest
 import torch
 
 from stages import train as stage
-from stages.lib import losses, params
+from stages.lib import corruptions, losses, params
+from stages.lib.corruptions.apply import corrupt
 from stages.lib.inference import to_float
 from stages.lib.model import Classifier
 from stages.lib.progress import Progress
@@ -52,3 +53,9 @@ def test_deterministic_gives_the_same_bits(name: str) -> None:
 def test_compiled_recipe_trains() -> None:
     model = trained("cross_entropy", compile=True)
     assert all(parameter.isfinite().all() for parameter in model.parameters())
+
+
+@pytest.mark.parametrize("name", corruptions.names())
+def test_corruptions_are_the_cpus_but_for_rounding(name: str) -> None:
+    here, there = (corrupt(IMAGES, name, 3, seed=0, split="test", device=on).astype(int) for on in ("cpu", "cuda"))
+    assert (here != there).mean() < 0.001

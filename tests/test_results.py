@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import math
 import re
 import sys
 from itertools import product
@@ -16,6 +17,7 @@ import pandas as pd
 import pytest
 
 from stages import compare, headline
+from stages.lib import params
 from stages.lib.cells import Cell, to_text
 from stages.lib.errors import StudyError
 from stages.lib.results import METRICS
@@ -34,6 +36,8 @@ INTERFACE = [
     "fgsm_2",
     "fgsm_4",
     "fgsm_8",
+    "suite_mean",
+    "suite_unseen_mean",
 ]
 LOSSES, TRAIN_SETS, SEEDS = ["cross_entropy", "angular"], ["clean", "corrupted"], [0, 5]
 CELLS = [Cell(*names) for names in product(LOSSES, TRAIN_SETS, SEEDS)]
@@ -42,6 +46,9 @@ EPSILONS_255 = [0, 1, 2, 4, 8, 16]
 ATTACKED = 25
 ATTACKED_INDICES = np.arange(0, 50, 2)  # every other test image, the wrong ones at the end among them
 Tree = dict[str, Any]
+# The mix and the augmentation, which say which corruptions are akin to training.
+COMMITTED = params.read(Path(__file__).resolve().parents[1] / "params.yaml")
+SECTIONS = {name: COMMITTED[name] for name in ("corrupt", "recipe", "recipes")}
 
 
 def rank(cell: Cell) -> int:
@@ -73,7 +80,28 @@ def expected_metrics(cell: Cell) -> dict[str, float]:
         "knn_test_clean": right_of_neighbours(cell, "test_clean") / 50,
         "knn_test_corrupted": right_of_neighbours(cell, "test_corrupted") / 50,
         **{f"fgsm_{epsilon}": right_under_attack(cell, epsilon) / ATTACKED for epsilon in (1, 2, 4, 8)},
+        "suite_mean": mean_under_stress(cell, "fog", "gaussian_noise"),
+        "suite_unseen_mean": mean_under_stress(cell, "fog"),
     }
+
+
+STRESSED = 40
+# Main and not akin to the mix, main and akin to it, held out, none of the benchmark's.
+SUITE = ["fog", "gaussian_noise", "saturate", "mix_without_flip"]
+
+
+def right_under_stress(cell: Cell, corruption: str, severity: int) -> int:
+    return 36 - rank(cell) - (SUITE.index(corruption) + 1) * severity if severity else 38 - rank(cell)
+
+
+def mean_under_stress(cell: Cell, *corruptions: str) -> float:
+    return float(np.mean([[right_under_stress(cell, c, s) for s in range(1, 6)] for c in corruptions])) / STRESSED
+
+
+def stress(cell: Cell) -> Tree:
+    cases = [("clean", 0), *product(SUITE, range(1, 6))]
+    rows = [{"corruption": c, "severity": s, "accuracy": right_under_stress(cell, c, s) / STRESSED} for c, s in cases]
+    return {"model": cell.key, "images": STRESSED, "rows": rows, "test_indices": to_text(np.arange(STRESSED))}
 
 
 def labels_of(name: str) -> np.ndarray:
@@ -156,13 +184,14 @@ def study(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A folder with what git holds of a whole study, and nothing else; it is the working folder."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(sys, "argv", ["headline", "--loss", "angular"])
-    sections = {"losses": LOSSES, "train_sets": TRAIN_SETS, "seeds": SEEDS}
+    sections = SECTIONS | {"losses": LOSSES, "train_sets": TRAIN_SETS, "seeds": SEEDS}
     Path("params.yaml").write_text(json.dumps(sections), encoding="utf-8")
     for cell in CELLS:
         cell.result("curves.csv").parent.mkdir(parents=True)
         cell.result("curves.csv").write_text(curves(cell), encoding="utf-8")
         cell.result("evaluate.json").write_text(json.dumps(evaluation(cell)), encoding="utf-8")
         cell.result("attack.json").write_text(json.dumps(attack(cell)), encoding="utf-8")
+        cell.result("stress.json").write_text(json.dumps(stress(cell)), encoding="utf-8")
         if cell.seed == SEEDS[0]:
             cell.result("embed.png").write_bytes(b"a picture")
             cell.result("embed.json").write_text(json.dumps(embedding(cell)), encoding="utf-8")
@@ -230,7 +259,14 @@ def wilson(share: float, images: int) -> list[float]:
 def test_statistics_hold_spread_and_interval(study: Path) -> None:
     compare.main()
     statistics = read_strictly("reports/statistics.json")
-    images = {**SETS, "knn_test_clean": 50, "knn_test_corrupted": 50, **{f"fgsm_{n}": ATTACKED for n in (1, 2, 4, 8)}}
+    images = {
+        "suite_mean": STRESSED,
+        "suite_unseen_mean": STRESSED,
+        **SETS,
+        "knn_test_clean": 50,
+        "knn_test_corrupted": 50,
+        **{f"fgsm_{n}": ATTACKED for n in (1, 2, 4, 8)},
+    }
     for loss, train_set in product(LOSSES, TRAIN_SETS):
         found = statistics[loss][f"{train_set}_trained"]
         one, other = (expected_metrics(cell) for cell in cells_of(loss, train_set))
@@ -248,7 +284,7 @@ def test_statistics_hold_spread_and_interval(study: Path) -> None:
 
 
 def test_one_seed_has_no_spread(study: Path) -> None:
-    sections = {"losses": LOSSES, "train_sets": TRAIN_SETS, "seeds": [0]}
+    sections = SECTIONS | {"losses": LOSSES, "train_sets": TRAIN_SETS, "seeds": [0]}
     Path("params.yaml").write_text(json.dumps(sections), encoding="utf-8")
     compare.main()
     figures = read_strictly("reports/statistics.json")["angular"]["clean_trained"]
@@ -258,9 +294,9 @@ def test_one_seed_has_no_spread(study: Path) -> None:
 
 
 def table(name: str) -> tuple[list[str], dict[str, list[float]]]:
-    """Column names, and the numbers of each row."""
+    """Column names, and the numbers of each row; NaN where there is none."""
     header, *rows = csv.reader(io.StringIO(Path(f"reports/tables/{name}.csv").read_text(encoding="utf-8")))
-    return header[1:], {row[0]: [float(value) for value in row[1:]] for row in rows}
+    return header[1:], {row[0]: [float(value or math.nan) for value in row[1:]] for row in rows}
 
 
 def test_tables_hold_the_same_figures(study: Path) -> None:
@@ -291,6 +327,76 @@ def test_tables_hold_the_same_figures(study: Path) -> None:
     )
 
 
+def test_suite_table_holds_means_and_corruption_errors(study: Path) -> None:
+    compare.main()
+    columns, means = table("suite")
+    assert columns == [f"{loss}, {name}" for loss, name in product(LOSSES, TRAIN_SETS)]
+    groups = {
+        "main": ("fog", "gaussian_noise"),
+        "held out": ("saturate",),
+        "noise": ("gaussian_noise",),
+        "seen": ("gaussian_noise",),
+        "unseen": ("fog",),
+        "mix without flip": ("mix_without_flip",),
+    }
+    for position, names in enumerate(product(LOSSES, TRAIN_SETS)):
+        pairs = list(zip(cells_of(*names), cells_of("cross_entropy", "clean"), strict=True))
+        for group, members in groups.items():
+            expected = np.mean([mean_under_stress(cell, *members) for cell, _ in pairs])
+            assert means[group][position] == pytest.approx(expected, abs=1e-6), group
+        found_errors: dict[str, list[float]] = {"mCE": [], "relative mCE": []}
+        for cell, reference in pairs:
+            for title, relative in (("mCE", False), ("relative mCE", True)):
+                ratios = []
+                for name in groups["main"]:
+                    wrong = [
+                        sum(
+                            right_under_stress(c, name, 0) * relative - right_under_stress(c, name, s)
+                            for s in range(1, 6)
+                        )
+                        + (0 if relative else 5 * STRESSED)
+                        for c in (cell, reference)
+                    ]
+                    ratios.append(wrong[0] / wrong[1])
+                found_errors[title].append(float(np.mean(ratios)))
+        for title, values in found_errors.items():
+            assert means[title][position] == pytest.approx(np.mean(values), abs=1e-6), title
+    assert means["mCE"][0] == means["relative mCE"][0] == means["mCE, unseen"][0] == 1
+    errors = read_strictly("reports/corruption_errors.json")
+    for position, model in enumerate(columns):
+        assert errors[model]["mCE"]["main"]["value"] == pytest.approx(means["mCE"][position], abs=1e-6)
+        found = errors[model]["relative mCE"]["seen"]["value"]
+        assert found == pytest.approx(means["relative mCE, seen"][position], abs=1e-6)
+    rows = list(csv.DictReader(io.StringIO(Path("reports/tables/suite_in_full.csv").read_text(encoding="utf-8"))))
+    assert len(rows) == 4 * (1 + 5 * len(SUITE))
+    chosen = [row for row in rows if (row["loss"], row["corruption"], row["severity"]) == ("angular", "fog", "3")]
+    expected = np.mean([right_under_stress(cell, "fog", 3) / STRESSED for cell in cells_of("angular", "clean")])
+    assert float(chosen[0]["accuracy"]) == pytest.approx(expected, abs=1e-6)
+
+
+def test_corruption_errors_need_their_reference(study: Path) -> None:
+    sections = SECTIONS | {"losses": ["angular"], "train_sets": TRAIN_SETS, "seeds": SEEDS}
+    Path("params.yaml").write_text(json.dumps(sections), encoding="utf-8")
+    compare.main()
+    report = Path("reports/report.md").read_text(encoding="utf-8")
+    assert "mCE is not given: no cross-entropy model trained on clean images is in the study" in report
+    lines = Path("reports/tables/suite.csv").read_text(encoding="utf-8").splitlines()
+    assert [line for line in lines if line.startswith("mCE,")] == ["mCE,,"]
+    errors = read_strictly("reports/corruption_errors.json")["angular, clean"]
+    assert errors["mCE"]["unseen"]["value"] is None and "no cross-entropy model" in errors["mCE"]["unseen"]["reason"]
+
+
+def test_a_mean_of_nothing_is_null(study: Path) -> None:
+    for cell in CELLS:
+        rows = [row for row in stress(cell)["rows"] if row["corruption"] in ("clean", "gaussian_noise")]
+        change_result(cell, "stress.json", rows=rows)
+    compare.main()
+    headline.main()
+    found = read_strictly("reports/metrics.json")["clean_trained"]
+    assert found["suite_unseen_mean"] is None and found["suite_mean"] is not None
+    assert read_strictly("reports/statistics.json")["angular"]["clean_trained"]["suite_unseen_mean"]["mean"] is None
+
+
 def test_curves_of_every_model_are_joined(study: Path) -> None:
     compare.main()
     rows = list(csv.DictReader(io.StringIO(Path("reports/curves.csv").read_text(encoding="utf-8"))))
@@ -315,7 +421,7 @@ def test_report_shows_its_figures_and_its_seeds(study: Path) -> None:
     compare.main()
     report = Path("reports/report.md").read_text(encoding="utf-8")
     linked = re.findall(r"!\[[^]]*\]\(([^)]*)\)", report)
-    assert len(linked) == 4 + 4 and all((study / "reports" / name).is_file() for name in linked)
+    assert len(linked) == 6 + 4 and all((study / "reports" / name).is_file() for name in linked)
     assert "seeds [0, 5]" in report and "n = 2 seed(s)" in report
     for (loss, train_set), test in product(product(LOSSES, TRAIN_SETS), TRAIN_SETS):
         assert f"{expected_means(loss, train_set)[f'test_{test}']:.4f}" in report
@@ -341,7 +447,7 @@ def test_comparing_twice_gives_the_same_bytes(study: Path) -> None:
     compare.main()
     headline.main()
     once = outputs(study)
-    assert len(once) == 4 + 6 + 4 + 3  # files at the top, tables, figures, the headline's
+    assert len(once) == 5 + 8 + 6 + 3  # files at the top, tables, figures, the headline's
     compare.main()
     headline.main()
     assert outputs(study) == once
@@ -353,6 +459,7 @@ def test_comparing_twice_gives_the_same_bytes(study: Path) -> None:
         ("train", "curves.csv"),
         ("evaluate", "evaluate.json"),
         ("attack", "attack.json"),
+        ("stress", "stress.json"),
         ("embed", "embed.png"),
         ("embed", "embed.json"),
     ],
@@ -381,6 +488,8 @@ def test_cells_of_different_data_are_refused(study: Path, change: dict[str, obje
         ("evaluate.json", {"labels": {"test": to_text(1 - labels_of("test_clean"))}}, "test images"),
         ("evaluate.json", {"knn_neighbours": 5}, "k of the nearest neighbours"),
         ("attack.json", {"test_indices": to_text(ATTACKED_INDICES + 1)}, "attacked images"),
+        ("stress.json", {"test_indices": to_text(np.arange(1, STRESSED + 1))}, "stressed images"),
+        ("stress.json", {"rows": stress(CELLS[3])["rows"][:-5]}, "the suite's corruptions"),
         ("attack.json", {"ladder": [{"epsilon_255": 0, "accuracy": 0.5}]}, "attack's epsilons"),
     ],
 )

@@ -19,6 +19,8 @@ OVERRIDES: dict[str, Any] = {
     "recipe": "cpu",
     "download.dataset": "digits",
     "split.train_share": 0.6,
+    "suite.corruptions": ["gaussian_noise", "motion_blur", "fog", "jpeg_compression"],
+    "suite.images": 200,
     "recipes.cpu.stem": "imagenet",
     "recipes.cpu.epochs": 8,
     "recipes.cpu.batch_size": 50,

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import pandas as pd
 
-from stages.lib import tables
+from stages.lib import suite_tables, tables
 from stages.lib.results import CellResults
+from stages.lib.scores import wilson_interval
 from stages.lib.tables import Cells
 
 FIGURES = {
     "accuracy": "Test accuracy; whiskers are 95 % intervals over test images",
     "ladder": "Accuracy under the fast gradient sign method",
+    "suite": "Accuracy under each corruption at each severity; stars mark those akin to what training does to images",
+    "severity": "Accuracy against severity, the mean over a group's corruptions; bands are 95 % over images, at most",
     "curves": (
         "Training curves of every model. Each is watched on images of its own training set's kind, so levels do not "
         "compare between training sets; a loss that classifies by centroids fits them on the training images watched"
@@ -44,6 +47,7 @@ def markdown(cells: Cells) -> str:
         EXAMPLES,
         _table(tables.attack_table(cells)),
     ]
+    parts += ["## Corruptions", *_suite(cells)]
     parts += ["## Recall of each class", _table(tables.per_class_table(cells)), *_figure("confusion")]
     parts += ["## Training", *_figure("curves")]
     parts += ["## Features", _table(tables.features_table(cells)), *_planes(cells)]
@@ -91,6 +95,27 @@ def _attack_note(first: CellResults) -> str:
         "ε in grey levels. One step of one attack is an upper bound of robustness, not a measure of it "
         "(Carlini et al. 2019, arXiv 1902.06705); it climbs the cross-entropy of each loss's own logits."
     )
+
+
+def _suite(cells: Cells) -> list[str]:
+    stress = next(iter(cells.values()))[0].stress
+    groups = stress.groups()
+    low, high = wilson_interval(0.5, stress.images)
+    note = (
+        f"On {stress.images} test images, stratified, the same for every model and corruption: one figure's 95 % "
+        f"interval is at most ± {(high - low) / 2:.3f}. `main` is CIFAR-10-C's corruptions ({len(groups['main'])} of "
+        f"15), `held out` its others ({len(groups['held out'])} of 4), each at five severities (Hendrycks & Dietterich "
+        "2019, arXiv 1903.12261), drawn anew on these images. `seen` are those of `main` akin to the mix or to the "
+        f"recipe's augmentation ({', '.join(groups['seen']) or 'none'}), `unseen` the rest."
+    )
+    if suite_tables.REFERENCE in cells:
+        error = (
+            "mCE is relative to the cross-entropy model trained on clean images, which has 1; lower is better. Where "
+            "it is not given, `corruption_errors.json` says why."
+        )
+    else:
+        error = f"mCE is not given: {suite_tables.NO_REFERENCE}."
+    return [note, error, _table(suite_tables.means_table(cells)), *_figure("suite"), *_figure("severity")]
 
 
 def _planes(cells: Cells) -> list[str]:

@@ -1,11 +1,12 @@
 """The results of a cell, read from git, and the headline figures that are made of them.
 
 The names in `METRICS` are an interface: add, never rename. All are plain numbers in [0, 1] (differences
-in [−1, 1]).
+in [−1, 1]), but that a mean over corruptions of which the suite has none is None.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,6 +16,7 @@ from stages.lib.cells import Cell, from_text
 from stages.lib.errors import StudyError
 from stages.lib.files import read_json
 from stages.lib.schema.attack import HEADLINE_EPSILONS_255
+from stages.lib.suite_scores import Stress
 
 ACCURACIES = ("train_clean", "val_clean", "val_corrupted", "test_clean", "test_corrupted")
 METRICS = (
@@ -24,6 +26,8 @@ METRICS = (
     "knn_test_clean",
     "knn_test_corrupted",
     *(f"fgsm_{epsilon}" for epsilon in HEADLINE_EPSILONS_255),
+    "suite_mean",
+    "suite_unseen_mean",
 )
 
 
@@ -34,6 +38,7 @@ class CellResults:
     cell: Cell
     evaluate: dict[str, Any]
     attack: dict[str, Any]
+    stress: Stress
     curves: dict[str, list[float]]
     embed: dict[str, Any] | None  # of the first seed's models alone
 
@@ -45,9 +50,10 @@ class CellResults:
         """The confusion matrix of one set, classes × classes, row = label."""
         return np.array(self.evaluate["details"][name]["confusion"])
 
-    def metrics(self) -> dict[str, float]:
+    def metrics(self) -> dict[str, float | None]:
         """The headline figures, in the order of `METRICS`."""
         accuracy = {name: self.row(name)["accuracy"] for name in ACCURACIES}
+        groups = self.stress.groups()
         robust = {row["epsilon_255"]: row["accuracy"] for row in self.attack["ladder"]}
         values = {
             **accuracy,
@@ -56,6 +62,8 @@ class CellResults:
             "knn_test_clean": self.row("test_clean")["knn_accuracy"],
             "knn_test_corrupted": self.row("test_corrupted")["knn_accuracy"],
             **{f"fgsm_{epsilon}": robust[epsilon] for epsilon in HEADLINE_EPSILONS_255},
+            "suite_mean": self.stress.mean(groups["main"]),
+            "suite_unseen_mean": self.stress.mean(groups["unseen"]),
         }
         return {name: values[name] for name in METRICS}
 
@@ -63,6 +71,8 @@ class CellResults:
         """How many images an accuracy is of; None for a difference of two."""
         if metric.startswith("fgsm_"):
             return self.attack["images"]
+        if metric.startswith("suite_"):
+            return self.stress.images
         name = metric.removeprefix("knn_")
         return self.row(name)["images"] if name in ACCURACIES else None
 
@@ -72,9 +82,12 @@ class CellResults:
         return labels, from_text(self.evaluate["details"][name]["predictions"])
 
 
-def read(cell: Cell, embedded: bool = False) -> CellResults:
-    """Read a cell, with its embedding if it has one; StudyError, naming it and what to type, if a result is missing."""
-    wanted = {"curves.csv": "train", "evaluate.json": "evaluate", "attack.json": "attack"}
+def read(cell: Cell, seen: Sequence[str], embedded: bool = False) -> CellResults:
+    """Read a cell, with its embedding if it has one; `seen` names corruptions akin to what training does to images.
+
+    StudyError, naming the cell and what to type, if a result is missing.
+    """
+    wanted = {"curves.csv": "train", "evaluate.json": "evaluate", "attack.json": "attack", "stress.json": "stress"}
     for name, stage in {**wanted, **({"embed.json": "embed", "embed.png": "embed"} if embedded else {})}.items():
         if not cell.result(name).exists():
             raise StudyError(
@@ -85,6 +98,7 @@ def read(cell: Cell, embedded: bool = False) -> CellResults:
         cell,
         read_json(cell.result("evaluate.json")),
         read_json(cell.result("attack.json")),
+        Stress(read_json(cell.result("stress.json")), seen),
         read_curves(cell),
         read_json(cell.result("embed.json")) if embedded else None,
     )
@@ -112,6 +126,8 @@ def refuse_incomparable(result: CellResults, first: CellResults) -> None:
             "k of the nearest neighbours": each.evaluate["knn_neighbours"],
             "flip test-time augmentation": each.row("test_clean")["flip_accuracy"] is not None,
             "attacked images": each.attack["test_indices"],
+            "stressed images": each.stress.test_indices,
+            "the suite's corruptions": sorted(each.stress.by_corruption),
             "attack's epsilons": [row["epsilon_255"] for row in each.attack["ladder"]],
         }
         for each in (result, first)
@@ -124,7 +140,12 @@ def refuse_incomparable(result: CellResults, first: CellResults) -> None:
             )
 
 
-def mean_over_seeds(results: list[CellResults]) -> dict[str, float]:
-    """The mean of each headline figure over the seeds."""
-    each = [result.metrics() for result in results]
-    return {name: float(np.mean([metrics[name] for metrics in each])) for name in METRICS}
+def mean_over_seeds(results: list[CellResults]) -> dict[str, float | None]:
+    """The mean of each headline figure over the seeds; None if a seed has none."""
+    return {name: mean([result.metrics()[name] for result in results]) for name in METRICS}
+
+
+def mean(values: Sequence[float | None]) -> float | None:
+    """The mean of figures, None if one of them is."""
+    figures = [value for value in values if value is not None]
+    return float(np.mean(figures)) if len(figures) == len(values) else None

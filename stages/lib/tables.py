@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from stages.lib import results as of_cells
 from stages.lib.results import METRICS, CellResults
 from stages.lib.scores import wilson_interval
 
@@ -84,20 +85,21 @@ def statistics(cells: Cells) -> Statistics:
     """Per loss, training set and metric: mean, standard deviation over seeds (ddof = 1), n, interval.
 
     The interval is Wilson's, 95 %, of the mean as a share of one seed's images: it covers which images were
-    drawn, not how models of other seeds would differ. Differences have none.
+    drawn, not how models of other seeds would differ. Differences have none. That of a mean over corruptions is
+    as if of one corruption, at most too wide: the same images are in all of them.
     """
     table: Statistics = {}
     for (loss, train_set), results in cells.items():
         figures: dict[str, dict[str, Any]] = {}
         for name in METRICS:
-            values = [result.metrics()[name] for result in results]
-            images, mean = results[0].images(name), float(np.mean(values))
+            values = [value for result in results if (value := result.metrics()[name]) is not None]
+            images, mean = results[0].images(name), of_cells.mean([result.metrics()[name] for result in results])
             figures[name] = {
                 "mean": mean,
                 "std": float(np.std(values, ddof=1)) if len(values) > 1 else None,
                 "n": len(values),
                 "images": images,
-                "interval_95_images": wilson_interval(mean, images) if images else None,
+                "interval_95_images": wilson_interval(mean, images) if images and mean is not None else None,
             }
         table.setdefault(loss, {})[f"{train_set}_trained"] = figures
     return table
@@ -114,5 +116,5 @@ def curves(cells: Cells) -> pd.DataFrame:
     return pd.concat(frames, ignore_index=True)
 
 
-def _mean(results: list[CellResults], metric: str) -> float:
-    return float(np.mean([result.metrics()[metric] for result in results]))
+def _mean(results: list[CellResults], metric: str) -> float | None:
+    return of_cells.mean([result.metrics()[metric] for result in results])

@@ -15,8 +15,8 @@ import pytest
 
 from stages import corrupt as stage
 from stages.corrupt import corrupt
-from stages.lib import corruptions
-from stages.lib.corruptions import JITTERS, draw_mix, draw_noise, mix
+from stages.lib.corruptions import mix as corruptions
+from stages.lib.corruptions.mix import JITTERS, draw_mix, draw_noise, mix
 from stages.lib.files import write_npz
 from stages.lib.schema.corrupt import Mix
 

@@ -1,0 +1,100 @@
+"""How long CIFAR-10-C's 19 corruptions at 5 severities take: in batches, and the same functions image by image.
+
+The published generator took 113 ms per test image for all 95 variants on such a machine, which is cited here and not
+measured again. Batches run in as many processes as there are cores, one variant at a time each; images one by one in
+one process. `python -m bench.corruptions [--images 10000] [--one-by-one 50]`
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import time
+from collections.abc import Iterable
+from concurrent.futures import ProcessPoolExecutor
+from itertools import product
+from multiprocessing import get_context
+
+import numpy as np
+import torch
+
+from bench import report
+from stages.lib.corruptions import BENCHMARK, SEVERITIES
+from stages.lib.corruptions.apply import corrupt
+from stages.lib.files import write_json
+
+REFERENCE_MS = 113.0  # per image, all 95 variants: the published generator, measured once on two such cores
+
+
+def images_of(count: int) -> np.ndarray:
+    """Images of noise that is smooth, uint8 N×32×32×3: how long a corruption takes hardly depends on what it shows."""
+    coarse = np.random.default_rng(0).integers(0, 256, (count, 8, 8, 3), dtype=np.uint8)
+    return coarse.repeat(4, 1).repeat(4, 2)
+
+
+def timed(variant: tuple[str, int], count: int) -> float:
+    """Seconds for one corruption at one severity on `count` images, on one thread."""
+    torch.set_num_threads(1)
+    images = images_of(count)
+    name, severity = variant
+    corrupt(images[:2], name, severity, seed=0, split="test")  # imports and matrices
+    started = time.perf_counter()
+    corrupt(images, name, severity, seed=0, split="test")
+    return time.perf_counter() - started
+
+
+def one_by_one(variants: Iterable[tuple[str, int]], count: int) -> float:
+    """Milliseconds per image for all variants, each image a batch of its own."""
+    torch.set_num_threads(1)
+    images = images_of(count)
+    started = time.perf_counter()
+    for name, severity in variants:
+        for index in range(count):
+            chosen = np.array([index])
+            corrupt(images[chosen], name, severity, seed=0, split="test", indices=chosen)
+    return (time.perf_counter() - started) / count * 1e3
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--images", type=int, default=10_000)
+    parser.add_argument("--one-by-one", type=int, default=50, metavar="IMAGES")
+    arguments = parser.parse_args()
+    variants = list(product(BENCHMARK, SEVERITIES))
+    workers = len(os.sched_getaffinity(0))
+    with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
+        list(pool.map(timed, variants[:workers], [1] * workers))  # started and imported
+        started = time.perf_counter()
+        seconds = list(pool.map(timed, variants, [arguments.images] * len(variants)))
+        whole = time.perf_counter() - started
+    loop_ms = one_by_one(variants, arguments.one_by_one)
+    ours_ms = whole / arguments.images * 1e3
+    rows = [
+        {"corruption": name, "severity": severity, "seconds": round(taken, 3)}
+        for (name, severity), taken in zip(variants, seconds, strict=True)
+    ]
+    (name, severity), longest = max(zip(variants, seconds, strict=True), key=lambda pair: pair[1])
+    ratio = longest / float(np.median(seconds))
+    print(
+        f"{len(variants)} variants of {arguments.images} images: {whole:.1f} s on {workers} cores, {ours_ms:.2f} ms an "
+        f"image; image by image {loop_ms:.0f} ms; the published generator {REFERENCE_MS:.0f} ms (cited)"
+    )
+    print(f"slowest: {name} {severity}, {longest:.2f} s on one core, {ratio:.1f} × the median of all")
+    write_json(
+        report.RESULTS / "corruptions-cpu.json",
+        {
+            "machine": report.machine(torch.device("cpu")),
+            "images": arguments.images,
+            "workers": workers,
+            "seconds": round(whole, 2),
+            "ms_per_image": ours_ms,
+            "ms_per_image_one_by_one": loop_ms,
+            "ms_per_image_published_generator_cited": REFERENCE_MS,
+            "slowest_to_median": ratio,
+            "rows": rows,
+        },
+    )
+
+
+if __name__ == "__main__":
+    main()

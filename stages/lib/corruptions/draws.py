@@ -1,0 +1,47 @@
+"""What a batch draws: for each image from a stream of its own."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from stages.lib.seeds import streams
+
+
+class Draws:
+    """Random numbers of N images, as float32 or int64 tensors with N first; one call goes on where the last ended."""
+
+    def __init__(
+        self, indices: np.ndarray, seed: int, split: str, corruption: str, severity: int, device: str = "cpu"
+    ) -> None:
+        self.indices, self.seed, self.split, self.device = indices, seed, split, device
+        self._key = (seed, split, corruption, severity)
+        self._rngs: list[np.random.Generator] | None = None
+
+    @property
+    def rngs(self) -> list[np.random.Generator]:
+        """The images' generators, made when the first number is asked for."""
+        if self._rngs is None:
+            self._rngs = list(streams(self.indices, *self._key))
+        return self._rngs
+
+    def _gather(self, drawn: list[np.ndarray]) -> Tensor:
+        return torch.from_numpy(np.stack(drawn)).to(self.device)
+
+    def normal(self, *shape: int) -> Tensor:
+        """Standard normal."""
+        return self._gather([rng.standard_normal(shape, np.float32) for rng in self.rngs])
+
+    def uniform(self, low: float, high: float, *shape: int) -> Tensor:
+        """Uniform in [low, high)."""
+        return low + (high - low) * self._gather([rng.random(shape, np.float32) for rng in self.rngs])
+
+    def integers(self, low: int, high: int, *shape: int) -> Tensor:
+        """Whole numbers in [low, high)."""
+        return self._gather([rng.integers(low, high, shape) for rng in self.rngs])
+
+    def poisson(self, rates: Tensor) -> Tensor:
+        """Counts of these rates, one of N×… for each image."""
+        pairs = zip(self.rngs, rates.cpu().numpy(), strict=True)
+        return self._gather([rng.poisson(rate).astype(np.float32) for rng, rate in pairs])

@@ -1,0 +1,95 @@
+"""How drops of water refract light, in the way of CIFAR-10-C's spatter: bytes N×1×H×W, as float32, all along.
+
+The reference strings together an edge detector (Canny 1986), a distance to the edges, an equalised histogram and
+an emboss filter; each is written here for a batch.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+from torch.nn.functional import conv2d, max_pool2d, pad
+
+FARTHEST = 20  # pixels; distances beyond count as this
+
+
+def sobel(images: Tensor) -> tuple[Tensor, Tensor]:
+    """Derivatives along x and along y."""
+    kernel = torch.tensor([[-1.0, 0.0, 1.0], [-2.0, 0.0, 2.0], [-1.0, 0.0, 1.0]], device=images.device)[None, None]
+    framed = pad(images, (1, 1, 1, 1), mode="replicate")
+    return conv2d(framed, kernel), conv2d(framed, kernel.mT.contiguous())
+
+
+def edges(images: Tensor, weak: float, strong: float) -> Tensor:
+    """Where Canny's detector sees an edge: ridges of the gradient above `weak`, connected to one above `strong`."""
+    along_x, along_y = sobel(images)
+    size = along_x.abs() + along_y.abs()
+    framed = pad(size, (1, 1, 1, 1))
+    height, width = size.shape[2:]
+
+    def beside(down: int, right: int) -> Tensor:
+        return framed[:, :, 1 + down : 1 + down + height, 1 + right : 1 + right + width]
+
+    def ridge(down: int, right: int) -> Tensor:
+        return (size > beside(-down, -right)) & (size >= beside(down, right))
+
+    slope = torch.tan(torch.deg2rad(torch.tensor(22.5))).item()
+    flat, steep = along_y.abs() < slope * along_x.abs(), along_y.abs() > along_x.abs() / slope
+    falling = along_x * along_y >= 0
+    on_ridge = torch.where(
+        flat, ridge(0, 1), torch.where(steep, ridge(1, 0), torch.where(falling, ridge(1, 1), ridge(1, -1)))
+    )
+    candidates = on_ridge & (size > weak)
+    found = candidates & (size > strong)
+    while True:
+        grown = candidates & (max_pool2d(found.float(), 3, 1, 1) > 0)
+        if torch.equal(grown, found):
+            return found
+        found = grown
+
+
+def distance(marked: Tensor) -> Tensor:
+    """Distance in pixels to the nearest marked pixel, at most `FARTHEST`."""
+    far = float(FARTHEST**2)
+    squares = torch.where(marked, 0.0, far)
+    for axis in (2, 3):
+        nearest = squares.clone()
+        size = squares.shape[axis]
+        for step in range(1, min(FARTHEST, size)):
+            ahead, behind = squares.narrow(axis, step, size - step), squares.narrow(axis, 0, size - step)
+            near, beyond = nearest.narrow(axis, 0, size - step), nearest.narrow(axis, step, size - step)
+            torch.minimum(near, ahead + step**2, out=near)
+            torch.minimum(beyond, behind + step**2, out=beyond)
+        squares = nearest
+    return squares.clamp(max=far).sqrt()
+
+
+def mean_of_nine(images: Tensor) -> Tensor:
+    """The mean over 3×3 pixels, added in the same order for every image: what follows rounds it down."""
+    height, width = images.shape[2:]
+    framed = pad(images, (1, 1, 1, 1), mode="reflect")
+    total = torch.zeros_like(images)
+    for row in range(3):
+        for column in range(3):
+            total += framed[:, :, row : row + height, column : column + width]
+    return total / 9
+
+
+def equalised(images: Tensor) -> Tensor:
+    """Bytes whose histogram is flat, from 0 to 255; an image of one level stays as it is."""
+    levels = images.long().flatten(1)
+    counts = torch.zeros((len(images), 256), device=images.device).scatter_add_(
+        1, levels, torch.ones(levels.shape).to(images)
+    )
+    lowest = counts.gather(1, levels.amin(1, keepdim=True))
+    rest = levels.shape[1] - lowest
+    table = ((counts.cumsum(1) - lowest) * 255 / rest.clamp(min=1)).round()
+    return torch.where(rest > 0, table.gather(1, levels), levels.float()).view_as(images)
+
+
+def refraction(layer: Tensor) -> Tensor:
+    """How bright each pixel of a layer of water is, bytes: bright below and right of its rims."""
+    emboss = torch.tensor([[-2.0, -1.0, 0.0], [-1.0, 1.0, 1.0], [0.0, 1.0, 2.0]], device=layer.device)[None, None]
+    away = equalised(mean_of_nine(distance(edges(layer, 50, 150))).floor())
+    lit = conv2d(pad(away, (1, 1, 1, 1), mode="reflect"), emboss).clamp(0, 255)
+    return mean_of_nine(lit).round()

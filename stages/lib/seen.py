@@ -1,0 +1,49 @@
+"""Which corruptions are akin to what models trained on, so that robustness to them is no surprise."""
+
+from __future__ import annotations
+
+from stages.lib.corruptions import FAMILIES
+from stages.lib.schema.corrupt import Mix
+from stages.lib.schema.recipe import Recipe
+
+# What training may do to an image, and the corruptions that do the same kind of thing. A rotation is an affine map,
+# which the elastic transformation begins with.
+AKIN: dict[str, tuple[str, ...]] = {
+    "noise": FAMILIES["noise"],
+    "brightness": ("brightness",),
+    "contrast": ("contrast",),
+    "saturation": ("saturate",),
+    "rotation": ("rotation", "elastic_transform"),
+    "flip": ("horizontal_flip",),
+    "blur": FAMILIES["blur"],
+    "low resolution": ("pixelate", *FAMILIES["blur"]),
+}
+TRIVIAL_AUGMENT = ("brightness", "contrast", "saturation", "rotation", "blur")  # its sharpness also softens
+
+
+def seen(mix: Mix, recipe: Recipe) -> list[str]:
+    """The corruptions akin to the mix or to the recipe's augmentation, whichever training set a model had."""
+    strengths = {
+        "noise": mix.gaussian_noise.sigma,
+        "brightness": mix.color_jitter.brightness,
+        "contrast": mix.color_jitter.contrast,
+        "saturation": mix.color_jitter.saturation,
+        "rotation": mix.rotation.max_degrees,
+        "flip": mix.horizontal_flip.probability,
+    }
+    kinds = {kind for kind, strength in strengths.items() if strength > 0}
+    if recipe.flip != "off":
+        kinds.add("flip")
+    if recipe.trivial_augment:
+        kinds.update(TRIVIAL_AUGMENT)
+    if recipe.low_resolution_share > 0:
+        kinds.add("low resolution")
+    akin = {name for kind in kinds for name in AKIN[kind]}
+    jitters = any(mix.color_jitter.model_dump().values())
+    if jitters:
+        akin.add("color_jitter")
+    if jitters or kinds & {"noise", "rotation"}:
+        akin.update(("mix", "mix_without_flip"))
+    if "flip" in kinds:
+        akin.add("mix")
+    return [name for family in FAMILIES.values() for name in family if name in akin]

@@ -1,0 +1,90 @@
+"""The suite's tables, as pandas frames: what models keep of their accuracy under corruptions."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pandas as pd
+
+from stages.lib.results import CellResults, mean
+from stages.lib.suite_scores import corruption_error
+from stages.lib.tables import Cells
+
+REFERENCE = ("cross_entropy", "clean")  # the model that corruption errors are relative to
+ERRORS_OF = ("main", "seen", "unseen")
+NOT_WORSE = "under one of the corruptions the reference is no worse than on clean images: there is nothing to divide by"
+NO_REFERENCE = "no cross-entropy model trained on clean images is in the study to divide by"
+
+
+def means_table(cells: Cells) -> pd.DataFrame:
+    """Mean accuracy of groups of corruptions, and (relative) mCE: a column per loss and training set."""
+    references = cells.get(REFERENCE)
+    columns: dict[str, dict[str, float | None]] = {}
+    for (loss, train_set), results in cells.items():
+        stresses = [result.stress for result in results]
+        groups = stresses[0].groups()
+        column = {"clean": mean([stress.clean for stress in stresses])}
+        column |= {group: mean([stress.mean(names) for stress in stresses]) for group, names in groups.items()}
+        if "mix_without_flip" in stresses[0].by_corruption:
+            column["mix without flip"] = mean([stress.mean(["mix_without_flip"]) for stress in stresses])
+        for title, relative in (("mCE", False), ("relative mCE", True)):
+            for group in ERRORS_OF:
+                suffix = "" if group == "main" else f", {group}"
+                column[title + suffix] = error_of(results, references, groups[group], relative)["value"]
+        columns[f"{loss}, {train_set}"] = column
+    return pd.DataFrame(columns, dtype=float).rename_axis("corruptions")
+
+
+def error_of(
+    results: list[CellResults], references: list[CellResults] | None, names: list[str], relative: bool
+) -> dict[str, Any]:
+    """The mean over seeds of (relative) mCE as `value`, None with a `reason` where it cannot be given."""
+    if references is None:
+        return {"value": None, "reason": NO_REFERENCE}
+    if not names:
+        return {"value": None, "reason": "the suite has no such corruption"}
+    pairs = zip((result.stress for result in results), (other.stress for other in references), strict=True)
+    value = mean([corruption_error(*pair, names, relative) for pair in pairs])
+    return {"value": value, "reason": NOT_WORSE if value is None else None}
+
+
+def corruption_errors(cells: Cells) -> dict[str, Any]:
+    """For each loss and training set: (relative) mCE over the 15, over those akin to training, and over the rest."""
+    references, found = cells.get(REFERENCE), {}
+    for (loss, train_set), results in cells.items():
+        groups = results[0].stress.groups()
+        found[f"{loss}, {train_set}"] = {
+            title: {group: error_of(results, references, groups[group], relative) for group in ERRORS_OF}
+            for title, relative in (("mCE", False), ("relative mCE", True))
+        }
+    return found
+
+
+def every_accuracy(cells: Cells) -> pd.DataFrame:
+    """The mean over seeds, long: a row per loss, training set, corruption and severity."""
+    rows: list[dict[str, Any]] = []
+    for (loss, train_set), results in cells.items():
+        names = {"loss": loss, "train_set": train_set, "images": results[0].stress.images}
+        clean = mean([result.stress.clean for result in results])
+        rows.append({**names, "corruption": "clean", "severity": 0, "accuracy": clean})
+        for corruption, accuracies in over_seeds(results).items():
+            rows += [
+                {**names, "corruption": corruption, "severity": severity, "accuracy": accuracy}
+                for severity, accuracy in enumerate(accuracies, start=1)
+            ]
+    return pd.DataFrame(rows)
+
+
+def over_seeds(results: list[CellResults]) -> dict[str, list[float]]:
+    """Accuracy by corruption, at each severity, the mean over seeds."""
+    frames = [pd.DataFrame(result.stress.by_corruption) for result in results]
+    averaged = sum(frames[1:], start=frames[0]) / len(frames)
+    return {str(name): averaged[name].tolist() for name in averaged}
+
+
+def severity_table(results: list[CellResults], names: list[str]) -> list[float]:
+    """Mean accuracy of the named corruptions at severities 0 (clean) to 5, over seeds."""
+    clean = mean([result.stress.clean for result in results])
+    accuracies = over_seeds(results)
+    by_severity = pd.DataFrame({name: accuracies[name] for name in names}).mean(axis=1)
+    return [float(clean or 0), *by_severity.tolist()]

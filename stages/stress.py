@@ -1,0 +1,79 @@
+"""Stage `stress@LOSS-TRAINSET-SEED`: a model → its accuracy under each corruption of the suite, at each severity.
+
+Out: `stress.json`, small and in git: a row per corruption and severity (0: the same images, clean) and the
+predictions. Apart from `evaluate`, so that a change to a corruption re-runs no evaluation. In float32, as there.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import torch
+
+from stages.lib import device, model_files, params
+from stages.lib.cells import Cell, to_text
+from stages.lib.errors import StudyError, run
+from stages.lib.files import read_npz, write_json
+from stages.lib.inference import all_features
+from stages.lib.model import Classifier
+from stages.lib.schema.suite import Suite
+from stages.lib.scores import wilson_interval
+
+BATCH_SIZE = 250
+
+
+@torch.no_grad()
+def predictions_of(model: Classifier, images: np.ndarray) -> np.ndarray:
+    """Predicted labels of uint8 images N×H×W×3."""
+    return model.head(all_features(model, torch.from_numpy(images), BATCH_SIZE)).argmax(1).cpu().numpy()
+
+
+def row(corruption: str, severity: int, predictions: np.ndarray, labels: np.ndarray) -> dict[str, Any]:
+    """One figure and what it is of."""
+    names = {"case": f"{corruption} {severity}", "corruption": corruption, "severity": severity}
+    return names | {"accuracy": float((predictions == labels).mean())}
+
+
+def main() -> None:
+    cell = Cell.from_arguments(__doc__)
+    section = params.section("suite", Suite)
+    model, _ = model_files.load(cell.model, device.choose())
+    all_images, all_labels = read_npz("data/raw/test.npz", "images", "labels")
+    rows: list[dict[str, Any]] = []
+    texts: dict[str, list[str]] = {}
+    chosen: np.ndarray | None = None
+    for name in section.corruptions:
+        copies, indices = read_npz(f"data/suite/{name}.npz", "images", "indices")
+        if chosen is None:
+            chosen, labels = indices, all_labels[indices]
+            predictions = predictions_of(model, all_images[chosen])
+            rows.append(row("clean", 0, predictions, labels))
+            texts["clean"] = [to_text(predictions)]
+        if not np.array_equal(indices, chosen):
+            raise StudyError(
+                f"data/suite/{name}.npz is of other test images than the rest; run `dvc repro suite@{name}`"
+            )
+        by_severity = [predictions_of(model, images) for images in copies]
+        rows += [row(name, severity, found, labels) for severity, found in enumerate(by_severity, start=1)]
+        texts[name] = [to_text(found) for found in by_severity]
+        shown = " ".join(f"{figures['accuracy']:.3f}" for figures in rows[-len(by_severity) :])
+        low, high = wilson_interval(0.5, len(chosen))
+        print(f"{name:18s} {shown}  of {len(chosen)} images, ± {(high - low) / 2:.3f} at most", flush=True)
+    assert chosen is not None  # the suite has at least one corruption
+    write_json(
+        cell.result("stress.json"),
+        {
+            "model": cell.key,
+            "computed_with": device.describe(model.mean.device),
+            "images": len(chosen),
+            "rows": rows,
+            "test_indices": to_text(chosen),
+            "labels": to_text(labels),
+            "predictions": texts,
+        },
+    )
+
+
+if __name__ == "__main__":
+    run(main)

@@ -1,0 +1,109 @@
+"""Agreement with CIFAR-10-C's own generator, on CIFAR-10's images.
+
+`cifar10c_reference.csv` holds how much the published generator changed the first 500 test images (JPEG copies,
+quality 75; output rounded to uint8): see the columns in `measure`. The images are in no repository, so the table
+is compared where `dvc repro download` has put those copies; everywhere, the same figures are pinned for images
+with the statistics of photographs, which were taken when the table agreed.
+"""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+from pathlib import Path
+
+import numpy as np
+import pytest
+from natural_images import natural_images
+
+from stages.lib.corruptions import BENCHMARK
+from stages.lib.corruptions.apply import corrupt
+
+HERE = Path(__file__).parent
+RAW = HERE.parent / "data/raw/test.npz"
+# SHA-256 of the first 500 test images of the copies.
+COPIES = "6c46e9f58ba56bc274497df9528a45255e614f53a9c9faeae9101336d2686bf2"
+NAMES = ("mean_abs_change", "rms_change", "mean_shift", "contrast_ratio", "gradient_ratio")
+# The largest relative difference found of any figure but the shift, rounded up; the figures of the random ones vary.
+TOLERANCE = {
+    "impulse_noise": 0.03,
+    "elastic_transform": 0.03,
+    "motion_blur": 0.015,
+    "fog": 0.015,
+    "frost": 0.03,
+    "snow": 0.012,
+    "spatter": 0.035,
+}
+OTHERS = 0.01
+SHIFT = 0.6  # grey levels
+
+
+def measure(before: np.ndarray, after: np.ndarray) -> dict[str, float]:
+    """The table's columns: changes in grey levels, contrast and gradients as ratios, after over before."""
+    old, new = before.astype(np.float64), after.astype(np.float64)
+
+    def contrast(images: np.ndarray) -> float:
+        return images.reshape(len(images), -1).std(1).mean()
+
+    def gradient(images: np.ndarray) -> float:
+        return np.abs(np.diff(images, axis=1)).mean() + np.abs(np.diff(images, axis=2)).mean()
+
+    change = new - old
+    figures = (
+        np.abs(change).mean(),
+        np.sqrt((change**2).mean()),
+        change.mean(),
+        contrast(new) / contrast(old),
+        gradient(new) / gradient(old),
+    )
+    return {name: float(figure) for name, figure in zip(NAMES, figures, strict=True)}
+
+
+def table(name: str) -> dict[tuple[str, int], dict[str, float]]:
+    with (HERE / name).open(encoding="utf-8", newline="") as file:
+        return {
+            (row["corruption"], int(row["severity"])): {column: float(row[column]) for column in NAMES}
+            for row in csv.DictReader(file)
+        }
+
+
+def copies() -> np.ndarray | None:
+    """The first 500 test images, if they are those that the table was measured on."""
+    if not RAW.exists():
+        return None
+    with np.load(RAW) as archive:
+        images: np.ndarray = archive["images"][:500]
+    return images if hashlib.sha256(images.tobytes()).hexdigest() == COPIES else None
+
+
+def check(found: dict[str, float], expected: dict[str, float], tolerance: float, shift: float) -> None:
+    for column in NAMES:
+        if column == "mean_shift":
+            assert found[column] == pytest.approx(expected[column], abs=shift), column
+        else:
+            assert found[column] == pytest.approx(expected[column], rel=tolerance, abs=0.0015), column
+
+
+REFERENCE = table("cifar10c_reference.csv")
+PINNED = table("corruptions_pinned.csv")
+
+
+def test_tables_are_of_every_corruption() -> None:
+    assert {name for name, _ in REFERENCE} == set(BENCHMARK) and len(REFERENCE) == 19 * 3
+    assert set(PINNED) == {(name, severity) for name in BENCHMARK for severity in range(1, 6)}
+    assert set(TOLERANCE) <= set(BENCHMARK)
+
+
+@pytest.mark.skipif(copies() is None, reason="needs the JPEG copies of CIFAR-10 in data/raw")
+@pytest.mark.parametrize(("name", "severity"), REFERENCE)
+def test_images_are_changed_as_much_as_by_the_published_generator(name: str, severity: int) -> None:
+    images = copies()
+    assert images is not None
+    found = measure(images, corrupt(images, name, severity, seed=0, split="test"))
+    check(found, REFERENCE[name, severity], TOLERANCE.get(name, OTHERS), SHIFT)
+
+
+@pytest.mark.parametrize(("name", "severity"), PINNED)
+def test_images_are_changed_as_much_as_when_the_table_agreed(name: str, severity: int) -> None:
+    images = natural_images(60)
+    check(measure(images, corrupt(images, name, severity, seed=0, split="test")), PINNED[name, severity], 0.002, 0.02)

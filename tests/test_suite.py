@@ -1,0 +1,195 @@
+"""The suite: test images under corruptions, what models make of them, and which corruptions training has seen."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from natural_images import natural_images
+
+from stages import contact_sheet, stress, suite
+from stages.lib import device, losses, model_files, params
+from stages.lib.cells import Cell, from_text
+from stages.lib.corruptions import studies
+from stages.lib.corruptions.apply import corrupt
+from stages.lib.errors import StudyError
+from stages.lib.inference import to_float
+from stages.lib.schema.corrupt import Mix
+from stages.lib.schema.recipe import Recipe
+from stages.lib.seen import seen
+from stages.lib.suite_scores import Stress, corruption_error
+
+COMMITTED = params.read(Path(__file__).resolve().parents[1] / "params.yaml")
+MIX = COMMITTED["corrupt"]["mix"]
+RECIPE = COMMITTED["recipes"]["cpu"]
+CELL = Cell("cross_entropy", "clean", 0)
+CORRUPTIONS = ["gaussian_noise", "pixelate"]
+SECTION = {"corruptions": CORRUPTIONS, "images": 9, "seed": 4}
+
+
+# --- what training has seen --------------------------------------------------------------------------------
+
+
+def seen_with(mix: dict[str, Any] = MIX, **changes: Any) -> list[str]:
+    return seen(Mix.model_validate(mix), Recipe.model_validate(RECIPE | {"flip": "off"} | changes))
+
+
+def test_committed_mix_has_seen_noise_colours_and_rotation() -> None:
+    assert seen_with() == [
+        "gaussian_noise", "shot_noise", "impulse_noise", "speckle_noise", "brightness", "contrast",
+        "elastic_transform", "saturate", "color_jitter", "horizontal_flip", "rotation", "mix", "mix_without_flip",
+    ]  # fmt: skip
+
+
+def without(*keys: str) -> dict[str, Any]:
+    mix: dict[str, Any] = json.loads(json.dumps(MIX))
+    for key in keys:
+        section, name = key.split(".")
+        mix[section][name] = 0.0
+    return mix
+
+
+def test_what_the_mix_leaves_out_is_unseen() -> None:
+    assert "gaussian_noise" not in seen_with(without("gaussian_noise.sigma"))
+    assert "contrast" not in seen_with(without("color_jitter.contrast"))
+    assert not {"elastic_transform", "rotation"} & set(seen_with(without("rotation.max_degrees")))
+    nothing = without(
+        "gaussian_noise.sigma", "rotation.max_degrees", "horizontal_flip.probability",
+        *(f"color_jitter.{name}" for name in MIX["color_jitter"]),
+    )  # fmt: skip
+    assert seen_with(nothing) == []
+    assert seen_with(nothing, flip="random") == ["horizontal_flip", "mix"]
+    assert {"pixelate", "zoom_blur"} <= set(seen_with(nothing, low_resolution_share=0.5))
+    hue = nothing | {"color_jitter": nothing["color_jitter"] | {"hue": 0.1}}
+    assert seen_with(hue) == ["color_jitter", "mix", "mix_without_flip"]
+    assert {"brightness", "contrast", "saturate", "gaussian_blur"} <= set(seen_with(nothing, trivial_augment=True))
+
+
+# --- scores ------------------------------------------------------------------------------------------------
+
+
+def stress_of(clean: float, **accuracies: list[float]) -> Stress:
+    rows = [{"corruption": "clean", "severity": 0, "accuracy": clean}]
+    for name, values in accuracies.items():
+        rows += [{"corruption": name, "severity": s, "accuracy": value} for s, value in enumerate(values, start=1)]
+    return Stress({"images": 100, "rows": rows, "test_indices": ""}, ["fog"])
+
+
+def test_corruption_errors_are_relative_to_the_reference() -> None:
+    model = stress_of(0.9, fog=[0.8, 0.7, 0.6, 0.5, 0.4], snow=[0.85] * 5)
+    reference = stress_of(0.8, fog=[0.7, 0.6, 0.5, 0.4, 0.3], snow=[0.7] * 5)
+    assert corruption_error(model, reference, ["fog"]) == pytest.approx(2.0 / 2.5)
+    assert corruption_error(model, reference, ["fog", "snow"]) == pytest.approx((2.0 / 2.5 + 0.75 / 1.5) / 2)
+    assert corruption_error(model, reference, ["fog"], relative=True) == pytest.approx((2.0 - 0.5) / (2.5 - 1.0))
+    assert corruption_error(reference, reference, ["fog", "snow"], relative=True) == pytest.approx(1)
+    assert corruption_error(model, reference, ["frost"]) is None
+    assert corruption_error(model, stress_of(0.8, fog=[0.8] * 5), ["fog"], relative=True) is None
+
+
+def test_groups_are_those_of_the_benchmark_that_the_suite_has() -> None:
+    groups = stress_of(0.9, fog=[0.5] * 5, snow=[0.4] * 5, saturate=[0.3] * 5, mix_without_flip=[0.2] * 5).groups()
+    assert groups["main"] == ["snow", "fog"] and groups["held out"] == ["saturate"]
+    assert groups["weather"] == ["snow", "fog"] and groups["digital"] == ["saturate"] and groups["noise"] == []
+    assert groups["seen"] == ["fog"] and groups["unseen"] == ["snow"]
+
+
+# --- the stages --------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def study(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[np.ndarray, np.ndarray]:
+    """Twelve test images and their labels, a model, and both corruptions of the suite made."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv(device.VARIABLE, "cpu")
+    images, labels = natural_images(12, 16), (np.arange(12) % 3).astype(np.uint8)
+    (tmp_path / "data/raw").mkdir(parents=True)
+    np.savez(tmp_path / "data/raw/test.npz", images=images, labels=labels)
+    (tmp_path / "params.yaml").write_text(json.dumps({"suite": SECTION}))
+    torch.manual_seed(0)
+    loss = losses.make("cross_entropy", {"label_smoothing": 0.0})
+    model = model_files.build("imagenet", loss, 3, [0.5] * 3, [0.25] * 3)
+    with torch.no_grad():
+        model.train().features(to_float(torch.from_numpy(images)))
+    model_files.save(CELL.model, model, "imagenet", loss, ["a", "b", "c"], {"recipe": "cpu", "environment": {}})
+    for name in CORRUPTIONS:
+        monkeypatch.setattr(sys, "argv", ["suite", "--corruption", name])
+        suite.main()
+    monkeypatch.setattr(sys, "argv", ["stress", "--loss", CELL.loss, "--train-set", CELL.train_set, "--seed", "0"])
+    return images, labels
+
+
+def test_suite_is_a_stratified_part_under_each_severity(study: tuple[np.ndarray, np.ndarray]) -> None:
+    images, labels = study
+    with np.load("data/suite/gaussian_noise.npz") as one, np.load("data/suite/pixelate.npz") as other:
+        indices, copies = one["indices"], one["images"]
+        assert np.array_equal(indices, other["indices"])
+    assert np.bincount(labels[indices]).tolist() == [3, 3, 3]
+    assert copies.shape == (5, 9, 16, 16, 3) and copies.dtype == np.uint8
+    # A part of the images is corrupted as it would be among all.
+    for severity in range(1, 6):
+        whole = corrupt(images, "gaussian_noise", severity, seed=4, split="test")
+        assert np.array_equal(copies[severity - 1], whole[indices])
+
+
+def test_stress_scores_each_corruption_and_severity(study: tuple[np.ndarray, np.ndarray]) -> None:
+    images, labels = study
+    stress.main()
+    found = json.loads(CELL.result("stress.json").read_text())
+    chosen = from_text(found["test_indices"])
+    expected_keys = [("clean", 0), *((name, s) for name in CORRUPTIONS for s in range(1, 6))]
+    assert [(row["corruption"], row["severity"]) for row in found["rows"]] == expected_keys
+    model, _ = model_files.load(CELL.model, torch.device("cpu"))
+    for row in found["rows"]:
+        copies = images[chosen]
+        if row["severity"]:
+            with np.load(f"data/suite/{row['corruption']}.npz") as archive:
+                copies = archive["images"][row["severity"] - 1]
+        with torch.no_grad():
+            predictions = model(to_float(torch.from_numpy(copies))).argmax(1).numpy()
+        assert row["accuracy"] == pytest.approx((predictions == labels[chosen]).mean())
+        kept = found["predictions"][row["corruption"]][max(row["severity"] - 1, 0)]
+        assert np.array_equal(from_text(kept), predictions)
+    assert found["images"] == 9
+
+
+def test_parts_of_different_images_are_refused(study: tuple[np.ndarray, np.ndarray]) -> None:
+    with np.load("data/suite/pixelate.npz") as archive:
+        arrays = dict(archive)
+    np.savez("data/suite/pixelate.npz", images=arrays["images"], indices=arrays["indices"][::-1])
+    with pytest.raises(StudyError, match=r"data/suite/pixelate.npz is of other test images .* suite@pixelate"):
+        stress.main()
+    assert not CELL.result("stress.json").exists()
+
+
+def test_contact_sheet_shows_every_corruption(study: tuple[np.ndarray, np.ndarray]) -> None:
+    contact_sheet.main()
+    assert Path("reports/examples/corruptions.png").stat().st_size > 1000
+
+
+def test_what_is_taken_out_of_the_suite_leaves_the_folder(
+    study: tuple[np.ndarray, np.ndarray], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    Path("params.yaml").write_text(json.dumps({"suite": SECTION | {"corruptions": ["gaussian_noise"]}}))
+    monkeypatch.setattr(sys, "argv", ["suite", "--corruption", "gaussian_noise"])
+    suite.main()
+    assert [path.name for path in Path("data/suite").iterdir()] == ["gaussian_noise.npz"]
+
+
+def test_committed_mix_is_what_the_studies_corruptions_are_at_severity_five() -> None:
+    assert MIX == {
+        "color_jitter": {
+            "brightness": studies.BRIGHTNESS,
+            "contrast": studies.CONTRAST,
+            "saturation": studies.SATURATION,
+            "hue": studies.HUE,
+        },
+        "rotation": {"max_degrees": studies.MAX_DEGREES},
+        "horizontal_flip": {"probability": studies.FLIP_PROBABILITY},
+        "gaussian_noise": {"sigma": studies.SIGMA},
+    }
+    assert studies.SHARES[-1] == 1

@@ -1,0 +1,33 @@
+"""README's picture of all corruptions: `python -m tools.contact_sheet` → `reports/corruptions.png`.
+
+Of matplotlib's sample photograph, which is in the public domain (Grace Hopper, by the US Navy), at 64 pixels: no image
+of a dataset is in git.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+from matplotlib import get_data_path
+from PIL import Image
+
+from stages.lib.corruptions.__main__ import draw_sheet
+
+TARGET = Path(__file__).parent.parent / "reports/corruptions.png"
+BOX = (90, 15, 410, 335)  # the face, in pixels of the photograph
+SIDE = 64
+
+
+def photograph() -> np.ndarray:
+    """The picture, uint8 SIDE×SIDE×3."""
+    picture = Image.open(Path(get_data_path()) / "sample_data/grace_hopper.jpg").convert("RGB").crop(BOX)
+    return np.asarray(picture.resize((SIDE, SIDE), Image.Resampling.LANCZOS))
+
+
+def main() -> None:
+    draw_sheet(photograph(), TARGET, seed=0, split="test")
+
+
+if __name__ == "__main__":
+    main()
