@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 
-from bench import corruptions, plain, report, speed, trials
+from bench import corruptions, plain, report, speed, time_to_accuracy, trials
 from stages.lib import params
 from stages.lib.convolution import Convolution3x3
 from stages.lib.model import resnet18
@@ -89,3 +89,36 @@ def test_corruptions_are_timed_in_batches_and_one_by_one(tmp_path: Path, monkeyp
         (name, severity) for name in ("brightness", "contrast") for severity in range(1, 6)
     ]
     assert found["ms_per_image"] > 0 and found["ms_per_image_one_by_one"] > 0 and found["slowest_to_median"] >= 1
+
+
+@pytest.fixture
+def study(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A working folder with the committed params, cut short, and a few images."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(time_to_accuracy, "PLAIN_EPOCHS", 1)
+    monkeypatch.setattr(time_to_accuracy, "QUICK", time_to_accuracy.QUICK | {"epochs": 1, "batch_size": 10})
+    values = params.read(REPOSITORY / "params.yaml")
+    values["recipes"]["cpu"] |= {"stem": "imagenet", "epochs": 1, "batch_size": 10, "watched_images": 10}
+    Path("params.yaml").write_text(json.dumps(values), encoding="utf-8")
+    rng = np.random.default_rng(0)
+    for folder in ("raw", "clean", "split"):
+        (tmp_path / "data" / folder).mkdir(parents=True)
+    for split in ("train", "test"):
+        images = rng.integers(0, 256, (40, 32, 32, 3), dtype=np.uint8)
+        np.savez(f"data/raw/{split}.npz", images=images, labels=(np.arange(40) % 10).astype(np.uint8))
+        np.savez(f"data/clean/{split}.npz", images=images)
+    np.savez("data/split/0.npz", train=np.arange(20), val=np.arange(20, 40))
+    source = {"classes": [str(label) for label in range(10)]}
+    Path("data/raw/source.json").write_text(json.dumps(source), encoding="utf-8")
+
+
+def test_both_runs_of_a_turn_end_with_an_accuracy(study: None) -> None:
+    given = time_to_accuracy.data()
+    for run in (time_to_accuracy.train_ours, time_to_accuracy.train_plain):
+        assert 0 <= run(given, 0, CPU) <= 1
+
+
+def test_a_trial_is_scored_on_all_validation_images(study: None) -> None:
+    row = trials.trial({"flip": "off"}, "normface", {"scale": 8.0}, "clean")
+    assert row["val_images"] == 20 and 0 <= row["val_accuracy"] <= 1 and row["recipe"]["flip"] == "off"
+    assert row["changes"] == {"flip": "off", "loss_config": {"scale": 8.0}} and row["loss"] == "normface"

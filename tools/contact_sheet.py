@@ -1,6 +1,6 @@
 """README's picture of all corruptions: `python -m tools.contact_sheet` → `reports/corruptions.png`.
 
-Of matplotlib's sample photograph, which is in the public domain (Grace Hopper, by the US Navy), at 64 pixels: no image
+Of matplotlib's sample photograph, which is in the public domain (Grace Hopper, by the US Navy), at 32 pixels: no image
 of a dataset is in git.
 """
 
@@ -16,7 +16,7 @@ from stages.lib.corruptions.__main__ import draw_sheet
 
 TARGET = Path(__file__).parent.parent / "reports/corruptions.png"
 BOX = (90, 15, 410, 335)  # the face, in pixels of the photograph
-SIDE = 64
+SIDE = 32
 
 
 def photograph() -> np.ndarray:
