@@ -363,5 +363,10 @@ def test_lengths_grow_with_the_image(name: str) -> None:
 
 
 def test_matrices_keep_the_brightness() -> None:
-    for matrix in (sampling.gaussian(32, 1.3), sampling.zoom(32, 1.17), sampling.box(32, 27), sampling.box(27, 32)):
+    for matrix in (
+        sampling.gaussian(32, 1.3),
+        sampling.zoom(32, *sampling.zoom_sizes(32, 1.17)),
+        sampling.box(32, 27),
+        sampling.box(27, 32),
+    ):
         np.testing.assert_allclose(matrix.sum(1), 1, atol=1e-6)

@@ -11,7 +11,16 @@ from torch.nn.functional import pad
 
 from stages.lib.corruptions import corruption
 from stages.lib.corruptions.draws import Draws
-from stages.lib.corruptions.sampling import along_lines, apply, blur, motion_weights, scale_of, side_of, zoom
+from stages.lib.corruptions.sampling import (
+    along_lines,
+    apply,
+    blur,
+    motion_weights,
+    scale_of,
+    side_of,
+    zoom,
+    zoom_sizes,
+)
 
 
 @corruption(0.4, 0.6, 0.7, 0.8, 1.0)
@@ -76,7 +85,11 @@ def motion_blur(images: Tensor, constants: tuple[float, float], draws: Draws) ->
 @corruption(7, 12, 16, 21, 26)
 def zoom_blur(images: Tensor, steps: int, draws: Draws) -> Tensor:
     """The mean of the image and of its enlargements 1.00, 1.01, 1.02 and so on, `steps` of them."""
-    enlarged = torch.zeros_like(images)
+    side, enlarged = side_of(images), torch.zeros_like(images)
+    made: dict[tuple[int, int], Tensor] = {}  # on few pixels, several enlargements are the same
     for step in range(steps):
-        enlarged += apply(zoom(side_of(images), 1 + step / 100), images)
+        sizes = zoom_sizes(side, 1 + step / 100)
+        if sizes not in made:
+            made[sizes] = apply(zoom(side, *sizes), images)
+        enlarged += made[sizes]
     return (images + enlarged) / (steps + 1)

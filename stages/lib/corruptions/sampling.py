@@ -56,16 +56,20 @@ def blur(images: Tensor, sigma: float, truncate: float = 4.0, border: str = "edg
     return apply(gaussian(side_of(images), sigma, truncate, border), images)
 
 
+def zoom_sizes(side: int, factor: float) -> tuple[int, int]:
+    """How many pixels of the middle are enlarged, and to how many, to zoom in by `factor`."""
+    middle = math.ceil(side / factor)
+    return middle, round(middle * factor)
+
+
 @lru_cache(maxsize=64)
-def zoom(side: int, factor: float) -> np.ndarray:
-    """The matrix that enlarges the middle `factor` times, linearly, ends on ends, and cuts to `side`."""
-    cut = math.ceil(side / factor)
-    first = (side - cut) // 2
-    large = round(cut * factor)
+def zoom(side: int, middle: int, large: int) -> np.ndarray:
+    """The matrix that enlarges the `middle` pixels to `large`, linearly, ends on ends, and cuts to `side`."""
+    first = (side - middle) // 2
     matrix = np.zeros((side, side))
     for row in range(side):
-        at = (row + (large - side) // 2) * (cut - 1) / (large - 1)
-        low = min(int(at), cut - 2)
+        at = (row + (large - side) // 2) * (middle - 1) / (large - 1)
+        low = min(int(at), middle - 2)
         matrix[row, first + low] += 1 - (at - low)
         matrix[row, first + low + 1] += at - low
     return matrix

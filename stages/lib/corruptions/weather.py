@@ -9,7 +9,16 @@ from stages.lib.corruptions import corruption
 from stages.lib.corruptions.colour import grey, with_value
 from stages.lib.corruptions.draws import Draws
 from stages.lib.corruptions.droplets import refraction
-from stages.lib.corruptions.sampling import along_lines, apply, blur, motion_weights, scale_of, side_of, zoom
+from stages.lib.corruptions.sampling import (
+    along_lines,
+    apply,
+    blur,
+    motion_weights,
+    scale_of,
+    side_of,
+    zoom,
+    zoom_sizes,
+)
 from stages.lib.corruptions.textures import clouds, ice
 
 
@@ -26,7 +35,9 @@ def snow(images: Tensor, constants: tuple[float, ...], draws: Draws) -> Tensor:
     """
     mean, sigma, enlarged, threshold, radius, fade, kept = constants
     side, scale = side_of(images), scale_of(images)
-    flakes = apply(zoom(side, max(1.0, enlarged * scale)), mean + sigma * draws.normal(1, side, side))
+    flakes = apply(
+        zoom(side, *zoom_sizes(side, max(1.0, enlarged * scale))), mean + sigma * draws.normal(1, side, side)
+    )
     flakes = torch.where(flakes < threshold, 0.0, flakes.clamp(0, 1))
     streaks = along_lines(flakes, draws.uniform(-135, -45), motion_weights(radius * scale, fade * scale))
     whitened = kept * images + (1 - kept) * torch.maximum(images, grey(images) * 1.5 + 0.5)
