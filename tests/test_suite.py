@@ -136,6 +136,19 @@ def test_suite_is_a_stratified_part_under_each_severity(study: tuple[np.ndarray,
         assert np.array_equal(copies[severity - 1], whole[indices])
 
 
+def test_description_changes_with_the_bytes(
+    study: tuple[np.ndarray, np.ndarray], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = json.loads(Path("reports/suite/gaussian_noise.json").read_text())
+    assert before["images"] == 9 and sorted(before["mean_absolute_change_255"]) == before["mean_absolute_change_255"]
+    monkeypatch.setattr(sys, "argv", ["suite", "--corruption", "gaussian_noise"])
+    suite.main()
+    assert json.loads(Path("reports/suite/gaussian_noise.json").read_text()) == before
+    Path("params.yaml").write_text(json.dumps({"suite": SECTION | {"seed": 5}}))
+    suite.main()
+    assert json.loads(Path("reports/suite/gaussian_noise.json").read_text())["sha256"] != before["sha256"]
+
+
 def test_stress_scores_each_corruption_and_severity(study: tuple[np.ndarray, np.ndarray]) -> None:
     images, labels = study
     stress.main()
@@ -178,6 +191,7 @@ def test_what_is_taken_out_of_the_suite_leaves_the_folder(
     monkeypatch.setattr(sys, "argv", ["suite", "--corruption", "gaussian_noise"])
     suite.main()
     assert [path.name for path in Path("data/suite").iterdir()] == ["gaussian_noise.npz"]
+    assert [path.name for path in Path("reports/suite").iterdir()] == ["gaussian_noise.json"]
 
 
 def test_committed_mix_is_what_the_studies_corruptions_are_at_severity_five() -> None:
