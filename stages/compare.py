@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from stages.lib import charts, params, report, results, suite_charts, suite_tables, tables
+from stages.lib import charts, comparisons, params, report, results, suite_charts, suite_tables, summary, tables
 from stages.lib.cells import Cell, from_text
 from stages.lib.errors import StudyError, run
 from stages.lib.files import write_json, write_text
@@ -18,7 +18,8 @@ from stages.lib.schema.corrupt import Corrupt
 from stages.lib.schema.recipe import Recipe
 from stages.lib.scores import wilson_interval
 from stages.lib.seen import seen
-from stages.lib.tables import Cells, Statistics
+from stages.lib.summary import Figures
+from stages.lib.tables import Cells
 
 REPORTS = Path("reports")
 
@@ -51,18 +52,19 @@ def refuse_another_model(result: CellResults) -> None:
         )
 
 
-def draw(cells: Cells, statistics: Statistics) -> None:
+def draw(cells: Cells, figures: Figures) -> None:
     """The figures under reports/figures."""
     first = next(iter(cells.values()))[0]
     groups = {f"{name} → {test}": (name, test) for _, name in cells for test in ("clean", "corrupted")}
     losses = list(dict.fromkeys(loss for loss, _ in cells))
     bars, intervals = {}, {}
     for loss in losses:
-        rows = [statistics[loss][f"{train_set}_trained"][f"test_{test}"] for train_set, test in groups.values()]
+        rows = [figures[loss][f"{train_set}_trained"][f"test_{test}"] for train_set, test in groups.values()]
         bars[loss] = [row["mean"] for row in rows]
-        intervals[loss] = [row["interval_95_images"] for row in rows]
+        intervals[loss] = [row["interval_95"] for row in rows]
     images, seeds = first.images("test_clean"), len(next(iter(cells.values())))
-    note = f"Trained on → tested on; {images} test images, mean of {seeds} seed(s), 95 % interval over images"
+    over = summary.COVERS[seeds > 1]
+    note = f"Trained on → tested on; {images} test images, mean of {seeds} seed(s), 95 % interval over {over}"
     charts.grouped_bars(REPORTS / "figures/accuracy.png", list(groups), bars, intervals, note)
     ladder = tables.ladder_table(cells)
     chance = 1 / len(first.evaluate["dataset"]["classes"])
@@ -109,12 +111,15 @@ def main() -> None:
     losses, train_sets, seeds = (params.lookup(values, name) for name in ("losses", "train_sets", "seeds"))
     recipe_name = params.lookup(values, "recipe")
     recipe = params.section(f"recipes.{recipe_name}", Recipe)
-    cells = read_cells(losses, train_sets, seeds, seen(params.section("corrupt", Corrupt).mix, recipe))
+    akin = seen(params.section("corrupt", Corrupt).mix, recipe, train_sets)
+    cells = read_cells(losses, train_sets, seeds, akin)
     comparison: dict[str, dict[str, dict[str, float | None]]] = {loss: {} for loss in losses}
     for (loss, train_set), row in cells.items():
         comparison[loss][f"{train_set}_trained"] = results.mean_over_seeds(row)
-    statistics = tables.statistics(cells)
-    draw(cells, statistics)
+    found = comparisons.differences(cells)
+    concluded = comparisons.conclusions(found)
+    statistics = summary.as_json(cells, found, concluded)
+    draw(cells, statistics["figures"])
     draw_suite(cells)
     frames = {
         "studies": tables.studies_table(cells),
@@ -133,7 +138,7 @@ def main() -> None:
         every_accuracy.to_csv(index=False, float_format="%.6f", lineterminator="\n"),
     )
     write_text(REPORTS / "curves.csv", tables.curves(cells).to_csv(index=False, lineterminator="\n"))
-    write_text(REPORTS / "report.md", report.markdown(cells))
+    write_text(REPORTS / "report.md", report.markdown(cells, found, concluded))
     write_json(REPORTS / "corruption_errors.json", suite_tables.corruption_errors(cells))
     write_json(REPORTS / "statistics.json", statistics)
     write_json(REPORTS / "comparison.json", comparison)

@@ -94,6 +94,12 @@ def right_under_stress(cell: Cell, corruption: str, severity: int) -> int:
     return 36 - rank(cell) - (SUITE.index(corruption) + 1) * severity if severity else 38 - rank(cell)
 
 
+def guessed(images: int, right: int) -> np.ndarray:
+    """Labels 0, 1, 0, …, but for as many images at the end as are wrong."""
+    labels = np.arange(images) % 2
+    return np.where(np.arange(images) < right, labels, 1 - labels)
+
+
 def mean_under_stress(cell: Cell, *corruptions: str) -> float:
     return float(np.mean([[right_under_stress(cell, c, s) for s in range(1, 6)] for c in corruptions])) / STRESSED
 
@@ -101,7 +107,15 @@ def mean_under_stress(cell: Cell, *corruptions: str) -> float:
 def stress(cell: Cell) -> Tree:
     cases = [("clean", 0), *product(SUITE, range(1, 6))]
     rows = [{"corruption": c, "severity": s, "accuracy": right_under_stress(cell, c, s) / STRESSED} for c, s in cases]
-    return {"model": cell.key, "images": STRESSED, "rows": rows, "test_indices": to_text(np.arange(STRESSED))}
+    found = {
+        name: [
+            to_text(guessed(STRESSED, right_under_stress(cell, name, severity)))
+            for severity in ([0] if name == "clean" else range(1, 6))
+        ]
+        for name in ("clean", *SUITE)
+    }
+    stressed = {"test_indices": to_text(np.arange(STRESSED)), "labels": to_text(np.arange(STRESSED) % 2)}
+    return {"model": cell.key, "images": STRESSED, "rows": rows, "predictions": found, **stressed}
 
 
 def labels_of(name: str) -> np.ndarray:
@@ -109,9 +123,7 @@ def labels_of(name: str) -> np.ndarray:
 
 
 def predictions_of(cell: Cell, name: str) -> np.ndarray:
-    """The labels, but for as many images at the end as the cell has wrong."""
-    labels = labels_of(name)
-    return np.where(np.arange(len(labels)) < right(cell, name), labels, 1 - labels)
+    return guessed(SETS[name], right(cell, name))
 
 
 def confusion_of(cell: Cell, name: str) -> list[list[int]]:
@@ -133,6 +145,8 @@ def evaluation(cell: Cell) -> Tree:
             "confusion": confusion,
             "predictions": to_text(predictions_of(cell, name)),
         }
+        if neighbours is not None:
+            details[name]["knn_predictions"] = to_text(guessed(images, right_of_neighbours(cell, name)))
     dataset = {"name": "pets", "origin": "a test", "checksum": "md5:0", "official": True, "classes": ["cat", "dog"]}
     return {
         "model": cell.key,
@@ -144,6 +158,11 @@ def evaluation(cell: Cell) -> Tree:
         "details": details,
         "labels": {name.split("_")[0]: to_text(labels_of(name)) for name in SETS},
     }
+
+
+def attacked_guess(cell: Cell, epsilon_255: int) -> np.ndarray:
+    labels = labels_of("test_clean")[ATTACKED_INDICES]
+    return np.where(np.arange(ATTACKED) < right_under_attack(cell, epsilon_255), labels, 1 - labels)
 
 
 def attack(cell: Cell) -> Tree:
@@ -162,7 +181,10 @@ def attack(cell: Cell) -> Tree:
         "images": ATTACKED,
         "ladder": ladder,
         "test_indices": to_text(ATTACKED_INDICES),
-        "predictions": {"0": to_text(predictions_of(cell, "test_clean")[ATTACKED_INDICES])},
+        "predictions": {
+            "0": to_text(predictions_of(cell, "test_clean")[ATTACKED_INDICES]),
+            **{str(epsilon): to_text(attacked_guess(cell, epsilon)) for epsilon in EPSILONS_255[1:]},
+        },
     }
 
 
@@ -256,41 +278,103 @@ def wilson(share: float, images: int) -> list[float]:
     return sorted(float(root) for root in roots)
 
 
+IMAGES_OF = {
+    "suite_mean": STRESSED,
+    "suite_unseen_mean": STRESSED,
+    **SETS,
+    "knn_test_clean": 50,
+    "knn_test_corrupted": 50,
+    **{f"fgsm_{n}": ATTACKED for n in (1, 2, 4, 8)},
+}
+
+
 def test_statistics_hold_spread_and_interval(study: Path) -> None:
     compare.main()
-    statistics = read_strictly("reports/statistics.json")
-    images = {
-        "suite_mean": STRESSED,
-        "suite_unseen_mean": STRESSED,
-        **SETS,
-        "knn_test_clean": 50,
-        "knn_test_corrupted": 50,
-        **{f"fgsm_{n}": ATTACKED for n in (1, 2, 4, 8)},
-    }
+    figures = read_strictly("reports/statistics.json")["figures"]
     for loss, train_set in product(LOSSES, TRAIN_SETS):
-        found = statistics[loss][f"{train_set}_trained"]
-        one, other = (expected_metrics(cell) for cell in cells_of(loss, train_set))
+        found = figures[loss][f"{train_set}_trained"]
         assert list(found) == INTERFACE
-        for name in INTERFACE:
-            mean = (one[name] + other[name]) / 2
-            assert found[name]["mean"] == pytest.approx(mean, abs=1e-12)
-            # Of two values, with ddof = 1: their distance over √2; with ddof = 0 it would be half of it.
-            assert found[name]["std"] == pytest.approx(abs(one[name] - other[name]) / 2**0.5, abs=1e-12)
-            assert found[name]["n"] == 2 and found[name]["images"] == images.get(name)
-            if name in images:
-                assert found[name]["interval_95_images"] == pytest.approx(wilson(mean, images[name]), abs=1e-9)
-            else:
-                assert found[name]["interval_95_images"] is None
+        for name, mean in expected_means(loss, train_set).items():
+            values = [expected_metrics(cell)[name] for cell in cells_of(loss, train_set)]
+            # The mean is of single images' scores, so each figure is what those scores add up to.
+            assert found[name]["mean"] == pytest.approx(mean, abs=1e-12), name
+            assert found[name]["std"] == pytest.approx(np.std(values, ddof=1))
+            assert (found[name]["n"], found[name]["images"]) == (2, IMAGES_OF.get(name))
+            low, high = found[name]["interval_95"]
+            assert found[name]["interval_covers"] == "seeds and images"
+            assert (-1 if name.endswith(("gap", "drop")) else 0) <= low <= mean <= high <= 1
 
 
-def test_one_seed_has_no_spread(study: Path) -> None:
+def test_one_seed_has_no_spread_and_no_test(study: Path) -> None:
     sections = SECTIONS | {"losses": LOSSES, "train_sets": TRAIN_SETS, "seeds": [0]}
     Path("params.yaml").write_text(json.dumps(sections), encoding="utf-8")
     compare.main()
-    figures = read_strictly("reports/statistics.json")["angular"]["clean_trained"]
+    statistics = read_strictly("reports/statistics.json")
+    figures = statistics["figures"]["angular"]["clean_trained"]
     assert {(figure["std"], figure["n"]) for figure in figures.values()} == {(None, 1)}
+    assert {figure["interval_covers"] for figure in figures.values()} == {"images"}
     expected = expected_metrics(Cell("angular", "clean", 0))
     assert read_strictly("reports/comparison.json")["angular"]["clean_trained"] == pytest.approx(expected, abs=1e-12)
+    for name in (*SETS, "knn_test_clean", "fgsm_2"):
+        assert figures[name]["interval_95"] == pytest.approx(wilson(expected[name], IMAGES_OF[name]), abs=1e-9)
+    assert {difference["p_holm"] for difference in statistics["differences"]} == {None}
+    assert {conclusion["verdict"] for conclusion in statistics["conclusions"]} == {"not tested: one seed"}
+    report = Path("reports/report.md").read_text(encoding="utf-8")
+    said = report.split("## What can be said")[1].split("##")[0]
+    assert "nothing is tested and nothing concluded" in said
+    # 44 of 50 images against 42, on the same images: two differ.
+    error = 1.959963984540054 * np.sqrt(np.var([1] * 2 + [0] * 48, ddof=1) / 50) * 100
+    interval = f"−4.0 points (−{4 + error:.1f} to {error - 4:+.1f}), n = 1, over images alone"
+    assert f"  - angular − cross_entropy, clean → clean: {interval}" in said
+
+
+def test_differences_are_of_one_loss_or_one_training_set_and_are_paired(study: Path) -> None:
+    compare.main()
+    statistics = read_strictly("reports/statistics.json")
+    found = {(row["model"], row["minus"], row["metric"]): row for row in statistics["differences"]}
+    pairs = {
+        ("cross_entropy-corrupted", "cross_entropy-clean"), ("angular-clean", "cross_entropy-clean"),
+        ("angular-corrupted", "cross_entropy-corrupted"), ("angular-corrupted", "angular-clean"),
+    }  # fmt: skip
+    compared = [
+        "test_clean",
+        "test_corrupted",
+        "suite_mean",
+        "suite_unseen_mean",
+        "fgsm_1",
+        "fgsm_2",
+        "fgsm_4",
+        "fgsm_8",
+    ]
+    assert set(found) == {(*pair, metric) for pair in pairs for metric in compared}
+    means = {(loss, name): expected_means(loss, name) for loss, name in product(LOSSES, TRAIN_SETS)}
+    for (model, minus, metric), row in found.items():
+        one, other = (means[tuple(name.split("-"))] for name in (model, minus))
+        assert row["mean"] == pytest.approx(one[metric] - other[metric], abs=1e-12)
+        assert row["n"] == 2 and row["p_holm"] is not None
+        assert (row["p_mcnemar_by_seed"] is None) == metric.startswith("suite_")
+    # Two of fifty images, right with one model alone: exactly 2 · (1/2)², at each seed.
+    assert found["angular-clean", "cross_entropy-clean", "test_clean"]["p_mcnemar_by_seed"] == [0.5, 0.5]
+
+
+def test_report_answers_the_studies_conclusions(study: Path) -> None:
+    compare.main()
+    conclusions = read_strictly("reports/statistics.json")["conclusions"]
+    report = Path("reports/report.md").read_text(encoding="utf-8")
+    assert [len(conclusion["because"]) for conclusion in conclusions] == [2, 4, 4]
+    for conclusion in conclusions:
+        assert f"- {conclusion['claim']}: **{conclusion['verdict']}**." in report
+        assert all(f"  - {sentence}\n" in report for sentence in conclusion["because"])
+
+
+def test_claims_about_models_that_are_not_there_are_not_answered(study: Path) -> None:
+    sections = SECTIONS | {"losses": ["angular"], "train_sets": ["corrupted", "clean"], "seeds": SEEDS}
+    Path("params.yaml").write_text(json.dumps(sections), encoding="utf-8")
+    compare.main()
+    conclusions = read_strictly("reports/statistics.json")["conclusions"]
+    assert len(conclusions) == 2
+    # Whatever the order in params: how much corrupted-trained models are above clean-trained ones.
+    assert conclusions[0]["because"][0].startswith("trained on corrupted − on clean, angular → corrupted: −2.0 points")
 
 
 def table(name: str) -> tuple[list[str], dict[str, list[float]]]:
@@ -394,7 +478,10 @@ def test_a_mean_of_nothing_is_null(study: Path) -> None:
     headline.main()
     found = read_strictly("reports/metrics.json")["clean_trained"]
     assert found["suite_unseen_mean"] is None and found["suite_mean"] is not None
-    assert read_strictly("reports/statistics.json")["angular"]["clean_trained"]["suite_unseen_mean"]["mean"] is None
+    statistics = read_strictly("reports/statistics.json")
+    assert statistics["figures"]["angular"]["clean_trained"]["suite_unseen_mean"]["mean"] is None
+    assert {row["metric"] for row in statistics["differences"]} >= {"suite_mean"}
+    assert "suite_unseen_mean" not in {row["metric"] for row in statistics["differences"]}
 
 
 def test_curves_of_every_model_are_joined(study: Path) -> None:

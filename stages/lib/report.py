@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import pandas as pd
 
-from stages.lib import suite_tables, tables
+from stages.lib import comparisons, suite_tables, tables
+from stages.lib.comparisons import LEVEL, Conclusion, Difference
 from stages.lib.results import CellResults
 from stages.lib.scores import wilson_interval
 from stages.lib.tables import Cells
 
 FIGURES = {
-    "accuracy": "Test accuracy; whiskers are 95 % intervals over test images",
+    "accuracy": "Test accuracy; whiskers are 95 % intervals",
     "ladder": "Accuracy under the fast gradient sign method",
     "suite": "Accuracy under each corruption at each severity; stars mark those akin to what training does to images",
     "severity": "Accuracy against severity, the mean over a group's corruptions; bands are 95 % over images, at most",
@@ -28,7 +29,7 @@ EXAMPLES = (
 )
 
 
-def markdown(cells: Cells) -> str:
+def markdown(cells: Cells, found: list[Difference], concluded: list[Conclusion]) -> str:
     """The whole report; figures are linked by their paths under reports/."""
     every = [result for results in cells.values() for result in results]
     first = every[0]
@@ -38,6 +39,7 @@ def markdown(cells: Cells) -> str:
     parts += _figure("accuracy")
     if first.row("test_clean")["flip_accuracy"] is not None:
         parts += ["With flip test-time augmentation:", _table(tables.studies_table(cells, "flip_accuracy"))]
+    parts += ["## What can be said", *_sentences(found, concluded, len(seeds))]
     parts += ["## Every figure", _explanation(first), _table(tables.all_metrics(cells))]
     parts += [
         "## Fast gradient sign attack",
@@ -86,6 +88,34 @@ def _explanation(first: CellResults) -> str:
         "training images, corrupted ones for a model trained on them), `fgsm_n` under attack with ε = n/255. "
         "Spread and intervals are in `statistics.json`."
     )
+
+
+def _sentences(found: list[Difference], concluded: list[Conclusion], seeds: int) -> list[str]:
+    if seeds > 1:
+        note = (
+            "Differences in percentage points of accuracy, paired by seed and image, with 95 % intervals over seeds "
+            f"and images; p-values are adjusted over all {len(found)} (Holm). Where the adjusted p is above "
+            f"{LEVEL}, the difference is not distinguishable from chance."
+        )
+    else:
+        note = (
+            "One seed: differences in percentage points, paired by image, with 95 % intervals over images alone. How "
+            "models of other seeds would differ is not in them, so nothing is tested and nothing concluded."
+        )
+    claims = [
+        "\n".join(
+            [
+                f"- {conclusion.claim}: **{conclusion.verdict()}**.",
+                *(f"  - {difference.sentence()}" for difference in conclusion.differences),
+            ]
+        )
+        for conclusion in concluded
+    ]
+    return [
+        note,
+        *(["The studies' conclusions:", "\n".join(claims)] if claims else []),
+        *(["Every difference:", comparisons.table(found).to_markdown(floatfmt=".2g")] if found else []),
+    ]
 
 
 def _attack_note(first: CellResults) -> str:

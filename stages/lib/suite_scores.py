@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from stages.lib.cells import from_text
 from stages.lib.corruptions import BENCHMARK, FAMILIES, HELD_OUT
 
 MAIN = tuple(name for name in BENCHMARK if name not in HELD_OUT)
@@ -28,6 +29,8 @@ class Stress:
         for row in result["rows"]:
             self.by_corruption.setdefault(row["corruption"], []).append(row["accuracy"])
         (self.clean,) = self.by_corruption.pop("clean")
+        self.labels: str = result["labels"]
+        self.predictions: dict[str, list[str]] = result["predictions"]
 
     def of(self, names: Iterable[str]) -> list[str]:
         """Those of the names that the suite has."""
@@ -37,6 +40,11 @@ class Stress:
         """Mean accuracy over corruptions and severities; None if the suite has none of them."""
         found = self.of(names)
         return float(np.mean([self.by_corruption[name] for name in found])) if found else None
+
+    def right(self, names: Iterable[str]) -> np.ndarray:
+        """Of each image, the share of these corruptions and their severities under which it is right, N."""
+        labels = from_text(self.labels)
+        return np.mean([from_text(text) == labels for name in names for text in self.predictions[name]], axis=0)
 
     def groups(self) -> dict[str, list[str]]:
         """The groups of corruptions that means are reported of."""

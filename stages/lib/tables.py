@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 import pandas as pd
 
 from stages.lib import results as of_cells
 from stages.lib.results import METRICS, CellResults
-from stages.lib.scores import wilson_interval
 
 Cells = dict[tuple[str, str], list[CellResults]]  # (loss, training set) → one entry per seed
-Statistics = dict[str, dict[str, dict[str, dict[str, Any]]]]  # loss → training set → metric → mean, std, …
 
 
 def studies_table(cells: Cells, figure: str = "accuracy") -> pd.DataFrame:
@@ -79,30 +75,6 @@ def per_class_table(cells: Cells) -> pd.DataFrame:
             columns[f"{loss}, {train_set} → {name.removeprefix('test_')}"] = np.mean(recalls, axis=0)
     classes = next(iter(cells.values()))[0].evaluate["dataset"]["classes"]
     return pd.DataFrame(columns, index=pd.Index(classes, name="class"))
-
-
-def statistics(cells: Cells) -> Statistics:
-    """Per loss, training set and metric: mean, standard deviation over seeds (ddof = 1), n, interval.
-
-    The interval is Wilson's, 95 %, of the mean as a share of one seed's images: it covers which images were
-    drawn, not how models of other seeds would differ. Differences have none. That of a mean over corruptions is
-    as if of one corruption, at most too wide: the same images are in all of them.
-    """
-    table: Statistics = {}
-    for (loss, train_set), results in cells.items():
-        figures: dict[str, dict[str, Any]] = {}
-        for name in METRICS:
-            values = [value for result in results if (value := result.metrics()[name]) is not None]
-            images, mean = results[0].images(name), of_cells.mean([result.metrics()[name] for result in results])
-            figures[name] = {
-                "mean": mean,
-                "std": float(np.std(values, ddof=1)) if len(values) > 1 else None,
-                "n": len(values),
-                "images": images,
-                "interval_95_images": wilson_interval(mean, images) if images and mean is not None else None,
-            }
-        table.setdefault(loss, {})[f"{train_set}_trained"] = figures
-    return table
 
 
 def curves(cells: Cells) -> pd.DataFrame:

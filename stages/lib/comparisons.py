@@ -1,0 +1,180 @@
+"""Which differences between models can be told from chance, said in sentences; and what becomes of the studies' claims.
+
+Losses are compared on the same training set and training sets with the same loss, paired by seed and image. All
+differences are one family (Holm). With one seed nothing is claimed: its interval is over images alone.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import pandas as pd
+
+from stages.lib.per_image import estimate_of, scores_of
+from stages.lib.results import CellResults
+from stages.lib.statistics import Estimate, holm, mcnemar
+from stages.lib.tables import Cells
+
+LEVEL = 0.05
+# The figures that are compared, and how a sentence names them after "trained on".
+COMPARED = {
+    "test_clean": "clean",
+    "test_corrupted": "corrupted",
+    "suite_mean": "CIFAR-10-C's corruptions",
+    "suite_unseen_mean": "those akin to nothing in training",
+    "fgsm_1": "FGSM ε = 1/255",
+    "fgsm_2": "FGSM ε = 2/255",
+    "fgsm_4": "FGSM ε = 4/255",
+    "fgsm_8": "FGSM ε = 8/255",
+}
+Name = tuple[str, str]  # loss, training set
+
+
+@dataclass(frozen=True)
+class Difference:
+    """How much a model's figure is above another's, in points of accuracy where it is said."""
+
+    model: Name
+    other: Name
+    metric: str
+    estimate: Estimate
+    p_holm: float | None  # None for one seed
+    p_mcnemar: list[float] | None  # of each seed; None where scores are not right or wrong
+
+    def towards(self, name: str) -> Difference:
+        """The same, as how much the model of that loss or training set is above the other."""
+        if name in self.model:
+            return self
+        low, high = self.estimate.interval_95
+        turned = replace(self.estimate, mean=-self.estimate.mean, interval_95=(-high, -low))
+        return replace(self, model=self.other, other=self.model, estimate=turned)
+
+    def sign(self) -> int:
+        """1 or −1 if the difference can be told from chance, else 0."""
+        if self.p_holm is None or self.p_holm >= LEVEL:
+            return 0
+        return 1 if self.estimate.mean > 0 else -1
+
+    def subject(self) -> str:
+        """What is compared, in words."""
+        (loss, train_set), (other_loss, other_set) = self.model, self.other
+        if loss != other_loss:
+            return f"{loss} − {other_loss}, {train_set} → {COMPARED[self.metric]}"
+        return f"trained on {train_set} − on {other_set}, {loss} → {COMPARED[self.metric]}"
+
+    def interval(self) -> str:
+        """The interval, in points."""
+        return "{} to {}".format(*map(points, self.estimate.interval_95))
+
+    def sentence(self) -> str:
+        """The difference in words, never more than its interval allows."""
+        said = f"{self.subject()}: {points(self.estimate.mean)} points ({self.interval()}), n = {self.estimate.n}"
+        if self.p_holm is None:
+            return f"{said}, over images alone"
+        return f"{said}, p = {self.p_holm:.2g}" if self.sign() else f"{said}: not distinguishable"
+
+
+def points(share: float) -> str:
+    """A share in percentage points, with its sign."""
+    return f"{100 * share:+.1f}".replace("-", "−")
+
+
+def differences(cells: Cells) -> list[Difference]:
+    """Every difference that is reported, with p-values adjusted over all of them."""
+    found = []
+    for metric in COMPARED:
+        for model, other in pairs(list(cells)):
+            if all(result.metrics()[metric] is not None for result in (*cells[model], *cells[other])):
+                of_pair = estimate_of(cells[model], metric, cells[other])
+                found.append((model, other, metric, of_pair, mcnemar_of(cells[model], cells[other], metric)))
+    several = all(of_pair.n > 1 for *_, of_pair, _ in found)
+    adjusted: Sequence[float | None] = holm([row[3].p_value for row in found]) if several else [None] * len(found)
+    return [
+        Difference(model, other, metric, of_pair, p_holm, p_mcnemar)
+        for (model, other, metric, of_pair, p_mcnemar), p_holm in zip(found, adjusted, strict=True)
+    ]
+
+
+def pairs(names: list[Name]) -> list[tuple[Name, Name]]:
+    """Models that differ in their loss or in their training set alone, the later one first, as params list them."""
+    return [
+        (model, other)
+        for position, other in enumerate(names)
+        for model in names[position + 1 :]
+        if (model[0] == other[0]) != (model[1] == other[1])
+    ]
+
+
+def mcnemar_of(results: list[CellResults], others: list[CellResults], metric: str) -> list[float] | None:
+    """McNemar's p-value of each seed; None for means over corruptions, whose scores are shares."""
+    if metric.startswith("suite_"):
+        return None
+    found = []
+    for result, other in zip(results, others, strict=True):
+        (one,), (two,) = (scores_of(each, metric).values() for each in (result, other))
+        found.append(mcnemar(one > 0, two > 0))
+    return found
+
+
+@dataclass(frozen=True)
+class Conclusion:
+    """A claim of the two studies, and what the differences say of it."""
+
+    claim: str
+    differences: list[Difference]
+
+    def verdict(self) -> str:
+        """What the differences say, none of them beyond chance being no answer."""
+        if any(difference.p_holm is None for difference in self.differences):
+            return "not tested: one seed"
+        signs = [difference.sign() for difference in self.differences]
+        up, down, of = signs.count(1), signs.count(-1), len(signs)
+        if up and down:
+            return f"supported in {up} of {of}, contradicted in {down}"
+        if up or down:
+            word, count = ("supported", up) if up else ("contradicted", down)
+            return word if count == of else f"{word} in {count} of {of}, not distinguishable in the rest"
+        return "not distinguishable"
+
+
+def conclusions(found: list[Difference]) -> list[Conclusion]:
+    """The studies' conclusions, as far as the study has the models to answer them."""
+
+    def of(model: str, other: str, *metrics: str) -> list[Difference]:
+        return [
+            difference.towards(model)
+            for difference in found
+            if difference.metric in metrics and {model, other} == set(difference.model) ^ set(difference.other)
+        ]
+
+    claims = {
+        "Training on corrupted images makes a model robust to those corruptions": of(
+            "corrupted", "clean", "test_corrupted"
+        ),
+        "Training on corrupted images makes it generalise better, to clean images and to other corruptions": of(
+            "corrupted", "clean", "test_clean", "suite_unseen_mean"
+        ),
+        "The angular loss beats cross-entropy": of("angular", "cross_entropy", "test_clean", "test_corrupted"),
+    }
+    return [Conclusion(claim, of_claim) for claim, of_claim in claims.items() if of_claim]
+
+
+def table(found: list[Difference]) -> pd.DataFrame:
+    """Every difference in a row, in points; p after Holm, empty for one seed."""
+    rows = {
+        difference.subject(): {
+            "points": points(difference.estimate.mean),
+            "95 %": difference.interval(),
+            "n": difference.estimate.n,
+            "p": difference.p_holm,
+        }
+        for difference in found
+    }
+    return pd.DataFrame.from_dict(rows, orient="index").rename_axis("difference")
+
+
+def finite(value: float) -> float | None:
+    """The value, None for infinity, which JSON does not have."""
+    return value if math.isfinite(value) else None

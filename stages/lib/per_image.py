@@ -1,0 +1,49 @@
+"""The headline figures image by image: what each is the mean of, so that its spread over images can be known."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from stages.lib.cells import from_text
+from stages.lib.results import ACCURACIES, CellResults
+from stages.lib.statistics import Estimate, estimate
+
+# A figure as a sum of means over sets of images, each with a sign; sets of the same images are taken together.
+Scores = dict[str, np.ndarray]  # split or subset → N scores
+
+
+def scores_of(result: CellResults, metric: str) -> Scores:
+    """What a cell's figure is the sum of the means of: scores, in [−1, 1], by the images that they are of."""
+    if metric in ACCURACIES:
+        return {metric.split("_")[0]: right(result, metric)}
+    if metric == "generalisation_gap":
+        return {"train": right(result, "train_clean"), "test": -right(result, "test_clean")}
+    if metric == "corruption_drop":
+        return {"test": right(result, "test_clean") - right(result, "test_corrupted")}
+    if metric.startswith("knn_"):
+        return {"test": right(result, metric.removeprefix("knn_"), "knn_predictions")}
+    if metric.startswith("fgsm_"):
+        labels, _ = result.predictions("test_clean")
+        attacked = from_text(result.attack["predictions"][metric.removeprefix("fgsm_")])
+        return {"attacked": (attacked == labels[from_text(result.attack["test_indices"])]).astype(float)}
+    group = {"suite_mean": "main", "suite_unseen_mean": "unseen"}[metric]
+    return {"suite": result.stress.right(result.stress.groups()[group])}
+
+
+def right(result: CellResults, name: str, predictions: str = "predictions") -> np.ndarray:
+    """1 where the predictions of a set are right, 0 where not, N."""
+    labels = from_text(result.evaluate["labels"][name.split("_")[0]])
+    return (from_text(result.evaluate["details"][name][predictions]) == labels).astype(float)
+
+
+def estimate_of(results: Sequence[CellResults], metric: str, others: Sequence[CellResults] = ()) -> Estimate:
+    """A figure over seeds; or, paired by seed and image, how much it is above that of `others`."""
+    of_each = [scores_of(result, metric) for result in results]
+    for scores, other in zip(of_each, others, strict=bool(others)):
+        for name, minus in scores_of(other, metric).items():
+            scores[name] = scores[name] - minus
+    names = list(of_each[0])
+    parts = [np.stack([scores[name] for scores in of_each]) for name in names]
+    return estimate(parts, [name not in ("train", "val") for name in names])

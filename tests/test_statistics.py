@@ -1,0 +1,177 @@
+"""Means, differences and their intervals: against slow resampling, known cases, and the truth of simulated studies."""
+
+from __future__ import annotations
+
+from itertools import product
+
+import numpy as np
+import pytest
+from scipy import stats
+
+from stages.lib.comparisons import Conclusion, Difference, pairs, points
+from stages.lib.statistics import Estimate, estimate, holm, mcnemar, variances_of
+
+
+def simulated(rng: np.random.Generator, seeds: int, images: int, of_seed: float, of_image: float) -> np.ndarray:
+    """Scores with mean 0.3: an effect of the seed, one of the image, and noise of standard deviation 1."""
+    noise = rng.standard_normal((seeds, images))
+    return 0.3 + of_seed * rng.standard_normal((seeds, 1)) + of_image * rng.standard_normal((1, images)) + noise
+
+
+# --- one mean ----------------------------------------------------------------------------------------------
+
+
+def test_one_seed_is_the_plain_standard_error_of_a_mean() -> None:
+    scores = np.random.default_rng(0).standard_normal((1, 400))
+    found = estimate([scores], [True])
+    assert found.standard_error == pytest.approx(stats.sem(scores[0]))
+    low, high = stats.norm.interval(0.95, scores.mean(), stats.sem(scores[0]))
+    assert found.interval_95 == pytest.approx((low, high))
+    assert (found.std, found.n, found.degrees_of_freedom) == (None, 1, np.inf)
+    assert found.p_value == pytest.approx(2 * stats.norm.sf(abs(scores.mean()) / stats.sem(scores[0])))
+
+
+def test_images_alone_are_resamplings_limit() -> None:
+    scores = (np.random.default_rng(1).random((1, 200)) < 0.7).astype(float)
+    rng = np.random.default_rng(2)
+    resampled = [scores[0, rng.integers(0, 200, 200)].mean() for _ in range(20_000)]
+    # Resampling divides by N where an unbiased variance divides by N − 1.
+    assert estimate([scores], [True]).standard_error * np.sqrt(199 / 200) == pytest.approx(np.std(resampled), rel=0.02)
+
+
+def test_images_of_each_seeds_own_leave_students_test_on_seeds() -> None:
+    rng = np.random.default_rng(3)
+    scores = rng.standard_normal((4, 50)) + rng.standard_normal((4, 1))
+    found = estimate([scores], [False])
+    theirs = stats.ttest_1samp(scores.mean(1), 0)
+    interval = theirs.confidence_interval()
+    assert found.p_value == pytest.approx(theirs.pvalue)
+    assert found.interval_95 == pytest.approx((interval.low, interval.high))
+    assert found.degrees_of_freedom == pytest.approx(3)
+
+
+def test_variance_of_images_is_that_of_a_two_way_analysis_written_out() -> None:
+    scores = simulated(np.random.default_rng(4), 3, 40, 0.5, 0.8)
+    seeds, images = scores.shape
+    grand, row, column = scores.mean(), scores.mean(1), scores.mean(0)
+    of_images = sum(seeds * (column[i] - grand) ** 2 for i in range(images)) / (images - 1)
+    noise = sum((scores[s, i] - row[s] - column[i] + grand) ** 2 for s, i in product(range(seeds), range(images))) / (
+        (seeds - 1) * (images - 1)
+    )
+    assert variances_of(scores, shared=True) == pytest.approx(((of_images - noise) / seeds, noise))
+    within = sum(stats.tvar(row) for row in scores) / seeds
+    assert variances_of(scores, shared=False) == pytest.approx((0, within))
+    assert variances_of(scores[:1], shared=False) == pytest.approx((stats.tvar(scores[0]), 0))
+
+
+def test_seeds_that_agree_by_chance_do_not_hide_the_noise() -> None:
+    opposite = np.array([[1.0, 0.0], [0.0, 1.0]])  # both seeds have half of the images, neither the same
+    assert variances_of(opposite, shared=True) == (0, 1)
+    found = estimate([opposite], [True])
+    assert (found.mean, found.std) == (0.5, 0)
+    assert found.standard_error == pytest.approx(np.sqrt(1 / 4))
+
+
+def test_nothing_that_varies_has_no_error() -> None:
+    for value, p_value in ((0.0, 1), (0.5, 0)):
+        found = estimate([np.full((2, 3), value)], [True])
+        assert (found.mean, found.standard_error, found.p_value) == (value, 0, p_value)
+        assert found.interval_95 == (value, value)
+
+
+def test_sets_of_other_images_add_up() -> None:
+    rng = np.random.default_rng(5)
+    one, other = rng.standard_normal((1, 30)), rng.standard_normal((1, 70))
+    found = estimate([one, -other], [True, True])
+    assert found.mean == pytest.approx(one.mean() - other.mean())
+    assert found.standard_error == pytest.approx(np.hypot(stats.sem(one[0]), stats.sem(other[0])))
+
+
+@pytest.mark.parametrize("seeds", [1, 2, 3, 5])
+@pytest.mark.parametrize(("of_seed", "of_image"), [(0.0, 0.0), (0.0, 1.0), (0.1, 1.0), (0.5, 1.0), (0.5, 0.0)], ids=str)
+def test_intervals_hold_the_truth(seeds: int, of_seed: float, of_image: float) -> None:
+    """In 95 of 100 studies or a little more, or not much less; of one seed only where seeds do not differ."""
+    rng = np.random.default_rng([seeds, int(of_seed * 10), int(of_image * 10)])
+    studies = 1000
+    held = 0
+    for _ in range(studies):
+        low, high = estimate([simulated(rng, seeds, 100, of_seed, of_image)], [True]).interval_95
+        held += low <= 0.3 <= high
+    if seeds == 1 and of_seed:
+        assert held / studies < 0.9
+    else:
+        assert held / studies >= (0.87 if seeds == 2 else 0.915)
+
+
+# --- tests -------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("only_one", "only_other", "p"), [(0, 0, 1), (5, 0, 2 / 32), (3, 3, 1), (1, 9, 22 / 1024)])
+def test_mcnemar_is_the_exact_test_of_what_differs(only_one: int, only_other: int, p: float) -> None:
+    one = np.array([True] * only_one + [False] * only_other + [True] * 4 + [False] * 2)
+    other = np.array([False] * only_one + [True] * only_other + [True] * 4 + [False] * 2)
+    assert mcnemar(one, other) == pytest.approx(p)
+
+
+def test_holm_is_its_steps_written_out() -> None:
+    assert holm([0.01, 0.04, 0.03, 0.005]) == pytest.approx([0.03, 0.06, 0.06, 0.02])
+    assert holm([0.5, 0.9]) == [1.0, 1.0]
+    assert holm([]) == []
+
+
+def test_holm_keeps_the_level_of_a_family() -> None:
+    rng = np.random.default_rng(6)
+    wrong = sum(min(holm(rng.random(10).tolist())) < 0.05 for _ in range(4000)) / 4000
+    assert wrong == pytest.approx(0.05, abs=0.012)
+
+
+# --- words -------------------------------------------------------------------------------------------------
+
+
+def difference(mean: float, p_holm: float | None, **names: str) -> Difference:
+    found = Estimate(mean, 0.01, 5 if p_holm is not None else 1, 0.004, 4.0, (mean - 0.009, mean + 0.009), 0.001)
+    model, other = names.get("model", "angular-clean").split("-"), names.get("other", "cross_entropy-clean").split("-")
+    return Difference((model[0], model[1]), (other[0], other[1]), "test_corrupted", found, p_holm, None)
+
+
+def test_sentences_say_no_more_than_is_known() -> None:
+    assert difference(0.012, 0.0031).sentence() == (
+        "angular − cross_entropy, clean → corrupted: +1.2 points (+0.3 to +2.1), n = 5, p = 0.0031"
+    )
+    assert difference(-0.012, 0.051).sentence() == (
+        "angular − cross_entropy, clean → corrupted: −1.2 points (−2.1 to −0.3), n = 5: not distinguishable"
+    )
+    assert difference(0.012, None).sentence().endswith("(+0.3 to +2.1), n = 1, over images alone")
+    of_sets = difference(0.012, 0.01, model="angular-corrupted", other="angular-clean")
+    assert of_sets.sentence().startswith("trained on corrupted − on clean, angular → corrupted: +1.2 points")
+    assert points(-0.0004) == "−0.0"
+
+
+def test_a_difference_can_be_turned_round() -> None:
+    turned = difference(0.012, 0.01).towards("cross_entropy")
+    assert turned.sentence().startswith("cross_entropy − angular, clean → corrupted: −1.2 points (−2.1 to −0.3)")
+    assert turned.sign() == -1
+    assert turned.towards("cross_entropy") == turned
+
+
+@pytest.mark.parametrize(
+    ("found", "verdict"),
+    [
+        ([(0.1, 0.01), (0.1, 0.04)], "supported"),
+        ([(-0.1, 0.01), (-0.1, 0.04)], "contradicted"),
+        ([(0.1, 0.2), (-0.1, 0.05)], "not distinguishable"),
+        ([(0.1, 0.01), (-0.1, 0.2)], "supported in 1 of 2, not distinguishable in the rest"),
+        ([(-0.1, 0.01), (0.1, 0.2)], "contradicted in 1 of 2, not distinguishable in the rest"),
+        ([(0.1, 0.01), (-0.1, 0.01), (0.1, 0.9)], "supported in 1 of 3, contradicted in 1"),
+        ([(0.1, None), (0.1, None)], "not tested: one seed"),
+    ],
+)
+def test_verdicts_follow_the_differences(found: list[tuple[float, float | None]], verdict: str) -> None:
+    assert Conclusion("a claim", [difference(*one) for one in found]).verdict() == verdict
+
+
+def test_models_are_compared_that_differ_in_one_thing() -> None:
+    names = list(product(["a", "b"], ["clean", "corrupted", "augmix"]))
+    found = pairs(names)
+    assert len(found) == 2 * 3 + 3 and len(set(found)) == len(found)
+    assert (("b", "clean"), ("a", "corrupted")) not in found and (("b", "clean"), ("a", "clean")) in found
