@@ -12,6 +12,7 @@ from stages.lib import losses, params
 from stages.lib.errors import StudyError, run
 from stages.lib.files import write_text
 from stages.lib.schema.attack import Attack
+from stages.lib.schema.augmix import AugMix
 from stages.lib.schema.base import Section
 from stages.lib.schema.corrupt import Corrupt
 from stages.lib.schema.download import Download
@@ -23,11 +24,12 @@ from stages.lib.schema.study import NAME, Study
 from stages.lib.schema.suite import Suite
 
 MARKER = "data/checked.txt"
-TRAIN_SETS = ("clean", "corrupted")
+TRAIN_SETS = ("clean", "corrupted", "augmix")
 SECTIONS: dict[str, type[Section]] = {
     "download": Download,
     "split": Split,
     "corrupt": Corrupt,
+    "augmix": AugMix,
     "suite": Suite,
     "evaluate": Evaluate,
     "attack": Attack,
@@ -45,9 +47,9 @@ def check(values: dict[str, Any]) -> None:
         params.lookup(values, key)
     check_losses(values)
     study = params.validated("", {key: values[key] for key in Study.model_fields}, Study)
-    check_train_sets(study)
     for name, schema in SECTIONS.items():
         params.validated(name, values[name], schema)
+    check_train_sets(study, values["augmix"]["splits"])
     check_recipes(values["recipes"], study.recipe, values["download"]["size"])
 
 
@@ -81,11 +83,13 @@ def check_losses(values: dict[str, Any]) -> None:
         params.validated(f"loss_config.{name}", config, losses.config_class(name))
 
 
-def check_train_sets(study: Study) -> None:
-    """Each training set is one that a stage makes."""
+def check_train_sets(study: Study, augmix_splits: list[str]) -> None:
+    """Each training set is one that a stage makes; the stage of `augmix` is off unless it is told to."""
     for name in study.train_sets:
         if name not in TRAIN_SETS:
             raise StudyError(f"params.yaml: train_sets has {name!r}; there are {', '.join(TRAIN_SETS)}")
+    if "augmix" in study.train_sets and "train" not in augmix_splits:
+        raise StudyError("params.yaml: train_sets has 'augmix', which is not made; type -S 'augmix.splits=[train]' too")
 
 
 def check_recipes(recipes: Any, chosen: str, size: int) -> None:

@@ -49,7 +49,7 @@ def test_committed_file_is_valid_and_is_what_dvc_reads() -> None:
 
 # Each message begins with the key and its value, then says what is allowed.
 BAD: dict[str, tuple[str, Any, str]] = {
-    "unknown section": ("atack", {}, "atack is unknown; the sections are attack, corrupt, download, embed, evaluate,"),
+    "unknown section": ("atack", {}, "atack is unknown; the sections are attack, augmix, corrupt, download, embed,"),
     "unknown key": ("attack.epsilon", 8, "attack.epsilon is unknown"),
     "unknown deep key": ("corrupt.mix.rotation.degrees", 5.0, "corrupt.mix.rotation.degrees is unknown"),
     "unknown key of a recipe": ("recipes.cpu.lr", 0.1, "recipes.cpu.lr is unknown"),
@@ -115,6 +115,12 @@ BAD: dict[str, tuple[str, Any, str]] = {
         "train_sets is ['clean', 'my-set']: 'my-set' must be lower-case letters, digits and _ (a hyphen joins names)",
     ),
     "hyphen in a loss": ("losses", ["cross-entropy"], f"losses has 'cross-entropy', {NO_LOSS}"),
+    "train set that is not made": (
+        "train_sets",
+        ["clean", "augmix"],
+        "train_sets has 'augmix', which is not made; type -S 'augmix.splits=[train]' too",
+    ),
+    "test images to train on": ("augmix.splits", ["test"], "augmix.splits.0 is 'test': input should be 'train'"),
     "unknown train set": ("train_sets", ["clean", "noisy"], "train_sets has 'noisy'; there are clean, corrupted"),
     "unknown loss": ("loss", "nonsense", f"loss is 'nonsense', {NO_LOSS}"),
     "loss no text": ("loss", None, f"loss is None, {NO_LOSS}"),

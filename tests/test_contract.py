@@ -204,7 +204,7 @@ def files_read(source: str) -> set[str]:
     return found
 
 
-OF_DATA = ["split", "corrupt", "suite", "contact_sheet", "train", "evaluate", "attack", "stress", "embed"]
+OF_DATA = ["split", "corrupt", "augmix", "suite", "contact_sheet", "train", "evaluate", "attack", "stress", "embed"]
 
 
 @pytest.mark.parametrize("name", OF_DATA)

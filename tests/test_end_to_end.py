@@ -199,6 +199,17 @@ def test_setting_a_parameter_back_brings_results_from_the_run_cache(study: Repos
     assert (study.path / "dvc.lock").read_bytes() == lock
 
 
+def test_augmix_is_made_and_trained_on_when_it_is_asked_for(study: Repository) -> None:
+    workspace.change_params(
+        study.path / "params.yaml", {"train_sets": ["clean", "corrupted", "augmix"], "augmix.splits": ["train"]}
+    )
+    would_run = ran(study.dvc("repro", "--dry"))
+    assert "augmix@train" in would_run
+    assert {name for name in would_run if name.startswith("train@")} == {
+        "train@angular-augmix-0", "train@cross_entropy-augmix-0",
+    }  # fmt: skip
+
+
 def test_a_bad_parameter_is_named_before_any_work(study: Repository) -> None:
     printed = study.dvc("exp", "run", "-S", "loss=nonsense", fails=True)
     assert f"loss is 'nonsense', which does not exist; there are {', '.join(losses.names())}" in printed
@@ -278,13 +289,16 @@ def test_ones_own_images_run_through_every_stage(tmp_path: Path) -> None:
     small = {"recipes.cpu.batch_size": 12, "attack.images": 30, "embed.images": 30, "losses": ["cross_entropy"]}
     # Sixty-four steps: after nine, batch norm's statistics are no such thing, logits are huge and gradients zero.
     small |= {"split.train_share": 0.8, "recipes.cpu.epochs": 8}
-    workspace.create(path, {**SMALL, **small, "train_sets": ["corrupted"]})
+    sets = {"train_sets": ["corrupted", "augmix"], "augmix.splits": ["train"]}
+    workspace.create(path, {**SMALL, **small, **sets})
     repository = Repository(path)
     chosen = ["-S", "download.dataset=folder", "-S", f"download.folder={tmp_path / 'pictures'}"]
     printed = repository.dvc("exp", "run", *chosen)
     assert {"train@cross_entropy-corrupted-0", "embed@cross_entropy-corrupted-0", "headline"} <= ran(printed)
+    assert {"augmix@train", "train@cross_entropy-augmix-0"} <= ran(printed)
     # Bright, dark and grey are told apart without fail.
-    assert repository.json("reports/comparison.json")["cross_entropy"]["corrupted_trained"]["test_clean"] > 0.9
+    comparison = repository.json("reports/comparison.json")["cross_entropy"]
+    assert all(comparison[f"{train_set}_trained"]["test_clean"] > 0.9 for train_set in ("corrupted", "augmix"))
     assert repository.json("data/raw/source.json")["classes"] == ["bright", "dark", "grey"]
     assert "Unofficial data" in (path / "reports/report.md").read_text(encoding="utf-8")
 

@@ -35,8 +35,8 @@ SECTION = {"corruptions": CORRUPTIONS, "images": 9, "seed": 4}
 # --- what training has seen --------------------------------------------------------------------------------
 
 
-def seen_with(mix: dict[str, Any] = MIX, **changes: Any) -> list[str]:
-    return seen(Mix.model_validate(mix), Recipe.model_validate(RECIPE | {"flip": "off"} | changes))
+def seen_with(mix: dict[str, Any] = MIX, train_sets: tuple[str, ...] = (), **changes: Any) -> list[str]:
+    return seen(Mix.model_validate(mix), Recipe.model_validate(RECIPE | {"flip": "off"} | changes), train_sets)
 
 
 def test_committed_mix_has_seen_noise_colours_and_rotation() -> None:
@@ -68,6 +68,9 @@ def test_what_the_mix_leaves_out_is_unseen() -> None:
     hue = nothing | {"color_jitter": nothing["color_jitter"] | {"hue": 0.1}}
     assert seen_with(hue) == ["color_jitter", "mix", "mix_without_flip"]
     assert {"brightness", "contrast", "saturate", "gaussian_blur"} <= set(seen_with(nothing, trivial_augment=True))
+    of_augmix = {"brightness", "contrast", "rotation", "elastic_transform"}
+    assert of_augmix <= set(seen_with(nothing, ("clean", "augmix")))
+    assert not of_augmix & set(seen_with(nothing, ("clean", "corrupted")))
 
 
 # --- scores ------------------------------------------------------------------------------------------------
@@ -77,7 +80,7 @@ def stress_of(clean: float, **accuracies: list[float]) -> Stress:
     rows = [{"corruption": "clean", "severity": 0, "accuracy": clean}]
     for name, values in accuracies.items():
         rows += [{"corruption": name, "severity": s, "accuracy": value} for s, value in enumerate(values, start=1)]
-    return Stress({"images": 100, "rows": rows, "test_indices": ""}, ["fog"])
+    return Stress({"images": 100, "rows": rows, "test_indices": "", "labels": "", "predictions": {}}, ["fog"])
 
 
 def test_corruption_errors_are_relative_to_the_reference() -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
+
 from stages.lib.corruptions import FAMILIES
 from stages.lib.schema.corrupt import Mix
 from stages.lib.schema.recipe import Recipe
@@ -19,10 +21,14 @@ AKIN: dict[str, tuple[str, ...]] = {
     "low resolution": ("pixelate", *FAMILIES["blur"]),
 }
 TRIVIAL_AUGMENT = ("brightness", "contrast", "saturation", "rotation", "blur")  # its sharpness also softens
+AUGMIX = ("brightness", "contrast", "rotation")  # its autocontrast and equalize move levels, its shears are affine
 
 
-def seen(mix: Mix, recipe: Recipe) -> list[str]:
-    """The corruptions akin to the mix or to the recipe's augmentation, whichever training set a model had."""
+def seen(mix: Mix, recipe: Recipe, train_sets: Collection[str]) -> list[str]:
+    """The corruptions akin to the mix, to the recipe's augmentation or to AugMix where one of the sets is of that.
+
+    Of a whole study, whichever training set a model had, so that its models are compared on the same corruptions.
+    """
     strengths = {
         "noise": mix.gaussian_noise.sigma,
         "brightness": mix.color_jitter.brightness,
@@ -36,6 +42,8 @@ def seen(mix: Mix, recipe: Recipe) -> list[str]:
         kinds.add("flip")
     if recipe.trivial_augment:
         kinds.update(TRIVIAL_AUGMENT)
+    if "augmix" in train_sets:
+        kinds.update(AUGMIX)
     if recipe.low_resolution_share > 0:
         kinds.add("low resolution")
     akin = {name for kind in kinds for name in AKIN[kind]}
