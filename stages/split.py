@@ -2,12 +2,15 @@
 
 Out: `data/split/SEED.npz` with sorted int32 index arrays `train`, `val` (into the raw training images)
 and `test` (into the raw test images). Splitting comes before corrupting, and a corrupted image has
-the index of its original, so no image is on two sides (Barz & Denzler 2020, arXiv 1902.00423).
+the index of its original, so no image is on two sides. Nor may the same pixels be on two sides under
+two indices (Barz & Denzler 2020, arXiv 1902.00423): the stage ends, naming a pair, unless
+`split.accept_duplicates` says that they are known.
 """
 
 from __future__ import annotations
 
 import argparse
+import hashlib
 
 import numpy as np
 
@@ -37,15 +40,43 @@ def split(labels: np.ndarray, train_share: float, seed: int) -> tuple[np.ndarray
     return chosen, np.setdiff1d(np.arange(len(labels)), chosen)
 
 
+def duplicates(images: dict[str, np.ndarray]) -> list[tuple[tuple[str, int], tuple[str, int]]]:
+    """Pairs of exactly equal images, of uint8 N×H×W×3 by side, on two sides; each as (side, position)."""
+    first: dict[bytes, tuple[str, int]] = {}
+    found = []
+    for side, of_side in images.items():
+        for position, image in enumerate(of_side):
+            known = first.setdefault(hashlib.blake2b(image.tobytes(), digest_size=16).digest(), (side, position))
+            if known[0] != side:
+                found.append((known, (side, position)))
+    return found
+
+
+def refuse_duplicates(images: dict[str, np.ndarray], indices: dict[str, np.ndarray], accepted: bool) -> None:
+    """StudyError, naming a pair by its raw indices, if an image is on two sides; a line where that is accepted."""
+    found = duplicates(images)
+    if not found:
+        return
+    one, other = (f"{side} image {indices[side][position]}" for side, position in found[0])
+    told = (
+        f"split: {len(found)} image(s) are on two sides, {one} and {other} for one: scores would count what was learnt"
+    )
+    if not accepted:
+        raise StudyError(f"{told}; take them out, or set split.accept_duplicates to true")
+    print(f"{told} (accepted)", flush=True)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--seed", type=int, required=True)
     seed = parser.parse_args().seed
     section = params.section("split", Split)
-    (train_labels,) = read_npz("data/raw/train.npz", "labels")
-    (test_labels,) = read_npz("data/raw/test.npz", "labels")
+    train_images, train_labels = read_npz("data/raw/train.npz", "images", "labels")
+    test_images, test_labels = read_npz("data/raw/test.npz", "images", "labels")
     train, val = split(train_labels, section.train_share, seed)
     test = np.arange(len(test_labels))
+    sides = {"training": train_images[train], "validation": train_images[val], "test": test_images}
+    refuse_duplicates(sides, {"training": train, "validation": val, "test": test}, section.accept_duplicates)
     write_npz(
         f"data/split/{seed}.npz", train=train.astype(np.int32), val=val.astype(np.int32), test=test.astype(np.int32)
     )

@@ -76,14 +76,27 @@ def test_class_of_one_image_is_named() -> None:
         split(np.array([0, 0, 3, 0]), 0.5, 0)
 
 
-def test_stage_writes_sorted_indices_of_both_sides_and_all_test_images(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
+def write_inputs(train: np.ndarray, test: np.ndarray, accept_duplicates: bool = False) -> None:
+    section = {"train_share": 0.2, "accept_duplicates": accept_duplicates}
+    Path("params.yaml").write_text(json.dumps({"split": section}))
+    write_npz("data/raw/train.npz", images=train, labels=BALANCED)
+    write_npz("data/raw/test.npz", images=test, labels=BALANCED[: len(test)])
+
+
+@pytest.fixture
+def images(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[np.ndarray, np.ndarray]:
+    """Training and test images, no two alike; the stage runs where they will be."""
     monkeypatch.chdir(tmp_path)
-    Path("params.yaml").write_text(json.dumps({"split": {"train_share": 0.2}}))
-    write_npz("data/raw/train.npz", labels=BALANCED)
-    write_npz("data/raw/test.npz", labels=BALANCED[:30])
     monkeypatch.setattr(sys, "argv", ["split", "--seed", "5"])
+    rng = np.random.default_rng(0)
+    every = rng.integers(0, 256, (len(BALANCED) + 30, 4, 4, 3), dtype=np.uint8)
+    return every[:-30], every[-30:]
+
+
+def test_stage_writes_sorted_indices_of_both_sides_and_all_test_images(
+    images: tuple[np.ndarray, np.ndarray], capsys: pytest.CaptureFixture[str]
+) -> None:
+    write_inputs(*images)
     stage.main()
     train, val = split(BALANCED, 0.2, 5)
     with np.load("data/split/5.npz") as written:
@@ -92,3 +105,31 @@ def test_stage_writes_sorted_indices_of_both_sides_and_all_test_images(
         np.testing.assert_array_equal(written["val"], val)
         np.testing.assert_array_equal(written["test"], np.arange(30))
     assert capsys.readouterr().out == "split 5: 200 train, 800 validate, 30 test\n"
+
+
+@pytest.mark.parametrize("side", ["validation", "test"])
+def test_a_leak_across_splits_is_found(
+    side: str, images: tuple[np.ndarray, np.ndarray], capsys: pytest.CaptureFixture[str]
+) -> None:
+    (train, test), (trains, validates) = images, split(BALANCED, 0.2, 5)
+    if side == "test":
+        test[7] = train[trains[3]]
+        other = "test image 7"
+    else:
+        train[validates[9]] = train[trains[3]]
+        other = f"validation image {validates[9]}"
+    write_inputs(train, test)
+    with pytest.raises(StudyError, match=f"1 image.* two sides, training image {trains[3]} and {other} for") as caught:
+        stage.main()
+    assert "\n" not in str(caught.value) and not Path("data/split/5.npz").exists()
+    write_inputs(train, test, accept_duplicates=True)
+    stage.main()
+    assert "(accepted)" in capsys.readouterr().out and Path("data/split/5.npz").exists()
+
+
+def test_the_same_image_twice_on_one_side_is_no_leak(images: tuple[np.ndarray, np.ndarray]) -> None:
+    train, test = images
+    trains, _ = split(BALANCED, 0.2, 5)
+    train[trains[1]], test[1] = train[trains[0]], test[0]
+    write_inputs(train, test)
+    stage.main()

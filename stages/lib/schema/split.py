@@ -8,6 +8,10 @@ from stages.lib.schema.base import Section
 
 
 class Split(Section):
-    """The share of each class's training images that train; the rest validate."""
+    """The share of each class's training images that train; the rest validate.
+
+    `accept_duplicates`: go on where an image is on two sides under two indices.
+    """
 
     train_share: float = Field(gt=0, lt=1)
+    accept_duplicates: bool
