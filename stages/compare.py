@@ -124,6 +124,7 @@ def main() -> None:
     frames = {
         "studies": tables.studies_table(cells),
         "all_metrics": tables.all_metrics(cells),
+        "beside_accuracy": tables.beside_accuracy(cells),
         "fast_gradient_sign": tables.ladder_table(cells),
         "fast_gradient_sign_in_full": tables.attack_table(cells),
         "suite": suite_tables.means_table(cells),

@@ -411,6 +411,34 @@ def test_tables_hold_the_same_figures(study: Path) -> None:
     )
 
 
+def test_what_stands_beside_accuracy(study: Path) -> None:
+    compare.main()
+    columns, found = table("beside_accuracy")
+    for position, names in enumerate(product(LOSSES, TRAIN_SETS)):
+        assert columns[position] == ", ".join(names)
+        cells = cells_of(*names)
+        worst = [min(confusion_of(cell, "test_corrupted")[label][label] / 25 for label in (0, 1)) for cell in cells]
+        assert found["recall of the worst class, corrupted"][position] == pytest.approx(np.mean(worst), abs=1e-6)
+        # The wrong ones are the last: whatever is right corrupted is right clean.
+        pairs = [right(cell, "test_corrupted") / right(cell, "test_clean") for cell in cells]
+        assert found["right corrupted, of those right clean"][position] == pytest.approx(np.mean(pairs), abs=1e-6)
+        assert found["negative log-likelihood, clean"][position] == 0.5
+    report = Path("reports/report.md").read_text(encoding="utf-8")
+    assert "| right corrupted, of those right clean " in report.split("## Beside accuracy")[1].split("##")[0]
+
+
+def test_a_model_that_is_never_right_has_no_share_of_the_right(study: Path) -> None:
+    wrong = 1 - labels_of("test_clean")
+    details = evaluation(CELLS[0])["details"]
+    details["test_clean"]["predictions"] = to_text(wrong)
+    change_result(CELLS[0], "evaluate.json", details=details)
+    change_result(CELLS[0], "attack.json", predictions=attack(CELLS[0])["predictions"] | {"0": to_text(wrong[::2])})
+    compare.main()
+    _, found = table("beside_accuracy")
+    assert not math.isnan(found["right corrupted, of those right clean"][0])  # of the other seed
+    assert not math.isnan(found["right corrupted, of those right clean"][1])
+
+
 def test_suite_table_holds_means_and_corruption_errors(study: Path) -> None:
     compare.main()
     columns, means = table("suite")
@@ -534,7 +562,7 @@ def test_comparing_twice_gives_the_same_bytes(study: Path) -> None:
     compare.main()
     headline.main()
     once = outputs(study)
-    assert len(once) == 5 + 8 + 6 + 3  # files at the top, tables, figures, the headline's
+    assert len(once) == 5 + 9 + 6 + 3  # files at the top, tables, figures, the headline's
     compare.main()
     headline.main()
     assert outputs(study) == once

@@ -23,6 +23,10 @@ FIGURES = {
 }
 
 
+BESIDE = (
+    "On test images. An image and its corrupted copy are a pair: so many of those right when clean still are. "
+    "The negative log-likelihood is of each loss's own logits, so it also tells how a loss scales them."
+)
 EXAMPLES = (
     "Of all images, of those that were right when clean, and after rounding the attacked image to 8 bits. Examples of "
     "attacked images are in `reports/examples/` (in DVC's cache, not in git: they show the dataset's images)."
@@ -41,6 +45,7 @@ def markdown(cells: Cells, found: list[Difference], concluded: list[Conclusion])
         parts += ["With flip test-time augmentation:", _table(tables.studies_table(cells, "flip_accuracy"))]
     parts += ["## What can be said", *_sentences(found, concluded, len(seeds))]
     parts += ["## Every figure", _explanation(first), _table(tables.all_metrics(cells))]
+    parts += ["## Beside accuracy", BESIDE, _table(tables.beside_accuracy(cells))]
     parts += [
         "## Fast gradient sign attack",
         _attack_note(first),

@@ -54,6 +54,34 @@ def attack_table(cells: Cells) -> pd.DataFrame:
     return pd.DataFrame(rows).set_index("model")
 
 
+def beside_accuracy(cells: Cells) -> pd.DataFrame:
+    """What an accuracy alone does not tell, the mean over seeds: a row per figure, a column per loss and training set.
+
+    The class that is worst may differ from seed to seed; each seed's own is taken.
+    """
+    columns = {}
+    for (loss, train_set), results in cells.items():
+        figures = pd.DataFrame([_beside_accuracy(result) for result in results])
+        columns[f"{loss}, {train_set}"] = figures.mean()
+    return pd.DataFrame(columns).rename_axis("figure")
+
+
+def _beside_accuracy(result: CellResults) -> dict[str, float]:
+    labels, clean = result.predictions("test_clean")
+    _, corrupted = result.predictions("test_corrupted")
+    still_right = (corrupted == labels)[clean == labels]
+    figures = {
+        f"recall of the worst class, {test}": min(
+            row["recall"] for row in result.evaluate["details"][f"test_{test}"]["per_class"].values()
+        )
+        for test in ("clean", "corrupted")
+    }
+    figures["right corrupted, of those right clean"] = float(still_right.mean()) if len(still_right) else np.nan
+    for test in ("clean", "corrupted"):
+        figures[f"negative log-likelihood, {test}"] = result.row(f"test_{test}")["loss"]
+    return figures
+
+
 def features_table(cells: Cells) -> pd.DataFrame:
     """What can be measured of the features and their UMAP plane: a row per measure, a column per model."""
     columns = {}
