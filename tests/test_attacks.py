@@ -226,6 +226,15 @@ def test_ladder_is_the_predictions_on_attacked_images() -> None:
     assert not np.array_equal(ladder[0]["exact"], ladder[16]["exact"])
 
 
+def test_model_that_always_says_the_same_has_a_flat_ladder() -> None:
+    favourite = torch.tensor([8.0, 0.0, 0.0])
+    model = tiny_model(lambda logits: 0.01 * logits + favourite)
+    labels = some_labels()
+    ladder = stage.attack(model, some_images(), labels, Attack.model_validate(SECTION))
+    found = {row["accuracy"] for row in stage.summarise(ladder, labels.numpy())}
+    assert found == {(labels == 0).double().mean().item()}
+
+
 @pytest.mark.parametrize("batch_size", [1, 3, 14, 100])
 def test_ladder_does_not_depend_on_the_batch_size(batch_size: int) -> None:
     one, other = attacked_stage(tiny_model()), attacked_stage(tiny_model(), batch_size=batch_size)

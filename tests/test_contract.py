@@ -87,8 +87,23 @@ def test_stage_says_what_it_is_and_waits_for_the_check(name: str) -> None:
     assert ("data/checked.txt" in paths(stage, "outs")) == (name == "check")
 
 
+def of_test_images(deps: list[str]) -> list[str]:
+    """Those of a stage's deps that hold test images: raw ones, corrupted ones or the suite's."""
+    makers = [STAGES[name] for name in ("download", "corrupt", "augmix")]
+    made = {path.replace("${item.split}", "test") for stage in makers for path in paths(stage, "outs")}
+    of_test = {path for path in made if path.endswith("/test.npz")}
+    return [dep for dep in deps if dep in of_test or dep.startswith(("data/suite", "reports/suite"))]
+
+
 def test_training_sees_no_test_image() -> None:
-    assert not [dep for dep in STAGES["train"]["deps"] if "test" in dep]
+    assert of_test_images(STAGES["train"]["deps"]) == []
+
+
+@pytest.mark.parametrize(
+    "planted", ["data/raw/test.npz", "data/corrupted/test.npz", "data/suite/fog.npz", "data/suite"]
+)
+def test_a_test_file_among_the_deps_of_training_is_found(planted: str) -> None:
+    assert of_test_images([*STAGES["train"]["deps"], planted]) == [planted]
 
 
 # --- params ------------------------------------------------------------------------------------------------
