@@ -66,7 +66,7 @@ def draw(cells: Cells, figures: Figures) -> None:
     over = summary.COVERS[seeds > 1]
     note = f"Trained on → tested on; {images} test images, mean of {seeds} seed(s), 95 % interval over {over}"
     charts.grouped_bars(REPORTS / "figures/accuracy.png", list(groups), bars, intervals, note)
-    ladder = tables.ladder_table(cells)
+    ladder = summary.ladder_table(cells, summary.mean_of)
     chance = 1 / len(first.evaluate["dataset"]["classes"])
     series = {str(name): ladder[name].tolist() for name in ladder}
     title = f"Fast gradient sign method on {first.attack['images']} clean test images"
@@ -118,14 +118,14 @@ def main() -> None:
         comparison[loss][f"{train_set}_trained"] = results.mean_over_seeds(row)
     found = comparisons.differences(cells)
     concluded = comparisons.conclusions(found)
-    statistics = summary.as_json(cells, found, concluded)
-    draw(cells, statistics["figures"])
+    figures = summary.figures(cells)
+    draw(cells, figures)
     draw_suite(cells)
     frames = {
-        "studies": tables.studies_table(cells),
-        "all_metrics": tables.all_metrics(cells),
+        "studies": summary.studies_table(figures, summary.mean_of),
+        "all_metrics": summary.all_metrics(figures, summary.mean_of),
         "beside_accuracy": tables.beside_accuracy(cells),
-        "fast_gradient_sign": tables.ladder_table(cells),
+        "fast_gradient_sign": summary.ladder_table(cells, summary.mean_of),
         "fast_gradient_sign_in_full": tables.attack_table(cells),
         "suite": suite_tables.means_table(cells),
         "features": tables.features_table(cells),
@@ -139,9 +139,9 @@ def main() -> None:
         every_accuracy.to_csv(index=False, float_format="%.6f", lineterminator="\n"),
     )
     write_text(REPORTS / "curves.csv", tables.curves(cells).to_csv(index=False, lineterminator="\n"))
-    write_text(REPORTS / "report.md", report.markdown(cells, found, concluded))
+    write_text(REPORTS / "report.md", report.markdown(cells, figures, found, concluded))
     write_json(REPORTS / "corruption_errors.json", suite_tables.corruption_errors(cells))
-    write_json(REPORTS / "statistics.json", statistics)
+    write_json(REPORTS / "statistics.json", summary.as_json(figures, found, concluded))
     write_json(REPORTS / "comparison.json", comparison)
     print(frames["studies"].to_markdown(floatfmt=".4f"))
 

@@ -67,7 +67,9 @@ def right_of_neighbours(cell: Cell, name: str) -> int:
 
 
 def right_under_attack(cell: Cell, epsilon_255: int) -> int:
-    return 24 - rank(cell) - EPSILONS_255.index(epsilon_255)
+    if epsilon_255 == 0:
+        return int((ATTACKED_INDICES < right(cell, "test_clean")).sum())
+    return 20 - rank(cell) - EPSILONS_255.index(epsilon_255)
 
 
 def expected_metrics(cell: Cell) -> dict[str, float]:
@@ -537,7 +539,12 @@ def test_report_shows_its_figures_and_its_seeds(study: Path) -> None:
     report = Path("reports/report.md").read_text(encoding="utf-8")
     linked = re.findall(r"!\[[^]]*\]\(([^)]*)\)", report)
     assert len(linked) == 6 + 4 and all((study / "reports" / name).is_file() for name in linked)
-    assert "seeds [0, 5]" in report and "n = 2 seed(s)" in report
+    assert "seeds [0, 5]" in report and "n = 2 seed(s)" in report and "interval over seeds and images" in report
+    figures = read_strictly("reports/statistics.json")["figures"]["angular"]["clean_trained"]
+    for metric in ("test_clean", "corruption_drop", "suite_mean", "fgsm_8"):
+        low, high = figures[metric]["interval_95"]
+        spread = f"± {figures[metric]['std']:.4f} ({low:.3f} to {high:.3f})"
+        assert f"{figures[metric]['mean']:.4f} {spread}" in report
     for (loss, train_set), test in product(product(LOSSES, TRAIN_SETS), TRAIN_SETS):
         assert f"{expected_means(loss, train_set)[f'test_{test}']:.4f}" in report
     assert str(study) not in report

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import pandas as pd
 
-from stages.lib import comparisons, suite_tables, tables
+from stages.lib import comparisons, suite_tables, summary, tables
 from stages.lib.comparisons import LEVEL, Conclusion, Difference
 from stages.lib.results import CellResults
 from stages.lib.scores import wilson_interval
+from stages.lib.summary import Figures
 from stages.lib.tables import Cells
 
 FIGURES = {
@@ -33,23 +34,23 @@ EXAMPLES = (
 )
 
 
-def markdown(cells: Cells, found: list[Difference], concluded: list[Conclusion]) -> str:
+def markdown(cells: Cells, figures: Figures, found: list[Difference], concluded: list[Conclusion]) -> str:
     """The whole report; figures are linked by their paths under reports/."""
     every = [result for results in cells.values() for result in results]
     first = every[0]
     seeds = sorted({result.cell.seed for result in every})
     parts = ["# Comparison", *_dataset(first), _setting(every, seeds)]
-    parts += ["## Test accuracy", f"Mean over n = {len(seeds)} seed(s).", _table(tables.studies_table(cells))]
+    parts += ["## Test accuracy", _spread(len(seeds)), _table(summary.studies_table(figures, summary.said))]
     parts += _figure("accuracy")
     if first.row("test_clean")["flip_accuracy"] is not None:
-        parts += ["With flip test-time augmentation:", _table(tables.studies_table(cells, "flip_accuracy"))]
+        parts += ["With flip test-time augmentation:", _table(tables.flip_table(cells))]
     parts += ["## What can be said", *_sentences(found, concluded, len(seeds))]
-    parts += ["## Every figure", _explanation(first), _table(tables.all_metrics(cells))]
+    parts += ["## Every figure", _explanation(first), _table(summary.all_metrics(figures, summary.said))]
     parts += ["## Beside accuracy", BESIDE, _table(tables.beside_accuracy(cells))]
     parts += [
         "## Fast gradient sign attack",
         _attack_note(first),
-        _table(tables.ladder_table(cells)),
+        _table(summary.ladder_table(cells, summary.said)),
         *_figure("ladder"),
         EXAMPLES,
         _table(tables.attack_table(cells)),
@@ -85,13 +86,21 @@ def _setting(every: list[CellResults], seeds: list[int]) -> str:
     return f"Recipe `{first.evaluate['recipe']}`, seeds {seeds}, trained with {trained_on}. Images: {counts}."
 
 
+def _spread(seeds: int) -> str:
+    spread = " ± standard deviation over seeds (ddof = 1)" if seeds > 1 else ""
+    return (
+        f"n = {seeds} seed(s). Here and below: mean{spread}, and in brackets a 95 % interval over "
+        f"{summary.COVERS[seeds > 1]}."
+    )
+
+
 def _explanation(first: CellResults) -> str:
     k = first.evaluate["knn_neighbours"]
     return (
         "`generalisation_gap` is train_clean − test_clean, `corruption_drop` test_clean − test_corrupted, `knn_…` the "
         f"accuracy of {k} nearest neighbours, by angle, on the backbone's features (sought among the model's own "
         "training images, corrupted ones for a model trained on them), `fgsm_n` under attack with ε = n/255. "
-        "Spread and intervals are in `statistics.json`."
+        "`statistics.json` has the same as numbers."
     )
 
 

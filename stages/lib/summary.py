@@ -1,8 +1,11 @@
-"""What `reports/statistics.json` holds: every figure with its spread, every difference, every conclusion."""
+"""Every figure with its spread: what `reports/statistics.json` holds, and the report's tables."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
+
+import pandas as pd
 
 from stages.lib.comparisons import Conclusion, Difference, finite
 from stages.lib.per_image import estimate_of
@@ -11,6 +14,7 @@ from stages.lib.scores import wilson_interval
 from stages.lib.tables import Cells
 
 Figures = dict[str, dict[str, dict[str, dict[str, Any]]]]  # loss → training set → metric → mean, std, …
+Show = Callable[[dict[str, Any]], Any]  # what of a figure a table shows: `mean_of` or `said`
 COVERS = {True: "seeds and images", False: "images"}  # what an interval covers, of several seeds and of one
 
 
@@ -24,18 +28,82 @@ def figures(cells: Cells) -> Figures:
 
 
 def figure(results: list[CellResults], metric: str) -> dict[str, Any]:
-    """One figure; all but n and the number of images is None where a seed has none."""
-    images, n = results[0].images(metric), len(results)
-    described = {"n": n, "images": images, "interval_covers": COVERS[n > 1]}
+    """A headline figure; all but n and the number of images is None where a seed has none."""
     if any(result.metrics()[metric] is None for result in results):
-        return {"mean": None, "std": None, "interval_95": None, **described}
+        return {"mean": None, "std": None, "interval_95": None, **described(results, metric)}
+    return figure_of(results, metric)
+
+
+def described(results: list[CellResults], metric: str) -> dict[str, Any]:
+    """How many seeds and images a figure is of, and what its interval covers."""
+    n = len(results)
+    return {"n": n, "images": results[0].images(metric), "interval_covers": COVERS[n > 1]}
+
+
+def figure_of(results: list[CellResults], metric: str) -> dict[str, Any]:
+    """A figure with its spread; of the attack's, any epsilon's."""
+    images, n = results[0].images(metric), len(results)
     found = estimate_of(results, metric)
     low, high = found.interval_95
     if n == 1 and images and not metric.startswith("suite_"):
         # A share: Wilson's is right for few images and near 0 and 1 as well, where the other has no width.
         low, high = wilson_interval(found.mean, images)
     lowest = -1.0 if images is None else 0.0  # a difference, or an accuracy
-    return {"mean": found.mean, "std": found.std, "interval_95": [max(lowest, low), min(1.0, high)], **described}
+    return {
+        "mean": found.mean,
+        "std": found.std,
+        "interval_95": [max(lowest, low), min(1.0, high)],
+        **described(results, metric),
+    }
+
+
+def mean_of(figure: dict[str, Any]) -> float | None:
+    """A figure where a machine reads it: its mean alone."""
+    return figure["mean"]
+
+
+def said(figure: dict[str, Any]) -> str:
+    """A figure where a person reads it: mean, standard deviation over seeds where there are several, 95 % interval."""
+    if figure["mean"] is None:
+        return ""
+    spread = "" if figure["std"] is None else f" ± {figure['std']:.4f}"
+    low, high = figure["interval_95"]
+    return f"{figure['mean']:.4f}{spread} ({low:.3f} to {high:.3f})"
+
+
+def studies_table(table: Figures, show: Show) -> pd.DataFrame:
+    """Test accuracy as the two studies printed it: a row per training → test images, a column per loss."""
+    train_sets = list(next(iter(table.values())))
+    rows = {
+        f"{train_set.removesuffix('_trained')} → {test}": {
+            loss: show(of_loss[train_set][f"test_{test}"]) for loss, of_loss in table.items()
+        }
+        for train_set in train_sets
+        for test in ("clean", "corrupted")
+    }
+    return pd.DataFrame.from_dict(rows, orient="index").rename_axis("trained on → tested on")
+
+
+def all_metrics(table: Figures, show: Show) -> pd.DataFrame:
+    """Every headline figure: a row per metric, a column per loss and training set."""
+    columns = {
+        f"{loss}, {train_set.removesuffix('_trained')}": {metric: show(found) for metric, found in of_cell.items()}
+        for loss, of_loss in table.items()
+        for train_set, of_cell in of_loss.items()
+    }
+    return pd.DataFrame(columns).rename_axis("metric")
+
+
+def ladder_table(cells: Cells, show: Show) -> pd.DataFrame:
+    """Accuracy under the attack: a row per epsilon in grey levels, a column per loss and training set."""
+    columns = {
+        f"{loss}, {train_set}": {
+            row["epsilon_255"]: show(figure_of(results, f"fgsm_{row['epsilon_255']}"))
+            for row in results[0].attack["ladder"]
+        }
+        for (loss, train_set), results in cells.items()
+    }
+    return pd.DataFrame(columns).rename_axis("epsilon_255")
 
 
 def difference_as_json(difference: Difference) -> dict[str, Any]:
@@ -56,10 +124,10 @@ def difference_as_json(difference: Difference) -> dict[str, Any]:
     }
 
 
-def as_json(cells: Cells, found: list[Difference], concluded: list[Conclusion]) -> dict[str, Any]:
+def as_json(table: Figures, found: list[Difference], concluded: list[Conclusion]) -> dict[str, Any]:
     """The whole file."""
     return {
-        "figures": figures(cells),
+        "figures": table,
         "differences": [difference_as_json(difference) for difference in found],
         "conclusions": [
             {

@@ -5,46 +5,19 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
-from stages.lib import results as of_cells
-from stages.lib.results import METRICS, CellResults
+from stages.lib.results import CellResults
 
 Cells = dict[tuple[str, str], list[CellResults]]  # (loss, training set) → one entry per seed
 
 
-def studies_table(cells: Cells, figure: str = "accuracy") -> pd.DataFrame:
-    """Test accuracy as the two studies printed it: a row per training → test images, a column per loss.
-
-    `figure` is a column of evaluate.json's sets.
-    """
-    losses = list(dict.fromkeys(loss for loss, _ in cells))
-    train_sets = list(dict.fromkeys(train_set for _, train_set in cells))
-    rows = {
-        f"{train_set} → {test}": {
-            loss: float(np.mean([result.row(f"test_{test}")[figure] for result in cells[loss, train_set]]))
-            for loss in losses
-        }
-        for train_set in train_sets
-        for test in ("clean", "corrupted")
-    }
-    return pd.DataFrame.from_dict(rows, orient="index").rename_axis("trained on → tested on")
-
-
-def all_metrics(cells: Cells) -> pd.DataFrame:
-    """Every headline figure: a row per metric, a column per loss and training set."""
-    columns = {
-        f"{loss}, {train_set}": {name: _mean(results, name) for name in METRICS}
-        for (loss, train_set), results in cells.items()
-    }
-    return pd.DataFrame(columns).rename_axis("metric")
-
-
-def ladder_table(cells: Cells) -> pd.DataFrame:
-    """Accuracy under the attack: a row per epsilon in grey levels, a column per loss and training set."""
-    columns = {}
+def flip_table(cells: Cells) -> pd.DataFrame:
+    """Test accuracy with flip test-time augmentation: a row per training → test images, a column per loss."""
+    columns: dict[str, dict[str, float]] = {}
     for (loss, train_set), results in cells.items():
-        ladders = [{row["epsilon_255"]: row["accuracy"] for row in result.attack["ladder"]} for result in results]
-        columns[f"{loss}, {train_set}"] = pd.DataFrame(ladders).mean()
-    return pd.DataFrame(columns).rename_axis("epsilon_255")
+        for test in ("clean", "corrupted"):
+            found = [result.row(f"test_{test}")["flip_accuracy"] for result in results]
+            columns.setdefault(loss, {})[f"{train_set} → {test}"] = float(np.mean(found))
+    return pd.DataFrame(columns).rename_axis("trained on → tested on")
 
 
 def attack_table(cells: Cells) -> pd.DataFrame:
@@ -114,7 +87,3 @@ def curves(cells: Cells) -> pd.DataFrame:
             names = {"model": cell.key, "loss": cell.loss, "train_set": cell.train_set, "seed": cell.seed}
             frames.append(pd.DataFrame({**names, **result.curves}).astype({"epoch": int}))
     return pd.concat(frames, ignore_index=True)
-
-
-def _mean(results: list[CellResults], metric: str) -> float | None:
-    return of_cells.mean([result.metrics()[metric] for result in results])
