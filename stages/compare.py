@@ -63,7 +63,7 @@ def draw(cells: Cells, figures: Figures) -> None:
         bars[loss] = [row["mean"] for row in rows]
         intervals[loss] = [row["interval_95"] for row in rows]
     images, seeds = first.images("test_clean"), len(next(iter(cells.values())))
-    over = summary.COVERS[seeds > 1]
+    over = summary.covers(seeds)
     note = f"Trained on → tested on; {images} test images, mean of {seeds} seed(s), 95 % interval over {over}"
     charts.grouped_bars(REPORTS / "figures/accuracy.png", list(groups), bars, intervals, note)
     ladder = summary.ladder_table(cells, summary.mean_of)

@@ -24,6 +24,19 @@ from stages.lib.trivial_augment import OPERATIONS
 SECTION: dict[str, Any] = {"splits": ["train"], "chains": 3, "depth": 3, "severity": 3.0, "seed": 5}
 SETTINGS = AugMix.model_validate(SECTION)
 IMAGES = natural_images(40)
+PINNED = [
+    [
+        ["posterize", "posterize", "translate_y"],
+        ["solarize", "autocontrast", "shear_x"],
+        ["equalize", "posterize", "solarize"],
+    ],
+    [
+        ["equalize", "autocontrast", "rotate"],
+        ["shear_y", "rotate", "shear_y"],
+        ["translate_x", "shear_y", "translate_x"],
+    ],
+]
+PINNED_DEPTHS = [[3, 1, 2], [3, 3, 2]]
 MANY = draw(np.arange(4000), SETTINGS, "train")
 
 
@@ -69,6 +82,13 @@ def test_draws_are_the_papers() -> None:
     np.testing.assert_allclose(shares, 1 / 9, atol=0.01)
     assert 0.1 <= MANY.levels.min() < 0.11 and 2.99 < MANY.levels.max() <= 3
     assert abs(MANY.negative.mean() - 0.5) < 0.01
+
+
+def test_draws_of_an_image_never_change() -> None:
+    """A place in NAMES is what a draw means: another order would be another training set under the same params."""
+    found = draw(np.array([0, 49_999]), SETTINGS, "train")
+    assert [[[NAMES[place] for place in chain] for chain in image] for image in found.operations] == PINNED
+    assert found.depths.tolist() == PINNED_DEPTHS
 
 
 @pytest.mark.parametrize(

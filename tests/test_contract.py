@@ -92,7 +92,8 @@ def of_test_images(deps: list[str]) -> list[str]:
     makers = [STAGES[name] for name in ("download", "corrupt", "augmix")]
     made = {path.replace("${item.split}", "test") for stage in makers for path in paths(stage, "outs")}
     of_test = {path for path in made if path.endswith("/test.npz")}
-    return [dep for dep in deps if dep in of_test or dep.startswith(("data/suite", "reports/suite"))]
+    folders = {path.rpartition("/")[0] for path in of_test}
+    return [dep for dep in deps if dep in of_test | folders or dep.startswith(("data/suite", "reports/suite"))]
 
 
 def test_training_sees_no_test_image() -> None:
@@ -100,7 +101,7 @@ def test_training_sees_no_test_image() -> None:
 
 
 @pytest.mark.parametrize(
-    "planted", ["data/raw/test.npz", "data/corrupted/test.npz", "data/suite/fog.npz", "data/suite"]
+    "planted", ["data/raw/test.npz", "data/corrupted/test.npz", "data/suite/fog.npz", "data/suite", "data/raw"]
 )
 def test_a_test_file_among_the_deps_of_training_is_found(planted: str) -> None:
     assert of_test_images([*STAGES["train"]["deps"], planted]) == [planted]

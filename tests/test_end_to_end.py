@@ -203,11 +203,10 @@ def test_augmix_is_made_and_trained_on_when_it_is_asked_for(study: Repository) -
     workspace.change_params(
         study.path / "params.yaml", {"train_sets": ["clean", "corrupted", "augmix"], "augmix.splits": ["train"]}
     )
-    would_run = ran(study.dvc("repro", "--dry"))
-    assert "augmix@train" in would_run
-    assert {name for name in would_run if name.startswith("train@")} == {
-        "train@angular-augmix-0", "train@cross_entropy-augmix-0",
-    }  # fmt: skip
+    # A dry run goes no further than what is there.
+    assert ran(study.dvc("repro", "augmix@train")) == {"check", "augmix@train"}
+    would_run = ran(study.dvc("repro", "--dry", "train"))
+    assert would_run == {"train@angular-augmix-0", "train@cross_entropy-augmix-0"}
 
 
 def test_a_bad_parameter_is_named_before_any_work(study: Repository) -> None:

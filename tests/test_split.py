@@ -107,19 +107,20 @@ def test_stage_writes_sorted_indices_of_both_sides_and_all_test_images(
     assert capsys.readouterr().out == "split 5: 200 train, 800 validate, 30 test\n"
 
 
-@pytest.mark.parametrize("side", ["validation", "test"])
+@pytest.mark.parametrize("side", ["validation", "test", "validation and test"])
 def test_a_leak_across_splits_is_found(
     side: str, images: tuple[np.ndarray, np.ndarray], capsys: pytest.CaptureFixture[str]
 ) -> None:
     (train, test), (trains, validates) = images, split(BALANCED, 0.2, 5)
+    one, other = f"training image {trains[3]}", f"validation image {validates[9]}"
     if side == "test":
-        test[7] = train[trains[3]]
-        other = "test image 7"
-    else:
+        test[7], other = train[trains[3]], "test image 7"
+    elif side == "validation":
         train[validates[9]] = train[trains[3]]
-        other = f"validation image {validates[9]}"
+    else:
+        test[7], one, other = train[validates[9]], other, "test image 7"
     write_inputs(train, test)
-    with pytest.raises(StudyError, match=f"1 image.* two sides, training image {trains[3]} and {other} for") as caught:
+    with pytest.raises(StudyError, match=f"1 image.* two sides, {one} and {other} for") as caught:
         stage.main()
     assert "\n" not in str(caught.value) and not Path("data/split/5.npz").exists()
     write_inputs(train, test, accept_duplicates=True)

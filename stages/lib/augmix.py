@@ -3,9 +3,9 @@
     copy = (1 − m) · image + m · Σ over chains c of w_c · chain_c(image)
 
 with m uniform in [0, 1] and w uniform on the simplex. A chain applies one to `depth` operations, each drawn with its
-strength. Operations and their largest strengths are the authors': none is a corruption of CIFAR-10-C. Their
-consistency loss is left out: this makes images, for any loss. Nothing is rounded between operations, and grey fills
-what comes from outside.
+strength. Operations and their largest strengths are the authors': none is a corruption of CIFAR-10-C. They draw anew in
+each epoch, after cropping and flipping, and have a consistency loss; here an image has one copy, made before, for any
+loss. Grey fills what comes from outside.
 """
 
 from __future__ import annotations
@@ -72,7 +72,7 @@ def strengths_of(name: str, levels: np.ndarray, negative: np.ndarray, side: int)
 
 
 def mix(images: Tensor, draws: Draws) -> Tensor:
-    """Mixed copies, float32 in [0, 1], of images N×3×H×W; an image's is the same bits in any batch."""
+    """Mixed copies, float32 in [0, 1] up to rounding, of images N×3×H×W; an image's is the same bits in any batch."""
     count, chains = draws.weights.shape
     copies = images.repeat_interleave(chains, 0)  # (N·C, 3, H, W)
     operations, levels, negative = (
@@ -92,7 +92,7 @@ def mix(images: Tensor, draws: Draws) -> Tensor:
     for chain in range(chains):
         mixture += weights[:, chain] * by_chain[:, chain]
     shares = torch.from_numpy(draws.mixed.astype(np.float32)).view(-1, 1, 1, 1)
-    return ((1 - shares) * images + shares * mixture).clamp(0, 1)
+    return (1 - shares) * images + shares * mixture
 
 
 def augmix(images: np.ndarray, settings: AugMix, split: str, first: int = 0) -> np.ndarray:

@@ -38,12 +38,27 @@ def right(result: CellResults, name: str, predictions: str = "predictions") -> n
     return (from_text(result.evaluate["details"][name][predictions]) == labels).astype(float)
 
 
-def estimate_of(results: Sequence[CellResults], metric: str, others: Sequence[CellResults] = ()) -> Estimate:
-    """A figure over seeds; or, paired by seed and image, how much it is above that of `others`."""
-    of_each = [scores_of(result, metric) for result in results]
-    for scores, other in zip(of_each, others, strict=bool(others)):
-        for name, minus in scores_of(other, metric).items():
-            scores[name] = scores[name] - minus
+def estimate_of(results: Sequence[CellResults], metric: str) -> Estimate:
+    """A figure over seeds."""
+    return over_seeds([scores_of(result, metric) for result in results])
+
+
+def difference_of(results: Sequence[CellResults], others: Sequence[CellResults], metric: str) -> Estimate:
+    """How much a figure is above that of `others`, paired by seed and image."""
+    both = [
+        (scores_of(result, metric), scores_of(other, metric)) for result, other in zip(results, others, strict=True)
+    ]
+    return over_seeds([{name: one[name] - other[name] for name in one} for one, other in both])
+
+
+def over_seeds(of_each: list[Scores]) -> Estimate:
+    """The estimate of seeds' scores; seeds share the images of every set but those that a split chooses."""
     names = list(of_each[0])
-    parts = [np.stack([scores[name] for scores in of_each]) for name in names]
-    return estimate(parts, [name not in ("train", "val") for name in names])
+    return estimate(
+        [np.stack([scores[name] for scores in of_each]) for name in names], [shared(name) for name in names]
+    )
+
+
+def shared(name: str) -> bool:
+    """Whether all seeds have the same images of that name."""
+    return name not in ("train", "val")

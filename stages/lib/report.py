@@ -90,7 +90,7 @@ def _spread(seeds: int) -> str:
     spread = " ± standard deviation over seeds (ddof = 1)" if seeds > 1 else ""
     return (
         f"n = {seeds} seed(s). Here and below: mean{spread}, and in brackets a 95 % interval over "
-        f"{summary.COVERS[seeds > 1]}."
+        f"{summary.covers(seeds)}."
     )
 
 
@@ -105,11 +105,13 @@ def _explanation(first: CellResults) -> str:
 
 
 def _sentences(found: list[Difference], concluded: list[Conclusion], seeds: int) -> list[str]:
+    if not found:
+        return ["There is one model, and nothing to compare it with."]
     if seeds > 1:
         note = (
-            "Differences in percentage points of accuracy, paired by seed and image, with 95 % intervals over seeds "
-            f"and images; p-values are adjusted over all {len(found)} (Holm). Where the adjusted p is above "
-            f"{LEVEL}, the difference is not distinguishable from chance."
+            "Differences in percentage points of accuracy, paired by seed and image, each with its own 95 % interval "
+            "over seeds and images; p-values are adjusted (Holm) over those that answer the studies, and over all in "
+            f"the table. Where the adjusted p is not below {LEVEL}, the difference is not distinguishable from chance."
         )
     else:
         note = (
@@ -128,7 +130,8 @@ def _sentences(found: list[Difference], concluded: list[Conclusion], seeds: int)
     return [
         note,
         *(["The studies' conclusions:", "\n".join(claims)] if claims else []),
-        *(["Every difference:", comparisons.table(found).to_markdown(floatfmt=".2g")] if found else []),
+        "Every difference:",
+        comparisons.table(found).to_markdown(),
     ]
 
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import pandas as pd
 
-from stages.lib.comparisons import Conclusion, Difference, finite
+from stages.lib.comparisons import Conclusion, Difference
 from stages.lib.per_image import estimate_of
 from stages.lib.results import METRICS, CellResults
 from stages.lib.scores import wilson_interval
@@ -15,7 +15,6 @@ from stages.lib.tables import Cells
 
 Figures = dict[str, dict[str, dict[str, dict[str, Any]]]]  # loss → training set → metric → mean, std, …
 Show = Callable[[dict[str, Any]], Any]  # what of a figure a table shows: `mean_of` or `said`
-COVERS = {True: "seeds and images", False: "images"}  # what an interval covers, of several seeds and of one
 
 
 def figures(cells: Cells) -> Figures:
@@ -37,7 +36,14 @@ def figure(results: list[CellResults], metric: str) -> dict[str, Any]:
 def described(results: list[CellResults], metric: str) -> dict[str, Any]:
     """How many seeds and images a figure is of, and what its interval covers."""
     n = len(results)
-    return {"n": n, "images": results[0].images(metric), "interval_covers": COVERS[n > 1]}
+    return {"n": n, "images": results[0].images(metric), "interval_covers": covers(n, metric)}
+
+
+def covers(seeds: int, metric: str = "test_clean") -> str:
+    """What an interval covers. Each seed has training and validation images of its own, which overlap: not those."""
+    if seeds == 1:
+        return "images"
+    return "seeds" if metric.startswith(("train_", "val_", "generalisation_")) else "seeds and images"
 
 
 def figure_of(results: list[CellResults], metric: str) -> dict[str, Any]:
@@ -45,7 +51,7 @@ def figure_of(results: list[CellResults], metric: str) -> dict[str, Any]:
     images, n = results[0].images(metric), len(results)
     found = estimate_of(results, metric)
     low, high = found.interval_95
-    if n == 1 and images and not metric.startswith("suite_"):
+    if images and (found.standard_error == 0 or (n == 1 and not metric.startswith("suite_"))):
         # A share: Wilson's is right for few images and near 0 and 1 as well, where the other has no width.
         low, high = wilson_interval(found.mean, images)
     lowest = -1.0 if images is None else 0.0  # a difference, or an accuracy
@@ -117,8 +123,8 @@ def difference_as_json(difference: Difference) -> dict[str, Any]:
         "std": found.std,
         "n": found.n,
         "interval_95": list(found.interval_95),
-        "interval_covers": COVERS[found.n > 1],
-        "degrees_of_freedom": finite(found.degrees_of_freedom),
+        "interval_covers": covers(found.n),
+        "p_value": found.p_value if found.n > 1 else None,
         "p_holm": difference.p_holm,
         "p_mcnemar_by_seed": difference.p_mcnemar,
     }

@@ -35,7 +35,7 @@ def beside_accuracy(cells: Cells) -> pd.DataFrame:
     columns = {}
     for (loss, train_set), results in cells.items():
         figures = pd.DataFrame([_beside_accuracy(result) for result in results])
-        columns[f"{loss}, {train_set}"] = figures.mean()
+        columns[f"{loss}, {train_set}"] = figures.mean(skipna=False)
     return pd.DataFrame(columns).rename_axis("figure")
 
 

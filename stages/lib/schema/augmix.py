@@ -15,5 +15,5 @@ class AugMix(Section):
     splits: list[Literal["train"]] = Field(max_length=1)
     chains: int = Field(ge=1, le=10)
     depth: int = Field(ge=1, le=10)
-    severity: float = Field(gt=0, le=10)
+    severity: float = Field(ge=0.1, le=10)
     seed: int = Field(ge=0)
