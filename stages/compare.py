@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from stages.lib import charts, comparisons, params, report, results, suite_charts, suite_tables, summary, tables
+from stages.lib import charts, claims, comparisons, params, report, results, suite_charts, suite_tables, summary, tables
 from stages.lib.cells import Cell, from_text
 from stages.lib.errors import StudyError, run
 from stages.lib.files import write_json, write_text
@@ -117,7 +117,7 @@ def main() -> None:
     for (loss, train_set), row in cells.items():
         comparison[loss][f"{train_set}_trained"] = results.mean_over_seeds(row)
     found = comparisons.differences(cells)
-    concluded = comparisons.conclusions(found)
+    concluded = claims.conclusions(found)
     figures = summary.figures(cells)
     draw(cells, figures)
     draw_suite(cells)

@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from stages.lib.comparisons import Conclusion, Difference, as_family, conclusions, pairs, points
+from stages.lib.claims import Conclusion, conclusions
+from stages.lib.comparisons import Difference, as_family, pairs, points
 from stages.lib.statistics import Error, Estimate, estimate, holm, mcnemar, variances_of
 
 

@@ -1,9 +1,8 @@
-"""Which differences between models can be told from chance, said in sentences; and what becomes of the studies' claims.
+"""Which differences between models can be told from chance, said in sentences.
 
 Losses are compared on the same training set and training sets with the same loss, paired by seed and image. All
-differences are one family of tests (Holm); those that answer the studies' claims are a family of their own, of the
-studies' losses and training sets alone, so that another loss beside them changes no answer. Intervals are each for
-itself. With one seed nothing is claimed: its interval is over images alone.
+differences are one family of tests (Holm); intervals are each for itself. With one seed nothing is tested: its interval
+is over images alone.
 """
 
 from __future__ import annotations
@@ -26,45 +25,7 @@ COMPARED = {
     "suite_unseen_mean": "those akin to nothing in training",
     "fgsm_2": "FGSM ε = 2/255",
 }
-CLAIMED_OF = {"cross_entropy", "angular", "clean", "corrupted"}  # the studies' losses and training sets
 Name = tuple[str, str]  # loss, training set
-
-
-@dataclass(frozen=True)
-class Claim:
-    """Something the two studies concluded: that the first of two is better than the second, on some figures."""
-
-    text: str
-    better: str
-    worse: str
-    metrics: tuple[str, ...]
-
-    def is_answered_by(self, difference: Difference) -> bool:
-        """Whether a difference is of these two and of one of these figures."""
-        differ = set(difference.model) ^ set(difference.other)
-        return difference.metric in self.metrics and differ == {self.better, self.worse}
-
-
-CLAIMS = (
-    Claim(
-        "Training on corrupted images makes a model robust to those corruptions",
-        better="corrupted",
-        worse="clean",
-        metrics=("test_corrupted",),
-    ),
-    Claim(
-        "Training on corrupted images makes it generalise better, to clean images and to other corruptions",
-        better="corrupted",
-        worse="clean",
-        metrics=("test_clean", "suite_unseen_mean"),
-    ),
-    Claim(
-        "The angular loss beats cross-entropy",
-        better="angular",
-        worse="cross_entropy",
-        metrics=("test_clean", "test_corrupted"),
-    ),
-)
 
 
 @dataclass(frozen=True)
@@ -160,38 +121,6 @@ def mcnemar_of(results: list[CellResults], others: list[CellResults], metric: st
         (one,), (two,) = (scores_of(each, metric).values() for each in (result, other))
         found.append(mcnemar(one > 0, two > 0))
     return found
-
-
-@dataclass(frozen=True)
-class Conclusion:
-    """A claim of the two studies, and what the differences say of it."""
-
-    claim: str
-    differences: list[Difference]
-
-    def verdict(self) -> str:
-        """What the differences say; "not distinguishable" if none of them can be told from chance."""
-        if any(difference.p_holm is None for difference in self.differences):
-            return "not tested: one seed"
-        signs = [difference.sign() for difference in self.differences]
-        up, down, of = signs.count(1), signs.count(-1), len(signs)
-        if up and down:
-            return f"supported in {up} of {of}, contradicted in {down}"
-        if up or down:
-            word, count = ("supported", up) if up else ("contradicted", down)
-            return word if count == of else f"{word} in {count} of {of}, not distinguishable in the rest"
-        return "not distinguishable"
-
-
-def conclusions(found: list[Difference]) -> list[Conclusion]:
-    """The studies' conclusions, as far as the study has the models to answer them."""
-    of_studies = [difference for difference in found if {*difference.model, *difference.other} <= CLAIMED_OF]
-    family = as_family([each for each in of_studies if any(claim.is_answered_by(each) for claim in CLAIMS)])
-    concluded = []
-    for claim in CLAIMS:
-        of_claim = [each.towards(claim.better) for each in family if claim.is_answered_by(each)]
-        concluded += [Conclusion(claim.text, of_claim)] if of_claim else []
-    return concluded
 
 
 def table(found: list[Difference]) -> pd.DataFrame:

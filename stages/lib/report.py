@@ -5,7 +5,8 @@ from __future__ import annotations
 import pandas as pd
 
 from stages.lib import comparisons, suite_tables, summary, tables
-from stages.lib.comparisons import LEVEL, Conclusion, Difference
+from stages.lib.claims import Conclusion
+from stages.lib.comparisons import LEVEL, Difference
 from stages.lib.results import CellResults
 from stages.lib.scores import wilson_interval
 from stages.lib.summary import Figures

@@ -7,7 +7,8 @@ from typing import Any
 
 import pandas as pd
 
-from stages.lib.comparisons import Conclusion, Difference
+from stages.lib.claims import Conclusion
+from stages.lib.comparisons import Difference
 from stages.lib.per_image import estimate_of
 from stages.lib.results import METRICS, CellResults
 from stages.lib.scores import wilson_interval
