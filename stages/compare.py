@@ -111,7 +111,7 @@ def main() -> None:
     losses, train_sets, seeds = (params.lookup(values, name) for name in ("losses", "train_sets", "seeds"))
     recipe_name = params.lookup(values, "recipe")
     recipe = params.section(f"recipes.{recipe_name}", Recipe)
-    akin = seen(params.section("corrupt", Corrupt).mix, recipe, train_sets)
+    akin = seen(params.section("corrupt", Corrupt), recipe, train_sets)
     cells = read_cells(losses, train_sets, seeds, akin)
     comparison: dict[str, dict[str, dict[str, float | None]]] = {loss: {} for loss in losses}
     for (loss, train_set), row in cells.items():

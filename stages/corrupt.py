@@ -14,7 +14,8 @@ from stages.lib import params
 from stages.lib.corruptions.mix import draw_mix, draw_noise, mix
 from stages.lib.errors import run
 from stages.lib.files import read_npz, write_npz
-from stages.lib.schema.corrupt import Corrupt, Mix
+from stages.lib.schema.corrupt import Corrupt, Mix, Named
+from stages.lib.seeds import streams
 
 CHUNK = 1000  # images in memory as floats at a time; no effect on the result
 
@@ -33,6 +34,21 @@ def corrupt(images: np.ndarray, strengths: Mix, seed: int, split: str) -> tuple[
     return corrupted, draws
 
 
+def apply_named(images: np.ndarray, before: list[Named], seed: int, split: str) -> np.ndarray:
+    """uint8 N×H×W×3 → copies under the named corruptions, one after the other, each on its share of the images."""
+    if not before:
+        return images
+    # torch takes seconds to import, and the mix alone needs none.
+    from stages.lib.corruptions.apply import corrupt as under
+
+    images = images.copy()
+    for place, named in enumerate(before):
+        lots = streams(np.arange(len(images)), seed, split, "before", place, named.corruption)
+        (chosen,) = np.nonzero([rng.random() < named.probability for rng in lots])
+        images[chosen] = under(images[chosen], named.corruption, named.severity, seed=seed, split=split, indices=chosen)
+    return images
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--split", choices=["train", "test"], required=True)
@@ -40,7 +56,8 @@ def main() -> None:
     section = params.section("corrupt", Corrupt)
     (images,) = read_npz(f"data/raw/{split}.npz", "images")
     print(f"corrupt {split}: {len(images)} images", flush=True)
-    corrupted, draws = corrupt(images, section.mix, section.seed, split)
+    named = apply_named(images, section.before, section.seed, split)
+    corrupted, draws = corrupt(named, section.mix, section.seed, split)
     write_npz(f"data/corrupted/{split}.npz", images=corrupted, **draws)
     change = np.abs(corrupted.astype(np.int16) - images).mean()
     print(f"corrupt {split}: mean absolute change {change:.1f} grey levels")

@@ -50,7 +50,7 @@ def main() -> None:
     train_sets, seeds = params.lookup(values, "train_sets"), params.lookup(values, "seeds")
     recipe_name = params.lookup(values, "recipe")
     recipe = params.section(f"recipes.{recipe_name}", Recipe)
-    akin = seen(params.section("corrupt", Corrupt).mix, recipe, train_sets)
+    akin = seen(params.section("corrupt", Corrupt), recipe, train_sets)
     cells = {name: [results.read(Cell(loss, name, seed), akin) for seed in seeds] for name in train_sets}
     for result in (result for name in train_sets for result in cells[name]):
         results.refuse_incomparable(result, cells[train_sets[0]][0])

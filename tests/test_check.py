@@ -115,6 +115,11 @@ BAD: dict[str, tuple[str, Any, str]] = {
         "train_sets is ['clean', 'my-set']: 'my-set' must be lower-case letters, digits and _ (a hyphen joins names)",
     ),
     "hyphen in a loss": ("losses", ["cross-entropy"], f"losses has 'cross-entropy', {NO_LOSS}"),
+    "corruption that is not there": (
+        "corrupt.before",
+        [{"corruption": "smoke", "severity": 3, "probability": 0.5}],
+        "corrupt.before.0.corruption is 'smoke': it does not exist; there are gaussian_noise,",
+    ),
     "train set that is not made": (
         "train_sets",
         ["clean", "augmix"],

@@ -14,11 +14,12 @@ import numpy as np
 import pytest
 
 from stages import corrupt as stage
-from stages.corrupt import corrupt
+from stages.corrupt import apply_named, corrupt
 from stages.lib.corruptions import mix as corruptions
+from stages.lib.corruptions.apply import corrupt as under
 from stages.lib.corruptions.mix import JITTERS, draw_mix, draw_noise, mix
 from stages.lib.files import write_npz
-from stages.lib.schema.corrupt import Mix
+from stages.lib.schema.corrupt import Mix, Named
 
 Pixel = tuple[float, float, float]
 
@@ -367,12 +368,43 @@ def test_recorded_draws_give_the_image_again_rounded_to_the_nearest_level() -> N
     assert np.abs(error).max() > 0.45 and abs(error.mean()) < 0.05  # and not cut off, which would lose half a level
 
 
+def test_named_corruptions_come_first_each_on_its_share_of_the_images() -> None:
+    levels = grey_levels(400, 8, 8)
+    before = [
+        Named(corruption="fog", severity=3, probability=0.25),
+        Named(corruption="contrast", severity=2, probability=1.0),
+    ]
+    found = apply_named(levels, before, 3, "train")
+    fogged = under(levels, "fog", 3, seed=3, split="train")
+    in_fog, clear = (under(images, "contrast", 2, seed=3, split="train") for images in (fogged, levels))
+    each = (found == in_fog).all((1, 2, 3)), (found == clear).all((1, 2, 3))
+    assert (each[0] | each[1]).all() and 70 <= each[0].sum() <= 130 and not (each[0] & each[1]).any()
+    # An image is chosen whatever others there are.
+    np.testing.assert_array_equal(apply_named(levels[:50], before, 3, "train"), found[:50])
+    assert not np.array_equal(apply_named(levels, before, 3, "test"), found)
+    assert apply_named(levels, [], 3, "train") is levels
+
+
+def test_stage_corrupts_what_named_corruptions_have_left(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    levels = grey_levels(6)
+    named = {"corruption": "fog", "severity": 5, "probability": 1.0}
+    section = {"seed": 4, "before": [named], "mix": strengths().model_dump()}
+    Path("params.yaml").write_text(json.dumps({"corrupt": section}))
+    write_npz("data/raw/test.npz", images=levels, labels=np.zeros(6, np.uint8))
+    monkeypatch.setattr(sys, "argv", ["corrupt", "--split", "test"])
+    stage.main()
+    expected, _ = corrupt(under(levels, "fog", 5, seed=4, split="test"), strengths(), 4, "test")
+    with np.load("data/corrupted/test.npz") as written:
+        np.testing.assert_array_equal(written["images"], expected, strict=True)
+
+
 def test_stage_writes_the_copies_and_the_draws(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.chdir(tmp_path)
     levels = grey_levels(6)
-    Path("params.yaml").write_text(json.dumps({"corrupt": {"seed": 4, "mix": strengths().model_dump()}}))
+    Path("params.yaml").write_text(json.dumps({"corrupt": {"seed": 4, "before": [], "mix": strengths().model_dump()}}))
     write_npz("data/raw/test.npz", images=levels, labels=np.zeros(6, np.uint8))
     monkeypatch.setattr(sys, "argv", ["corrupt", "--split", "test"])
     stage.main()

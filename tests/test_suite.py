@@ -19,7 +19,7 @@ from stages.lib.corruptions import studies
 from stages.lib.corruptions.apply import corrupt
 from stages.lib.errors import StudyError
 from stages.lib.inference import to_float
-from stages.lib.schema.corrupt import Mix
+from stages.lib.schema.corrupt import Corrupt
 from stages.lib.schema.recipe import Recipe
 from stages.lib.seen import seen
 from stages.lib.suite_scores import Stress, corruption_error
@@ -35,8 +35,12 @@ SECTION = {"corruptions": CORRUPTIONS, "images": 9, "seed": 4}
 # --- what training has seen --------------------------------------------------------------------------------
 
 
-def seen_with(mix: dict[str, Any] = MIX, train_sets: tuple[str, ...] = (), **changes: Any) -> list[str]:
-    return seen(Mix.model_validate(mix), Recipe.model_validate(RECIPE | {"flip": "off"} | changes), train_sets)
+def seen_with(
+    mix: dict[str, Any] = MIX, train_sets: tuple[str, ...] = (), before: str | None = None, **changes: Any
+) -> list[str]:
+    named = [{"corruption": before, "severity": 1, "probability": 1.0}] if before else []
+    section = Corrupt.model_validate({"seed": 0, "before": named, "mix": mix})
+    return seen(section, Recipe.model_validate(RECIPE | {"flip": "off"} | changes), train_sets)
 
 
 def test_committed_mix_has_seen_noise_colours_and_rotation() -> None:
@@ -68,6 +72,7 @@ def test_what_the_mix_leaves_out_is_unseen() -> None:
     hue = nothing | {"color_jitter": nothing["color_jitter"] | {"hue": 0.1}}
     assert seen_with(hue) == ["color_jitter", "mix", "mix_without_flip"]
     assert {"brightness", "contrast", "saturate", "gaussian_blur"} <= set(seen_with(nothing, trivial_augment=True))
+    assert {"snow", "frost", "fog", "brightness", "spatter"} == set(seen_with(nothing, before="fog"))
     of_augmix = {"brightness", "contrast", "rotation", "elastic_transform"}
     assert of_augmix <= set(seen_with(nothing, ("clean", "augmix")))
     assert not of_augmix & set(seen_with(nothing, ("clean", "corrupted")))

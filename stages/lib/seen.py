@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection
 
 from stages.lib.corruptions import FAMILIES
-from stages.lib.schema.corrupt import Mix
+from stages.lib.schema.corrupt import Corrupt
 from stages.lib.schema.recipe import Recipe
 
 # What training may do to an image, and the corruptions that do the same kind of thing. A rotation is an affine map,
@@ -24,11 +24,15 @@ TRIVIAL_AUGMENT = ("brightness", "contrast", "saturation", "rotation", "blur")  
 AUGMIX = ("brightness", "contrast", "rotation")  # its autocontrast and equalize move levels, its shears are affine
 
 
-def seen(mix: Mix, recipe: Recipe, train_sets: Collection[str]) -> list[str]:
-    """The corruptions akin to the mix, to the recipe's augmentation or to AugMix where one of the sets is of that.
+def seen(corrupt: Corrupt, recipe: Recipe, train_sets: Collection[str]) -> list[str]:
+    """The corruptions akin to what training does to images.
+
+    To the mix, to the recipe's augmentation, to AugMix where one of the sets is of that; and the families of what is
+    applied before the mix.
 
     Of a whole study, whichever training set a model had, so that its models are compared on the same corruptions.
     """
+    mix = corrupt.mix
     strengths = {
         "noise": mix.gaussian_noise.sigma,
         "brightness": mix.color_jitter.brightness,
@@ -47,6 +51,8 @@ def seen(mix: Mix, recipe: Recipe, train_sets: Collection[str]) -> list[str]:
     if recipe.low_resolution_share > 0:
         kinds.add("low resolution")
     akin = {name for kind in kinds for name in AKIN[kind]}
+    before = {named.corruption for named in corrupt.before}
+    akin.update(name for family in FAMILIES.values() if before & set(family) for name in family)
     jitters = any(mix.color_jitter.model_dump().values())
     if jitters:
         akin.add("color_jitter")

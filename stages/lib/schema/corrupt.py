@@ -1,9 +1,10 @@
-"""The `corrupt` section of params.yaml: the mix that is applied to every image."""
+"""The `corrupt` section of params.yaml: what is applied to every image, corruptions by name and then the mix."""
 
 from __future__ import annotations
 
-from pydantic import Field
+from pydantic import Field, field_validator
 
+from stages.lib.corruptions import names
 from stages.lib.schema.base import Section
 
 
@@ -43,8 +44,27 @@ class Mix(Section):
     gaussian_noise: GaussianNoise
 
 
+class Named(Section):
+    """One of `stages.lib.corruptions`, on that share of the images."""
+
+    corruption: str
+    severity: int = Field(ge=1, le=5)
+    probability: float = Field(gt=0, le=1)
+
+    @field_validator("corruption")
+    @classmethod
+    def _known(cls, value: str) -> str:
+        if value not in names():
+            raise ValueError(f"it does not exist; there are {', '.join(names())}")
+        return value
+
+
 class Corrupt(Section):
-    """`seed` is the corruption's own: every split of the images sees the same corrupted copies."""
+    """`seed` is the corruption's own: every split of the images sees the same corrupted copies.
+
+    `before` the mix, in this order, any of the project's corruptions.
+    """
 
     seed: int = Field(ge=0)
+    before: list[Named]
     mix: Mix
