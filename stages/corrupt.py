@@ -15,7 +15,7 @@ from stages.lib.corruptions.mix import draw_mix, draw_noise, mix
 from stages.lib.errors import run
 from stages.lib.files import read_npz, write_npz
 from stages.lib.schema.corrupt import Corrupt, Mix, Named
-from stages.lib.seeds import streams
+from stages.lib.seeds import derive_seed, streams
 
 CHUNK = 1000  # images in memory as floats at a time; no effect on the result
 
@@ -45,7 +45,8 @@ def apply_named(images: np.ndarray, before: list[Named], seed: int, split: str) 
     for place, named in enumerate(before):
         lots = streams(np.arange(len(images)), seed, split, "before", place, named.corruption)
         (chosen,) = np.nonzero([rng.random() < named.probability for rng in lots])
-        images[chosen] = under(images[chosen], named.corruption, named.severity, seed=seed, split=split, indices=chosen)
+        own = derive_seed(seed, "before", place)  # twice the same corruption is twice another draw
+        images[chosen] = under(images[chosen], named.corruption, named.severity, seed=own, split=split, indices=chosen)
     return images
 
 

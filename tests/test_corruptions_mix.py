@@ -20,6 +20,7 @@ from stages.lib.corruptions.apply import corrupt as under
 from stages.lib.corruptions.mix import JITTERS, draw_mix, draw_noise, mix
 from stages.lib.files import write_npz
 from stages.lib.schema.corrupt import Mix, Named
+from stages.lib.seeds import derive_seed
 
 Pixel = tuple[float, float, float]
 
@@ -375,14 +376,25 @@ def test_named_corruptions_come_first_each_on_its_share_of_the_images() -> None:
         Named(corruption="contrast", severity=2, probability=1.0),
     ]
     found = apply_named(levels, before, 3, "train")
-    fogged = under(levels, "fog", 3, seed=3, split="train")
-    in_fog, clear = (under(images, "contrast", 2, seed=3, split="train") for images in (fogged, levels))
+    own = [derive_seed(3, "before", place) for place in (0, 1)]
+    fogged = under(levels, "fog", 3, seed=own[0], split="train")
+    in_fog, clear = (under(images, "contrast", 2, seed=own[1], split="train") for images in (fogged, levels))
     each = (found == in_fog).all((1, 2, 3)), (found == clear).all((1, 2, 3))
     assert (each[0] | each[1]).all() and 70 <= each[0].sum() <= 130 and not (each[0] & each[1]).any()
     # An image is chosen whatever others there are.
     np.testing.assert_array_equal(apply_named(levels[:50], before, 3, "train"), found[:50])
     assert not np.array_equal(apply_named(levels, before, 3, "test"), found)
     assert apply_named(levels, [], 3, "train") is levels
+
+
+def test_twice_the_same_corruption_is_drawn_anew() -> None:
+    levels = np.full((300, 8, 8, 3), 128, np.uint8)
+    half = Named(corruption="gaussian_noise", severity=1, probability=0.5)
+    twice = apply_named(levels, [half, half], 3, "train").astype(float)
+    # None, one or two doses, a quarter, a half and a quarter of the images: independent choices and independent noise.
+    dose = 0.04 * 255
+    doses = np.rint((twice.std((1, 2, 3)) / dose) ** 2)
+    assert [round((doses == count).mean(), 1) for count in (0, 1, 2)] == pytest.approx([0.25, 0.5, 0.25], abs=0.1)
 
 
 def test_stage_corrupts_what_named_corruptions_have_left(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -394,7 +406,8 @@ def test_stage_corrupts_what_named_corruptions_have_left(tmp_path: Path, monkeyp
     write_npz("data/raw/test.npz", images=levels, labels=np.zeros(6, np.uint8))
     monkeypatch.setattr(sys, "argv", ["corrupt", "--split", "test"])
     stage.main()
-    expected, _ = corrupt(under(levels, "fog", 5, seed=4, split="test"), strengths(), 4, "test")
+    own = derive_seed(4, "before", 0)
+    expected, _ = corrupt(under(levels, "fog", 5, seed=own, split="test"), strengths(), 4, "test")
     with np.load("data/corrupted/test.npz") as written:
         np.testing.assert_array_equal(written["images"], expected, strict=True)
 

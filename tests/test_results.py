@@ -304,8 +304,9 @@ def test_statistics_hold_spread_and_interval(study: Path) -> None:
             assert found[name]["std"] == pytest.approx(np.std(values, ddof=1))
             assert (found[name]["n"], found[name]["images"]) == (2, IMAGES_OF.get(name))
             low, high = found[name]["interval_95"]
-            own = name.startswith(("train", "val", "generalisation"))
-            assert found[name]["interval_covers"] == ("seeds" if own else "seeds and images")
+            own = "seeds" if name.startswith(("train", "val")) else "seeds and images"
+            covers = "seeds and test images" if name == "generalisation_gap" else own
+            assert found[name]["interval_covers"] == covers
             assert (-1 if name.endswith(("gap", "drop")) else 0) <= low <= mean <= high <= 1
 
 

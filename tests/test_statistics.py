@@ -74,9 +74,9 @@ def test_seeds_that_agree_by_chance_do_not_hide_the_noise() -> None:
 
 
 def test_nothing_that_varies_has_no_error() -> None:
-    for value, p_value in ((0.0, 1), (0.5, 0)):
+    for value in (0.0, 0.5):
         found = estimate([np.full((2, 3), value)], [True])
-        assert (found.mean, found.standard_error, found.p_value) == (value, 0, p_value)
+        assert (found.mean, found.standard_error, found.p_value) == (value, 0, 1)
         assert found.interval_95 == (value, value)
 
 

@@ -73,6 +73,9 @@ def test_what_the_mix_leaves_out_is_unseen() -> None:
     assert seen_with(hue) == ["color_jitter", "mix", "mix_without_flip"]
     assert {"brightness", "contrast", "saturate", "gaussian_blur"} <= set(seen_with(nothing, trivial_augment=True))
     assert {"snow", "frost", "fog", "brightness", "spatter"} == set(seen_with(nothing, before="fog"))
+    assert {"pixelate", "jpeg_compression", "zoom_blur", "defocus_blur"} <= set(seen_with(nothing, before="pixelate"))
+    of_mix = {"gaussian_noise", "brightness", "contrast", "saturate", "elastic_transform", "mix", "mix_without_flip"}
+    assert of_mix <= set(seen_with(nothing, before="mix"))
     of_augmix = {"brightness", "contrast", "rotation", "elastic_transform"}
     assert of_augmix <= set(seen_with(nothing, ("clean", "augmix")))
     assert not of_augmix & set(seen_with(nothing, ("clean", "corrupted")))

@@ -88,10 +88,12 @@ def _setting(every: list[CellResults], seeds: list[int]) -> str:
 
 
 def _spread(seeds: int) -> str:
-    spread = " ± standard deviation over seeds (ddof = 1)" if seeds > 1 else ""
+    said = f"n = {seeds} seed(s). Here and below: mean"
+    if seeds == 1:
+        return f"{said}, and in brackets a 95 % interval over images."
     return (
-        f"n = {seeds} seed(s). Here and below: mean{spread}, and in brackets a 95 % interval over "
-        f"{summary.covers(seeds)}."
+        f"{said} ± standard deviation over seeds (ddof = 1), and in brackets a 95 % interval over seeds and images; of "
+        "train_ and val_ figures over seeds, of the generalisation gap over seeds and test images."
     )
 
 
@@ -132,7 +134,7 @@ def _sentences(found: list[Difference], concluded: list[Conclusion], seeds: int)
         note,
         *(["The studies' conclusions:", "\n".join(claims)] if claims else []),
         "Every difference:",
-        comparisons.table(found).to_markdown(),
+        comparisons.table(found).to_markdown(disable_numparse=True),
     ]
 
 

@@ -21,6 +21,11 @@ AKIN: dict[str, tuple[str, ...]] = {
     "low resolution": ("pixelate", *FAMILIES["blur"]),
 }
 TRIVIAL_AUGMENT = ("brightness", "contrast", "saturation", "rotation", "blur")  # its sharpness also softens
+STUDIES = {  # what the studies' own are made of
+    "color_jitter": ("brightness", "contrast", "saturation"),
+    "mix_without_flip": ("brightness", "contrast", "saturation", "rotation", "noise"),
+    "mix": ("brightness", "contrast", "saturation", "rotation", "noise", "flip"),
+}
 AUGMIX = ("brightness", "contrast", "rotation")  # its autocontrast and equalize move levels, its shears are affine
 
 
@@ -50,10 +55,14 @@ def seen(corrupt: Corrupt, recipe: Recipe, train_sets: Collection[str]) -> list[
         kinds.update(AUGMIX)
     if recipe.low_resolution_share > 0:
         kinds.add("low resolution")
-    akin = {name for kind in kinds for name in AKIN[kind]}
     before = {named.corruption for named in corrupt.before}
-    akin.update(name for family in FAMILIES.values() if before & set(family) for name in family)
-    jitters = any(mix.color_jitter.model_dump().values())
+    for name in before:
+        kinds.update(STUDIES.get(name, ()))
+        kinds.update(kind for kind, names in AKIN.items() if name in names)
+    akin = {name for kind in kinds for name in AKIN[kind]}
+    families = [family for title, family in FAMILIES.items() if title != "studies" and before & set(family)]
+    akin.update(name for family in families for name in family)
+    jitters = any(mix.color_jitter.model_dump().values()) or bool(before & set(STUDIES))
     if jitters:
         akin.add("color_jitter")
     if jitters or kinds & {"noise", "rotation"}:

@@ -91,10 +91,10 @@ class Error:
         from scipy.special import ndtr, stdtr
 
         distance = abs(mean)
-        if distance == 0:
-            return 1.0
+        if distance == 0 or self.images == self.seeds == 0:
+            return 1.0  # where nothing varies there is nothing to tell chance by
         if self.seeds == 0:
-            return 2 * float(ndtr(-distance / self.images)) if self.images else 0.0
+            return 2 * float(ndtr(-distance / self.images))
         beyond = stdtr(self.freedom, -(distance - self.images * GRID) / self.seeds)  # for each value of Z
         return min(1.0, 2 * float(beyond @ DENSITY))
 

@@ -44,7 +44,9 @@ def covers(seeds: int, metric: str = "test_clean") -> str:
     """What an interval covers. Each seed has training and validation images of its own, which overlap: not those."""
     if seeds == 1:
         return "images"
-    return "seeds" if metric.startswith(("train_", "val_", "generalisation_")) else "seeds and images"
+    if metric == "generalisation_gap":
+        return "seeds and test images"
+    return "seeds" if metric.startswith(("train_", "val_")) else "seeds and images"
 
 
 def figure_of(results: list[CellResults], metric: str) -> dict[str, Any]:
