@@ -59,7 +59,7 @@ def refuse_duplicates(images: dict[str, np.ndarray], indices: dict[str, np.ndarr
         return
     one, other = (f"{side} image {indices[side][position]}" for side, position in found[0])
     told = (
-        f"split: {len(found)} image(s) are on two sides, {one} and {other} for one: scores would count what was learnt"
+        f"split: {len(found)} image(s) are on two sides, {one} and {other} for one; a score there is not of new images"
     )
     if not accepted:
         raise StudyError(f"{told}; take them out, or set split.accept_duplicates to true")
