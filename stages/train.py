@@ -9,13 +9,18 @@ interrupted goes on from `.checkpoints/KEY/` and ends with the bits it would hav
 
 from __future__ import annotations
 
+from stages.lib.parent import die_with_parent
+
+if __name__ == "__main__":
+    die_with_parent()  # before torch is imported: that takes seconds, in which the parent may die
+
 from importlib.metadata import version
 
 import numpy as np
 import torch
 
 from stages.lib import device, live, losses, model_files, params
-from stages.lib.arithmetic import precision_of
+from stages.lib.arithmetic import is_out_of_memory, precision_of
 from stages.lib.cells import Cell
 from stages.lib.checkpoints import TOP, Checkpoints, fingerprint, held
 from stages.lib.errors import StudyError, run
@@ -23,7 +28,6 @@ from stages.lib.files import read_json, read_npz, write_text
 from stages.lib.live import LiveCurves
 from stages.lib.losses import Loss
 from stages.lib.model import Classifier, start_as_identity
-from stages.lib.parent import die_with_parent
 from stages.lib.progress import Progress
 from stages.lib.schema.recipe import Recipe
 from stages.lib.seeds import derive_seed
@@ -80,12 +84,15 @@ def train_cell(
         print(f"going on after step {training.done} of {recipe.epochs * training.steps}", flush=True)
     try:
         return model, training.run(watched, watcher)
-    except torch.OutOfMemoryError:
-        fits = training.largest_batch_that_fits()
-        raise StudyError(
-            f"train: out of memory on {on.type} with batch_size {recipe.batch_size}; {fits} would fit "
-            "(another batch size is another result: nothing was changed)"
-        ) from None
+    except RuntimeError as error:
+        if not is_out_of_memory(error):
+            raise
+    # Out here, where the exception is gone and with it the tensors of the step that failed.
+    fits = training.largest_batch_that_fits()
+    raise StudyError(
+        f"train: out of memory on {on.type} with batch_size {recipe.batch_size}; {fits} would fit "
+        "(another batch size is another result: nothing was changed)"
+    )
 
 
 def curves_csv(epochs: list[Epoch]) -> str:
@@ -104,7 +111,6 @@ def main() -> None:
     config = params.section(f"loss_config.{cell.loss}", losses.config_class(cell.loss))
     loss = losses.make(cell.loss, config.model_dump())
     on = device.choose()
-    die_with_parent()
     (images,) = read_npz(f"data/{cell.train_set}/train.npz", "images")
     (labels,) = read_npz("data/raw/train.npz", "labels")
     train_indices, val_indices = read_npz(f"data/split/{cell.seed}.npz", "train", "val")

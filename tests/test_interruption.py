@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -22,11 +23,17 @@ KEY = "angular-clean-3"
 RESULTS = (f"models/{KEY}/weights.safetensors", f"models/{KEY}/model.json", "reports/cells/angular/clean-3/curves.csv")
 # The stage as it is, but for a checkpoint at every step instead of every half minute.
 STAGE = """
-import sys
-from stages import train
-from stages.lib import errors, training
+import runpy
+from stages.lib import training
 training.CHECKPOINT_INTERVAL_S = -1.0
-errors.run(train.main)
+runpy.run_module("stages.train", run_name="__main__")
+"""
+# In place of torch: what takes seconds to import, for a minute.
+SLOW_TORCH = """
+import os, pathlib, time
+pathlib.Path("importing.part").write_text(str(os.getpid()))
+pathlib.Path("importing.part").rename("importing")
+time.sleep(60)
 """
 # What DVC does: it runs the stage from a shell, and can be killed without it.
 PARENT = "import subprocess, sys; subprocess.run(sys.argv[1], shell=True)"
@@ -86,6 +93,20 @@ def interrupt(study: Path, after_s: float, parent_alone: bool) -> None:
     parent.wait()
 
 
+def within(seconds: float, true: Callable[[], bool]) -> bool:
+    """Whether it becomes true in that time."""
+    deadline = time.monotonic() + seconds
+    while not true():
+        if time.monotonic() > deadline:
+            return False
+        time.sleep(0.05)
+    return True
+
+
+def is_gone(pid: int) -> bool:
+    return within(10, lambda: not Path(f"/proc/{pid}").exists())
+
+
 def check_going_on(study: Path, seed: int, parent_alone: bool) -> None:
     _, expected = to_the_end(study)
     assert not (study / ".checkpoints" / KEY).exists()
@@ -114,9 +135,17 @@ def test_killed_training_goes_on_to_the_same_bytes_at_any_moment(study: Path, se
 def test_trainer_dies_with_its_parent(study: Path) -> None:
     interrupt(study, 0, parent_alone=True)
     lock = study / f".checkpoints/{KEY}.lock"
-    pid = int(lock.read_text().split()[1])
-    waited = time.monotonic() + 10
-    while Path(f"/proc/{pid}").exists():
-        assert time.monotonic() < waited, "the trainer lives on"
-        time.sleep(0.1)
+    assert is_gone(int(lock.read_text().split()[1]))
     assert not any((study / name).exists() for name in RESULTS)
+
+
+def test_trainer_that_still_starts_up_dies_with_its_parent(study: Path) -> None:
+    (study / "torch.py").write_text(SLOW_TORCH)
+    command = f"{sys.executable} -m stages.train {' '.join(CELL)}"
+    parent = subprocess.Popen([sys.executable, "-c", PARENT, command], cwd=study, env=environment())
+    try:
+        assert within(30, (study / "importing").exists)
+    finally:
+        parent.kill()
+        parent.wait()
+    assert is_gone(int((study / "importing").read_text()))

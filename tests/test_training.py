@@ -6,6 +6,7 @@ import copy
 import functools
 import json
 import sys
+import weakref
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -23,7 +24,7 @@ from stages.lib.arithmetic import precision_of, repeatable
 from stages.lib.errors import StudyError
 from stages.lib.inference import accuracy, all_features, to_float
 from stages.lib.model import FEATURES, Classifier, Head
-from stages.lib.optimiser import Optimiser, in_order_of_memory, make_average, one_cycle
+from stages.lib.optimiser import Average, Optimiser, in_order_of_memory, one_cycle
 from stages.lib.progress import Progress
 from stages.lib.schema.recipe import Recipe
 from stages.lib.training import Training, side_of
@@ -384,21 +385,23 @@ def test_low_resolution_trains_on_smaller_images() -> None:
 
 def test_average_is_its_recursion_written_out() -> None:
     torch.manual_seed(0)
-    model, history = nn.Sequential(nn.Linear(2, 2), nn.BatchNorm1d(2)), []
-    average = make_average(model, 0.75)
-    assert average is not None and make_average(model, 0.0) is None
-    for _ in range(5):
+    model, history = tiny_model(Broken(1)), []
+    average = Average(model, 0.75)
+    counter = "backbone.1.num_batches_tracked"
+    for number in range(5):
         with torch.no_grad():
-            for tensor in (*model.parameters(), model.get_buffer("1.running_mean")):
-                tensor.add_(torch.rand_like(tensor))
-        average.update_parameters(model)
-        history.append([tensor.clone() for tensor in (*model.parameters(), model.get_buffer("1.running_mean"))])
+            for tensor in model.state_dict().values():
+                tensor.add_(torch.rand_like(tensor) if tensor.is_floating_point() else 1)
+        average.update(model, first=number == 0)
+        history.append({name: tensor.clone() for name, tensor in model.state_dict().items()})
     expected = history[0]
     for now in history[1:]:
-        expected = [0.75 * old + 0.25 * new for old, new in zip(expected, now, strict=True)]
-    found = [*average.module.parameters(), average.module.get_buffer("1.running_mean")]
-    for one, other in zip(found, expected, strict=True):
-        torch.testing.assert_close(one.detach(), other)
+        expected = {name: 0.75 * old + 0.25 * now[name] for name, old in expected.items()}
+    found = average.model.state_dict()
+    assert found[counter] == history[-1][counter] == 5
+    for name in found.keys() - {counter}:
+        torch.testing.assert_close(found[name], expected[name], msg=name)
+    assert not any(weight.requires_grad for weight in average.model.parameters())
 
 
 def test_averaged_weights_are_the_ones_that_are_scored_and_kept() -> None:
@@ -410,25 +413,95 @@ def test_averaged_weights_are_the_ones_that_are_scored_and_kept() -> None:
     )
     epochs = run.run({"train": images, "val": images}, Progress(2))
     assert run.average is not None
-    for one, other in zip(run.model.parameters(), run.average.module.parameters(), strict=True):
+    for one, other in zip(run.model.parameters(), run.average.model.parameters(), strict=True):
         assert torch.equal(one, other)
     with torch.no_grad():
         logits = run.model.head(all_features(run.model, images.images, 100))
     assert nn.functional.cross_entropy(logits, images.labels).item() == pytest.approx(epochs[-1].val_loss, rel=1e-5)
 
 
-def test_out_of_memory_says_which_batch_would_fit(monkeypatch: pytest.MonkeyPatch) -> None:
-    whole = Classifier.features
+@pytest.mark.parametrize("on", ["gpu", "cpu"])
+def test_out_of_memory_says_which_batch_would_fit(on: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    whole, alive = Classifier.features, weakref.WeakSet[Tensor]()
 
     def features(self: Classifier, images: Tensor) -> Tensor:
-        if self.training and len(images) > 3:
-            raise torch.OutOfMemoryError("CUDA out of memory")
-        return whole(self, images)
+        if not self.training:
+            return whole(self, images)
+        assert not alive  # what a failed step had computed is gone before a smaller one is tried
+        found = whole(self, images)
+        if len(images) > 3:
+            alive.add(found)
+            if on == "gpu":
+                raise torch.OutOfMemoryError("CUDA out of memory")
+            torch.empty(10**15)  # the CPU's own error
+        return found
 
     monkeypatch.setattr(Classifier, "features", features)
     with pytest.raises(StudyError, match=r"out of memory on cpu with batch_size 8; 2 would fit") as caught:
         train_cell("cross_entropy")
     assert "\n" not in str(caught.value)
+
+
+def test_another_error_is_not_taken_for_a_lack_of_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    def features(self: Classifier, images: Tensor) -> Tensor:
+        raise RuntimeError("shapes")
+
+    monkeypatch.setattr(Classifier, "features", features)
+    with pytest.raises(RuntimeError, match="shapes"):
+        train_cell("cross_entropy")
+
+
+class Exploding(Head):
+    """A loss that is finite at the third step, with a gradient that is not."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.linear, self.steps = nn.Linear(FEATURES, CLASSES), 0
+
+    def forward(self, features: Tensor) -> Tensor:
+        return self.linear(features)
+
+    def training_loss(self, features: Tensor, labels: Tensor) -> Tensor:
+        self.steps += 1
+        loss = nn.functional.cross_entropy(self(features), labels)
+        return loss + (features.sum() * 0).sqrt() if self.steps == 3 else loss
+
+
+class Keeping(Progress):
+    """Keeps checkpoints in memory."""
+
+    def __init__(self, epochs: int) -> None:
+        super().__init__(epochs)
+        self.kept: list[tuple[dict[str, Tensor], int]] = []
+
+    def save(self, tensors: dict[str, Tensor], notes: Any) -> None:
+        self.kept.append(({name: tensor.clone() for name, tensor in tensors.items()}, notes["done"]))
+
+
+def test_last_good_checkpoint_is_kept_when_weights_are_not_finite(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(training, "CHECKPOINT_INTERVAL_S", -1.0)
+    torch.manual_seed(0)
+    images, keeping = as_tensors(*noise(32)), Keeping(2)
+    run = Training(tiny_model(Exploding()), images, Recipe.model_validate(RECIPE | {"epochs": 2}), "shuffled", 0)
+    with pytest.raises(StudyError, match="the loss is nan at step 4 of 8"):
+        run.run({"train": images, "val": images}, keeping)
+    assert [done for _, done in keeping.kept] == [1, 2]
+    assert all(tensor.isfinite().all() for tensors, _ in keeping.kept for tensor in tensors.values())
+
+
+@pytest.mark.parametrize(("name", "passes"), [("cross_entropy", 0), ("angular", 1)])
+def test_features_of_training_images_are_computed_for_heads_that_fit_alone(
+    name: str, passes: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    calls: list[int] = []
+
+    def counting(model: Classifier, images: Tensor, batch_size: int) -> Tensor:
+        calls.append(len(images))
+        return all_features(model, images, batch_size)
+
+    monkeypatch.setattr(training, "all_features", counting)
+    train_cell(name, watched_images=5)
+    assert calls == [5, 5] + [len(INDICES["train"])] * passes
 
 
 def test_bar_moves_on_a_terminal_alone(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:

@@ -1,4 +1,4 @@
-"""How numbers are computed: in bfloat16 where the processor has it, and the same bits each time."""
+"""How numbers are computed: in bfloat16 where the processor has it, the same bits each time, and in what memory."""
 
 from __future__ import annotations
 
@@ -18,6 +18,11 @@ def precision_of(setting: str, device: torch.device) -> torch.dtype:
     else:
         native = torch.cpu.get_capabilities().get("avx512_bf16", False)
     return torch.bfloat16 if native else torch.float32
+
+
+def is_out_of_memory(error: RuntimeError) -> bool:
+    """Whether torch could not get memory: on the CPU it has no error of its own for that."""
+    return isinstance(error, torch.OutOfMemoryError) or "DefaultCPUAllocator" in str(error)
 
 
 @contextmanager

@@ -6,11 +6,15 @@ al. 2017 (arXiv 1706.02677), section 5.3; averages of weights, Polyak & Juditsky
 
 from __future__ import annotations
 
+import copy
+from itertools import compress
+
 import numpy as np
 import torch
 from torch import Tensor, nn
-from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
+from torch.optim.swa_utils import get_ema_multi_avg_fn
 
+from stages.lib.model import Classifier
 from stages.lib.schema.recipe import Recipe
 
 
@@ -23,7 +27,7 @@ class Optimiser:
     """SGD with Nesterov momentum; weight decay on weights of two or more dimensions only.
 
     It moves views of the model's weights in their order of memory: torch's fused SGD copies every gradient
-    that is not contiguous, on the CPU an eighth of a training step.
+    that is not contiguous, on the CPU about a twentieth of a training step.
     """
 
     def __init__(self, model: nn.Module, recipe: Recipe) -> None:
@@ -70,6 +74,22 @@ def one_cycle(step: int, steps: int, peak: float, warmup_share: float) -> float:
     return float(np.interp(step + 1, [0, warmup_share * steps, steps + 1], [0, peak, 0]))
 
 
-def make_average(model: nn.Module, decay: float) -> AveragedModel | None:
-    """An exponential moving average of weights and buffers, new = decay · old + (1 − decay) · now; None for 0."""
-    return AveragedModel(model, multi_avg_fn=get_ema_multi_avg_fn(decay), use_buffers=True) if decay else None
+class Average:
+    """An exponential moving average of weights and buffers, new = decay · old + (1 − decay) · now.
+
+    torch's `AveragedModel` asks at each step whether it is the first, for which a GPU has to be waited for.
+    """
+
+    def __init__(self, model: Classifier, decay: float) -> None:
+        self.model, self.move = copy.deepcopy(model).requires_grad_(False), get_ema_multi_avg_fn(decay)
+
+    @torch.no_grad()
+    def update(self, model: Classifier, first: bool) -> None:
+        """Take the model's weights in; the first ones are the average so far."""
+        old, now = (list(of.state_dict().values()) for of in (self.model, model))
+        averaged = [tensor.is_floating_point() and not first for tensor in old]
+        for average, value, moves in zip(old, now, averaged, strict=True):
+            if not moves:  # a count of batches
+                average.copy_(value)
+        if not first:
+            self.move(list(compress(old, averaged)), list(compress(now, averaged)), 0)

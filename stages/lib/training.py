@@ -12,21 +12,21 @@ entry (2018).
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import asdict
-from typing import Any, cast
+from typing import Any
 
 import torch
 from torch import Tensor
 from torch.nn.functional import interpolate
 
-from stages.lib.arithmetic import precision_of, repeatable
+from stages.lib.arithmetic import is_out_of_memory, precision_of, repeatable
 from stages.lib.augmentation import Augmentation
 from stages.lib.batches import epoch_batches
 from stages.lib.errors import StudyError
 from stages.lib.inference import all_features, to_float
-from stages.lib.model import Classifier
-from stages.lib.optimiser import Optimiser, make_average, one_cycle
+from stages.lib.model import Classifier, Head
+from stages.lib.optimiser import Average, Optimiser, one_cycle
 from stages.lib.schema.recipe import Recipe
 from stages.lib.trivial_augment import TrivialAugment
 from stages.lib.watching import Epoch, Images, Watcher, figures_of
@@ -43,6 +43,11 @@ def side_of(epoch: int, recipe: Recipe, side: int) -> int:
     return side // 2 if epoch <= round(recipe.low_resolution_share * recipe.epochs) else side
 
 
+def all_finite(tensors: Iterable[Tensor]) -> bool:
+    """Whether no number in any of them is NaN or infinite; a GPU is waited for once."""
+    return bool(torch.stack([tensor.isfinite().all() for tensor in tensors]).all())
+
+
 class Training:
     """A run: what it is made of, and what of it evolves."""
 
@@ -53,7 +58,7 @@ class Training:
         self.steps = len(epoch_batches(batches, self.labels, recipe.batch_size, seed, 1))
         self.dtype = precision_of(recipe.precision, self.device)
         self.optimiser = Optimiser(model, recipe)
-        self.average = make_average(model, recipe.average_decay)
+        self.average = Average(model, recipe.average_decay) if recipe.average_decay else None
         self.features = torch.compile(model.features) if recipe.compile else model.features
         # What evolves, beside the model, the optimiser and the average:
         self.done = 0  # steps
@@ -77,8 +82,10 @@ class Training:
             first = self.done - (epoch - 1) * self.steps  # all of them, if the last thing kept was the last step
             for _ in self.epoch_from(epoch, first):
                 watcher.step(self.done - (epoch - 1) * self.steps, self.steps)
-                if time.monotonic() - saved > CHECKPOINT_INTERVAL_S and self.losses.isfinite().all():
-                    watcher.save(*self.state())
+                if time.monotonic() - saved > CHECKPOINT_INTERVAL_S:
+                    tensors, notes = self.state()
+                    if all_finite(tensors.values()):  # or the last good checkpoint would be lost
+                        watcher.save(tensors, notes)
                     saved = time.monotonic()
             self.refuse_not_finite(epoch)
             rate = (self.steps - first) * self.recipe.batch_size / (time.perf_counter() - started)
@@ -87,8 +94,8 @@ class Training:
             self.epochs.append(Epoch(epoch, self.losses.mean().item(), *figures, seconds, rate))
             watcher.epoch(self.epochs[-1])
         if self.average is not None:
-            self.model.load_state_dict(self.average.module.state_dict())
-        with torch.no_grad():
+            self.model.load_state_dict(self.average.model.state_dict())
+        if type(self.model.head).fit is not Head.fit:  # or the features would be computed for nothing
             self.model.head.fit(all_features(self.model, self.training.images, 250), self.training.labels)
 
     def epoch_from(self, epoch: int, first: int) -> Iterator[None]:
@@ -117,7 +124,7 @@ class Training:
             loss.backward()
             self.optimiser.step(self.learning_rate(self.done))
             if self.average is not None:
-                self.average.update_parameters(self.model)
+                self.average.update(self.model, first=self.done == 0)
             self.done += 1
             yield
 
@@ -142,7 +149,7 @@ class Training:
 
     def figures(self, watched: dict[str, Images]) -> tuple[float, float, float]:
         """What an epoch's figures are, of the averaged weights where there are any."""
-        model = self.model if self.average is None else cast(Classifier, self.average.module)
+        model = self.model if self.average is None else self.average.model
         with self.autocast():
             features = {name: all_features(model, images.images, 250) for name, images in watched.items()}
         return figures_of(model.head, features, {name: images.labels for name, images in watched.items()})
@@ -152,7 +159,7 @@ class Training:
         tensors = {f"model.{name}": tensor for name, tensor in self.model.state_dict().items()}
         tensors |= {f"momentum.{number}": momentum for number, momentum in self.optimiser.state().items()}
         if self.average is not None:
-            tensors |= {f"average.{name}": tensor for name, tensor in self.average.state_dict().items()}
+            tensors |= {f"average.{name}": tensor for name, tensor in self.average.model.state_dict().items()}
         tensors["losses"] = self.losses
         return tensors, {"done": self.done, "epochs": [asdict(epoch) for epoch in self.epochs]}
 
@@ -165,21 +172,29 @@ class Training:
         self.model.load_state_dict(part("model."))
         self.optimiser.restore(part("momentum."))
         if self.average is not None:
-            self.average.load_state_dict(part("average."))
+            self.average.model.load_state_dict(part("average."))
         self.losses.copy_(tensors["losses"])
         self.done, self.epochs = notes["done"], [Epoch(**epoch) for epoch in notes["epochs"]]
 
     def largest_batch_that_fits(self) -> int:
-        """The largest of the batch size's halves whose step fits into memory; 0 if none does."""
+        """The largest of the batch size's halves whose step fits into memory; 0 if none does.
+
+        Call it when the step that failed is forgotten, its exception included: both hold on to its tensors.
+        """
         self.optimiser.forget_gradients()
         size = self.recipe.batch_size
-        while (size := size // 2) > 0:
-            try:
-                images, labels = to_float(self.training.images[:size]), self.training.labels[:size]
-                with self.autocast():
-                    features = self.model.features(images).float()
-                self.model.head.training_loss(features, labels).backward()
-                break
-            except torch.OutOfMemoryError:
-                continue
+        while (size := size // 2) > 0 and not self._fits(size):
+            pass
         return size
+
+    def _fits(self, size: int) -> bool:
+        images, labels = to_float(self.training.images[:size]), self.training.labels[:size]
+        try:
+            with self.autocast():
+                features = self.model.features(images).float()
+            self.model.head.training_loss(features, labels).backward()
+        except RuntimeError as error:
+            if not is_out_of_memory(error):
+                raise
+            return False
+        return True
