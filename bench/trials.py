@@ -37,7 +37,7 @@ def trial(changes: dict[str, Any], loss_name: str, loss_changes: dict[str, Any],
     model, epochs = train_cell(images, labels, indices, len(classes), loss, recipe, seed, on, Progress(recipe.epochs))
     seconds = time.perf_counter() - started
     logits, _ = outputs(model, images[indices["val"]], values["evaluate"]["batch_size"])
-    figures, _ = score_set(logits, None, labels[indices["val"]], classes)
+    figures, _ = score_set(logits, {}, labels[indices["val"]], classes)
     return {
         "loss": loss_name,
         "train_set": train_set,

@@ -20,8 +20,10 @@ from stages.lib.schema.embed import Embed
 from stages.lib.schema.evaluate import Evaluate
 from stages.lib.schema.recipe import Recipe
 from stages.lib.schema.split import Split
+from stages.lib.schema.stability import Stability
 from stages.lib.schema.study import NAME, Study
 from stages.lib.schema.suite import Suite
+from stages.lib.schema.transfer import Transfer
 
 MARKER = "data/checked.txt"
 TRAIN_SETS = ("clean", "corrupted", "augmix")
@@ -33,7 +35,9 @@ SECTIONS: dict[str, type[Section]] = {
     "suite": Suite,
     "evaluate": Evaluate,
     "attack": Attack,
+    "transfer": Transfer,
     "embed": Embed,
+    "stability": Stability,
 }
 
 

@@ -8,11 +8,12 @@ metric), `statistics.json`, `corruption_errors.json`, `tables/`, `figures/`, `cu
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 from stages.lib import charts, claims, comparisons, params, report, results, suite_charts, suite_tables, summary, tables
 from stages.lib.cells import Cell, from_text
 from stages.lib.errors import StudyError, run
-from stages.lib.files import write_json, write_text
+from stages.lib.files import read_json, write_json, write_text
 from stages.lib.results import CellResults
 from stages.lib.schema.corrupt import Corrupt
 from stages.lib.schema.recipe import Recipe
@@ -77,6 +78,15 @@ def draw(cells: Cells, figures: Figures) -> None:
     charts.confusion_grid(REPORTS / "figures/confusion.png", matrices, first.evaluate["dataset"]["classes"])
 
 
+def read_of_first_seed(cells: Cells) -> tuple[dict[str, Any], dict[str, Any]]:
+    """What is of the first seed's models together: transferred attacks, and the stability of the first one's plane."""
+    transfer, stability = read_json(REPORTS / "transfer.json"), read_json(REPORTS / "stability.json")
+    keys = {row[0].cell.key for row in cells.values()}
+    if {row["source"] for row in transfer["rows"]} != keys:
+        raise StudyError(f"{REPORTS}/transfer.json is of other models than the study's; run `dvc repro transfer`")
+    return transfer, stability
+
+
 def draw_suite(cells: Cells) -> None:
     """The suite's two figures."""
     first = next(iter(cells.values()))[0]
@@ -119,14 +129,22 @@ def main() -> None:
     found = comparisons.differences(cells)
     concluded = claims.conclusions(found)
     figures = summary.figures(cells)
+    transfer, stability = read_of_first_seed(cells)
     draw(cells, figures)
+    charts.transfer_matrix(
+        REPORTS / "figures/transfer.png",
+        tables.transfer_table(transfer),
+        f"Accuracy, FGSM ε = {transfer['epsilon_255']}/255 on {transfer['images']} clean test images",
+    )
     draw_suite(cells)
     frames = {
         "studies": summary.studies_table(figures, summary.mean_of),
         "all_metrics": summary.all_metrics(figures, summary.mean_of),
-        "beside_accuracy": tables.beside_accuracy(cells),
+        "beside_accuracy": summary.beside_accuracy(cells, summary.mean_of),
         "fast_gradient_sign": summary.ladder_table(cells, summary.mean_of),
         "fast_gradient_sign_in_full": tables.attack_table(cells),
+        "other_attacks": summary.beside_attack_table(cells, summary.mean_of),
+        "transfer": tables.transfer_table(transfer),
         "suite": suite_tables.means_table(cells),
         "features": tables.features_table(cells),
         "recall_per_class": tables.per_class_table(cells),
@@ -139,7 +157,7 @@ def main() -> None:
         every_accuracy.to_csv(index=False, float_format="%.6f", lineterminator="\n"),
     )
     write_text(REPORTS / "curves.csv", tables.curves(cells).to_csv(index=False, lineterminator="\n"))
-    write_text(REPORTS / "report.md", report.markdown(cells, figures, found, concluded))
+    write_text(REPORTS / "report.md", report.markdown(cells, figures, found, concluded, transfer, stability))
     write_json(REPORTS / "corruption_errors.json", suite_tables.corruption_errors(cells))
     write_json(REPORTS / "statistics.json", summary.as_json(figures, found, concluded))
     write_json(REPORTS / "comparison.json", comparison)

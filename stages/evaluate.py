@@ -1,9 +1,10 @@
 """Stage `evaluate@LOSS-TRAINSET-SEED`: a model → what it gets right on clean and corrupted images.
 
 Validation and test images, clean and corrupted; training images, clean and as the model saw them. Out:
-`evaluate.json` (accuracy, loss, per-class report, confusion matrix and per-image predictions, of the
-model's own classifier and of k nearest neighbours on its features) and, cached,
-`data/evaluated/KEY.npz` (logits of every set, features of the test images for the embedding).
+`evaluate.json` (accuracy, loss, calibration, per-class report, confusion matrix and per-image predictions,
+of the model's own classifier, of k nearest neighbours and of a linear probe on its features; the features'
+angles) and, cached, `data/evaluated/KEY.npz` (logits of every set; features of the test images for the
+embedding, and those of the training images that the neighbours are sought among, for the attack).
 All in float32, so that these figures are the attack's at epsilon 0.
 """
 
@@ -15,14 +16,16 @@ import numpy as np
 import torch
 
 from stages.lib import device, model_files, params
+from stages.lib.angles import class_angles
 from stages.lib.cells import Cell, to_text
 from stages.lib.errors import run
 from stages.lib.files import read_json, read_npz, write_json, write_npz
 from stages.lib.inference import accuracy, all_features
 from stages.lib.model import Classifier
 from stages.lib.neighbours import knn_predictions
+from stages.lib.probe import fit_probe
 from stages.lib.schema.evaluate import Evaluate
-from stages.lib.scores import confusion_matrix, per_class
+from stages.lib.scores import confusion_matrix, expected_calibration_error, per_class
 
 
 def outputs(model: Classifier, images: np.ndarray, batch_size: int) -> tuple[np.ndarray, np.ndarray]:
@@ -44,23 +47,29 @@ def flip_accuracy(
 
 
 def score_set(
-    logits: np.ndarray, knn: np.ndarray | None, labels: np.ndarray, classes: list[str]
+    logits: np.ndarray, on_features: dict[str, np.ndarray | None], labels: np.ndarray, classes: list[str]
 ) -> tuple[dict[str, Any], dict[str, Any]]:
-    """A set's headline figures, and its details: per class, confusion matrix, per-image predictions."""
+    """A set's headline figures, and its details: per class, confusion matrix, per-image predictions.
+
+    `on_features` has the labels that other classifiers predict from the features, by their name; None: not asked.
+    """
     predictions = logits.argmax(1)
-    loss = torch.nn.functional.cross_entropy(torch.from_numpy(logits), torch.from_numpy(labels.astype(np.int64)))
+    of_logits = torch.from_numpy(logits)
+    loss = torch.nn.functional.cross_entropy(of_logits, torch.from_numpy(labels.astype(np.int64)))
     confusion = confusion_matrix(labels, predictions, len(classes))
     figures: dict[str, Any] = {
         "accuracy": float((predictions == labels).mean()),
         "loss": loss.item(),
+        "calibration_error": expected_calibration_error(of_logits.softmax(1).numpy(), labels),
         "images": len(labels),
     }
     details: dict[str, Any] = {"per_class": per_class(confusion, classes), "confusion": confusion.tolist()}
     details["predictions"] = to_text(predictions)
-    # Every row has the same keys, or `dvc plots` finds no table in the file.
-    figures["knn_accuracy"] = None if knn is None else float((knn == labels).mean())
-    if knn is not None:
-        details["knn_predictions"] = to_text(knn)
+    for name, said in on_features.items():
+        # Every row has the same keys, or `dvc plots` finds no table in the file.
+        figures[f"{name}_accuracy"] = None if said is None else float((said == labels).mean())
+        if said is not None:
+            details[f"{name}_predictions"] = to_text(said)
     return figures, details
 
 
@@ -71,26 +80,32 @@ def evaluate(
     classes: list[str],
     section: Evaluate,
 ) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
-    """Score (images, labels) of every set; nearest neighbours come from the set named `reference`, which is first.
+    """Score (images, labels) of every set. Neighbours and probe know the set named `reference`, which is first.
 
-    Returns what `evaluate.json` holds and the arrays to keep: logits of each set, features of the test sets.
+    Returns what `evaluate.json` holds and the arrays to keep: logits of each set, features of the test sets and of
+    `reference`.
     """
-    rows, details, arrays = [], {}, {}
+    rows, details, angles = [], {}, {}
+    arrays: dict[str, np.ndarray] = {}
     for name, (images, labels) in sets.items():
         logits, features = outputs(model, images, section.batch_size)
         if name == reference:
-            known = features, labels
-        knn = None
+            known, probe = (features, labels), fit_probe(features, labels)
+            arrays |= {"reference_features": features, "reference_labels": labels}
+            arrays["knn_neighbours"] = np.array(section.knn_neighbours)
+        on_features: dict[str, np.ndarray | None] = {"knn": None, "probe": None}
         if not name.startswith("train"):
-            knn = knn_predictions(*known, features, section.knn_neighbours)
-        figures, details[name] = score_set(logits, knn, labels, classes)
+            on_features["knn"] = knn_predictions(*known, features, section.knn_neighbours)
+            on_features["probe"] = probe(features)
+        figures, details[name] = score_set(logits, on_features, labels, classes)
         figures["flip_accuracy"] = flip_accuracy(model, images, logits, labels, section)
         rows.append({"set": name, **figures})
         arrays[f"{name}_logits"] = logits
         if name.startswith("test"):
             arrays[f"{name}_features"] = features.astype(np.float16)
+            angles[name] = class_angles(features, labels)
         print(f"{name:14s} {len(labels):6d} images  accuracy {figures['accuracy']:.4f}", flush=True)
-    return {"sets": rows, "details": details}, arrays
+    return {"sets": rows, "angles": angles, "details": details}, arrays
 
 
 def read_sets(cell: Cell) -> tuple[dict[str, tuple[np.ndarray, np.ndarray]], dict[str, np.ndarray]]:

@@ -27,6 +27,12 @@ OVERRIDES: dict[str, Any] = {
     "recipes.cpu.flip": "off",
     "recipes.cpu.watched_images": 300,
     "attack.images": 200,
+    "attack.control_images": 100,
+    "attack.pgd.images": 40,
+    "attack.pgd.large_epsilon_255": 128,  # 16 is little between black and white
+    "attack.square.images": 20,
+    "attack.square.queries": 50,
+    "transfer.images": 200,
     "embed.images": 300,
 }
 

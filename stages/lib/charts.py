@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
@@ -57,6 +58,23 @@ def ladder(
     axis.set_ylim(0, 1)
     axis.grid(alpha=0.3)
     axis.legend(frameon=False, fontsize=9)
+    axis.set_title(title, fontsize=10)
+    save(figure, path)
+
+
+def transfer_matrix(path: str | Path, accuracies: pd.DataFrame, title: str) -> None:
+    """Accuracy of the model of each column on images attacked through the model of each row."""
+    count = len(accuracies)
+    figure = Figure(figsize=(3.4 + 1.05 * count, 2.6 + 0.62 * count), layout="constrained")
+    axis = figure.subplots()
+    values = accuracies.to_numpy(dtype=float)
+    axis.imshow(values, cmap="viridis", vmin=0, vmax=1, aspect="auto")
+    axis.set_xticks(range(count), accuracies.columns, rotation=25, ha="right", fontsize=8)
+    axis.set_yticks(range(count), accuracies.index, fontsize=8)
+    axis.set_xlabel("given to", fontsize=9)
+    axis.set_ylabel("attacked through", fontsize=9)
+    for (y, x), value in np.ndenumerate(values):
+        axis.text(x, y, f"{value:.3f}", ha="center", va="center", color="black" if value > 0.6 else "white", fontsize=9)
     axis.set_title(title, fontsize=10)
     save(figure, path)
 

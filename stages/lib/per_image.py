@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from stages.lib.cells import from_text
-from stages.lib.results import ACCURACIES, CellResults
+from stages.lib.results import ACCURACIES, CellResults, is_attack
 from stages.lib.statistics import Estimate, estimate
 
 # A figure as a sum of means over sets of images, each with a sign; sets of the same images are taken together.
@@ -22,12 +22,12 @@ def scores_of(result: CellResults, metric: str) -> Scores:
         return {"train": right(result, "train_clean"), "test": -right(result, "test_clean")}
     if metric == "corruption_drop":
         return {"test": right(result, "test_clean") - right(result, "test_corrupted")}
-    if metric.startswith("knn_"):
-        return {"test": right(result, metric.removeprefix("knn_"), "knn_predictions")}
-    if metric.startswith("fgsm_"):
-        labels, _ = result.predictions("test_clean")
-        attacked = from_text(result.attack["predictions"][metric.removeprefix("fgsm_")])
-        return {"attacked": (attacked == labels[from_text(result.attack["test_indices"])]).astype(float)}
+    if is_attack(metric):
+        labels, attacked = result.attacked(metric)
+        return {"attacked": (attacked == labels).astype(float)}
+    if metric.startswith(("knn_", "probe_")):
+        classifier, _, name = metric.partition("_")
+        return {"test": right(result, name, f"{classifier}_predictions")}
     group = {"suite_mean": "main", "suite_unseen_mean": "unseen"}[metric]
     return {"suite": result.stress.right(result.stress.groups()[group])}
 

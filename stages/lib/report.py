@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pandas as pd
 
 from stages.lib import comparisons, suite_tables, summary, tables
@@ -15,6 +17,7 @@ from stages.lib.tables import Cells
 FIGURES = {
     "accuracy": "Test accuracy; whiskers are 95 % intervals",
     "ladder": "Accuracy under the fast gradient sign method",
+    "transfer": "Accuracy on images attacked through another model, first seed",
     "suite": "Accuracy under each corruption at each severity; stars mark those akin to what training does to images",
     "severity": "Accuracy against severity, the mean over a group's corruptions; bands are 95 % over images, at most",
     "curves": (
@@ -27,7 +30,15 @@ FIGURES = {
 
 BESIDE = (
     "On test images. An image and its corrupted copy are a pair: so many of those right when clean still are. "
-    "The negative log-likelihood is of each loss's own logits, so it also tells how a loss scales them."
+    "Calibration error (15 bins) and negative log-likelihood are of each loss's own logits, so they also tell how it "
+    "scales them. Angles are the mean over pairs of test images of the backbone's features, which are not negative: no "
+    "angle exceeds 90°."
+)
+OTHERS = (
+    "Each says on how many of these images. Random signs of the same size are the least that an attack must beat; PGD "
+    "takes many steps, from several random starts, and is the most that is tried; Square asks for logits alone, so a "
+    "gradient that is hidden does not stop it. For the nearest neighbours, which have no gradient, a soft stand-in "
+    "is attacked and the real ones are scored. Alarms end the stage, unless accepted by name in `attack.accept`."
 )
 EXAMPLES = (
     "Of all images, of those that were right when clean, and after rounding the attacked image to 8 bits. Examples of "
@@ -35,7 +46,14 @@ EXAMPLES = (
 )
 
 
-def markdown(cells: Cells, figures: Figures, found: list[Difference], concluded: list[Conclusion]) -> str:
+def markdown(
+    cells: Cells,
+    figures: Figures,
+    found: list[Difference],
+    concluded: list[Conclusion],
+    transfer: dict[str, Any],
+    stability: dict[str, Any],
+) -> str:
     """The whole report; figures are linked by their paths under reports/."""
     every = [result for results in cells.values() for result in results]
     first = every[0]
@@ -47,7 +65,7 @@ def markdown(cells: Cells, figures: Figures, found: list[Difference], concluded:
         parts += ["With flip test-time augmentation:", _table(tables.flip_table(cells))]
     parts += ["## What can be said", *_sentences(found, concluded, len(seeds))]
     parts += ["## Every figure", _explanation(first), _table(summary.all_metrics(figures, summary.said))]
-    parts += ["## Beside accuracy", BESIDE, _table(tables.beside_accuracy(cells))]
+    parts += ["## Beside accuracy", BESIDE, _table(summary.beside_accuracy(cells, summary.said))]
     parts += [
         "## Fast gradient sign attack",
         _attack_note(first),
@@ -56,10 +74,22 @@ def markdown(cells: Cells, figures: Figures, found: list[Difference], concluded:
         EXAMPLES,
         _table(tables.attack_table(cells)),
     ]
+    parts += [
+        "## Other attacks",
+        OTHERS,
+        _table(summary.beside_attack_table(cells, summary.said)),
+        _table(tables.attack_checks(cells)),
+        *_accepted(every, transfer),
+        f"FGSM images of {transfer['images']} test images at ε = {transfer['epsilon_255']}/255, attacked through the "
+        "model of a row and given to the model of a column (one figure's 95 % interval is at most "
+        f"± {half_width(transfer['images']):.3f}):",
+        _table(tables.transfer_table(transfer)),
+        *_figure("transfer"),
+    ]
     parts += ["## Corruptions", *_suite(cells)]
     parts += ["## Recall of each class", _table(tables.per_class_table(cells)), *_figure("confusion")]
     parts += ["## Training", *_figure("curves")]
-    parts += ["## Features", _table(tables.features_table(cells)), *_planes(cells)]
+    parts += ["## Features", _table(tables.features_table(cells)), *_planes(cells), _stability(stability)]
     return "\n\n".join(parts) + "\n"
 
 
@@ -170,15 +200,39 @@ def _suite(cells: Cells) -> list[str]:
 
 def _planes(cells: Cells) -> list[str]:
     parts = [
-        "UMAP planes of the first seed's models: fitted on clean test images, corrupted ones transformed into the "
-        "same plane. Distances and sizes of clusters in it mean little; each caption says how far to trust it. "
-        "Pale grey points on the right are the clean images again, not a class."
+        "UMAP planes of the first seed's models: fitted on clean test images; corrupted and attacked ones transformed "
+        "into the same plane. An arrow leads from where a class's images lay to where the same images went (medians). "
+        "Distances and sizes of clusters in it mean little; each caption says how far to trust it. Pale grey points "
+        "are the clean images again, not a class."
     ]
     for results in cells.values():
         cell = results[0].cell
         path = cell.result("embed.png").relative_to("reports")
         parts.append(f"![UMAP of {cell.key}]({path.as_posix()})")
     return parts
+
+
+def half_width(images: int) -> float:
+    """Of a share's 95 % interval, at its widest."""
+    low, high = wilson_interval(0.5, images)
+    return (high - low) / 2
+
+
+def _accepted(every: list[CellResults], transfer: dict[str, Any]) -> list[str]:
+    alarms = [(result.cell.key, alarms) for result in every if (alarms := result.attack["alarms"])]
+    alarms += [("transfer", transfer["alarms"])] if transfer["alarms"] else []
+    lines = [f"> **Accepted alarm**, {of}: {name}: {reason}." for of, found in alarms for name, reason in found.items()]
+    return ["\n>\n".join(lines)] if lines else []
+
+
+def _stability(stability: dict[str, Any]) -> str:
+    found = {row["measure"]: row["value"] for row in stability["measures"]}
+    return (
+        f"How much of a plane is its seed's doing, for {stability['model']}: under {len(stability['seeds'])} seeds, "
+        f"two planes share {found['shared_neighbours_mean']:.3f} of a point's {stability['neighbours']} nearest "
+        f"neighbours (least {found['shared_neighbours_lowest']:.3f}); standard deviation of the trustworthiness "
+        f"{found['trustworthiness_std']:.4f}, of the share of the same class {found['neighbour_purity_plane_std']:.4f}."
+    )
 
 
 def _figure(name: str) -> list[str]:

@@ -25,6 +25,8 @@ METRICS = (
     "corruption_drop",
     "knn_test_clean",
     "knn_test_corrupted",
+    "probe_test_clean",
+    "probe_test_corrupted",
     *(f"fgsm_{epsilon}" for epsilon in HEADLINE_EPSILONS_255),
     "suite_mean",
     "suite_unseen_mean",
@@ -61,6 +63,8 @@ class CellResults:
             "corruption_drop": accuracy["test_clean"] - accuracy["test_corrupted"],
             "knn_test_clean": self.row("test_clean")["knn_accuracy"],
             "knn_test_corrupted": self.row("test_corrupted")["knn_accuracy"],
+            "probe_test_clean": self.row("test_clean")["probe_accuracy"],
+            "probe_test_corrupted": self.row("test_corrupted")["probe_accuracy"],
             **{f"fgsm_{epsilon}": robust[epsilon] for epsilon in HEADLINE_EPSILONS_255},
             "suite_mean": self.stress.mean(groups["main"]),
             "suite_unseen_mean": self.stress.mean(groups["unseen"]),
@@ -69,17 +73,31 @@ class CellResults:
 
     def images(self, metric: str) -> int | None:
         """How many images an accuracy is of; None for a difference of two."""
-        if metric.startswith("fgsm_"):
-            return self.attack["images"]
+        if is_attack(metric):
+            return len(self.attacked(metric)[0])
         if metric.startswith("suite_"):
             return self.stress.images
-        name = metric.removeprefix("knn_")
+        name = metric.removeprefix("knn_").removeprefix("probe_")
         return self.row(name)["images"] if name in ACCURACIES else None
+
+    def attacked(self, metric: str) -> tuple[np.ndarray, np.ndarray]:
+        """Labels and predicted labels, N each, under an attack at an epsilon, such as `fgsm_2` or `pgd_4`."""
+        name, _, epsilon_255 = metric.rpartition("_")
+        labels = from_text(self.attack["labels"])
+        if name == "fgsm":
+            return labels, from_text(self.attack["predictions"][epsilon_255])
+        found = self.attack["beside"][name]
+        return labels[from_text(found["positions"])], from_text(found["predictions"][epsilon_255])
 
     def predictions(self, name: str) -> tuple[np.ndarray, np.ndarray]:
         """Labels and predicted labels, N each, of one set, in the order of the split's indices."""
         labels = from_text(self.evaluate["labels"][name.split("_")[0]])
         return labels, from_text(self.evaluate["details"][name]["predictions"])
+
+
+def is_attack(metric: str) -> bool:
+    """Whether a figure is an accuracy under attack: its name ends with an epsilon."""
+    return metric.rpartition("_")[2].isdigit()
 
 
 def read(cell: Cell, seen: Sequence[str], embedded: bool = False) -> CellResults:
@@ -129,6 +147,10 @@ def refuse_incomparable(result: CellResults, first: CellResults) -> None:
             "stressed images": each.stress.test_indices,
             "the suite's corruptions": sorted(each.stress.by_corruption),
             "attack's epsilons": [row["epsilon_255"] for row in each.attack["ladder"]],
+            "attacks beside it": {
+                name: {key: found[key] for key in ("steps", "restarts", "queries", "positions") if key in found}
+                for name, found in each.attack["beside"].items()
+            },
         }
         for each in (result, first)
     ]

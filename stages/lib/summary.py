@@ -5,13 +5,16 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
+from stages.lib import tables
 from stages.lib.claims import Conclusion
 from stages.lib.comparisons import Difference
 from stages.lib.per_image import estimate_of
 from stages.lib.results import METRICS, CellResults
 from stages.lib.scores import wilson_interval
+from stages.lib.statistics import estimate
 from stages.lib.tables import Cells
 
 Figures = dict[str, dict[str, dict[str, dict[str, Any]]]]  # loss → training set → metric → mean, std, …
@@ -66,6 +69,18 @@ def figure_of(results: list[CellResults], metric: str) -> dict[str, Any]:
     }
 
 
+def figure_of_scalars(values: list[float], images: int | None = None) -> dict[str, Any]:
+    """A figure that is no mean over images, of each seed; of one seed it has an interval if it is a share of `images`.
+
+    Of several, the interval is over seeds.
+    """
+    found = estimate([np.array(values, dtype=float)[:, None]], [False])
+    interval: tuple[float, float] | None = found.interval_95
+    if found.n == 1:
+        interval = wilson_interval(found.mean, images) if images else None
+    return {"mean": found.mean, "std": found.std, "interval_95": interval, "n": found.n}
+
+
 def mean_of(figure: dict[str, Any]) -> float | None:
     """A figure where a machine reads it: its mean alone."""
     return figure["mean"]
@@ -76,6 +91,8 @@ def said(figure: dict[str, Any]) -> str:
     if figure["mean"] is None:
         return ""
     spread = "" if figure["std"] is None else f" ± {figure['std']:.4f}"
+    if figure["interval_95"] is None:
+        return f"{figure['mean']:.4f}{spread}"
     low, high = figure["interval_95"]
     return f"{figure['mean']:.4f}{spread} ({low:.3f} to {high:.3f})"
 
@@ -113,6 +130,41 @@ def ladder_table(cells: Cells, show: Show) -> pd.DataFrame:
         for (loss, train_set), results in cells.items()
     }
     return pd.DataFrame(columns).rename_axis("epsilon_255")
+
+
+ATTACKS_BESIDE = {  # name in attack.json → what a table calls it
+    "noise": "random signs",
+    "pgd": "PGD",
+    "square": "Square",
+    "knn_fgsm": "FGSM on the nearest neighbours",
+}
+
+
+def beside_attack_table(cells: Cells, show: Show) -> pd.DataFrame:
+    """Accuracy under the attacks beside the first: a row per attack and epsilon, a column per loss and training set."""
+    columns = {}
+    for (loss, train_set), results in cells.items():
+        beside = results[0].attack["beside"]
+        columns[f"{loss}, {train_set}"] = {
+            f"{title}, ε = {epsilon_255}/255, {beside[name]['images']} images": show(
+                figure_of(results, f"{name}_{epsilon_255}")
+            )
+            for name, title in ATTACKS_BESIDE.items()
+            for epsilon_255 in beside[name]["predictions"]
+        }
+    return pd.DataFrame(columns).rename_axis("attack")
+
+
+def beside_accuracy(cells: Cells, show: Show) -> pd.DataFrame:
+    """What an accuracy alone does not tell: a row per figure, a column per loss and training set."""
+    columns = {}
+    for (loss, train_set), results in cells.items():
+        of_each = [tables.beside_accuracy(result) for result in results]
+        columns[f"{loss}, {train_set}"] = {
+            name: show(figure_of_scalars([figures[name][0] for figures in of_each], of_each[0][name][1]))
+            for name in of_each[0]
+        }
+    return pd.DataFrame(columns).rename_axis("figure")
 
 
 def difference_as_json(difference: Difference) -> dict[str, Any]:

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pandas as pd
 
+from stages.lib.cells import from_text
 from stages.lib.results import CellResults
 
 Cells = dict[tuple[str, str], list[CellResults]]  # (loss, training set) → one entry per seed
@@ -27,32 +30,61 @@ def attack_table(cells: Cells) -> pd.DataFrame:
     return pd.DataFrame(rows).set_index("model")
 
 
-def beside_accuracy(cells: Cells) -> pd.DataFrame:
-    """What an accuracy alone does not tell, the mean over seeds: a row per figure, a column per loss and training set.
+def beside_accuracy(result: CellResults) -> dict[str, tuple[float, int | None]]:
+    """What a model's accuracy alone does not tell: each figure, and of how many images it is a share, if it is one.
 
     The class that is worst may differ from seed to seed; each seed's own is taken.
     """
-    columns = {}
-    for (loss, train_set), results in cells.items():
-        figures = pd.DataFrame([_beside_accuracy(result) for result in results])
-        columns[f"{loss}, {train_set}"] = figures.mean(skipna=False)
-    return pd.DataFrame(columns).rename_axis("figure")
-
-
-def _beside_accuracy(result: CellResults) -> dict[str, float]:
     labels, clean = result.predictions("test_clean")
     _, corrupted = result.predictions("test_corrupted")
     still_right = (corrupted == labels)[clean == labels]
-    figures = {
-        f"recall of the worst class, {test}": min(
-            row["recall"] for row in result.evaluate["details"][f"test_{test}"]["per_class"].values()
-        )
-        for test in ("clean", "corrupted")
-    }
-    figures["right corrupted, of those right clean"] = float(still_right.mean()) if len(still_right) else np.nan
+    figures: dict[str, tuple[float, int | None]] = {}
     for test in ("clean", "corrupted"):
-        figures[f"negative log-likelihood, {test}"] = result.row(f"test_{test}")["loss"]
+        classes = result.evaluate["details"][f"test_{test}"]["per_class"].values()
+        worst = min(classes, key=lambda row: row["recall"])
+        figures[f"recall of the worst class, {test}"] = worst["recall"], worst["images"]
+    kept = float(still_right.mean()) if len(still_right) else np.nan
+    figures["right corrupted, of those right clean"] = kept, len(still_right) or None
+    for title, key in (("expected calibration error", "calibration_error"), ("negative log-likelihood", "loss")):
+        for test in ("clean", "corrupted"):
+            figures[f"{title}, {test}"] = result.row(f"test_{test}")[key], None
+    for test in ("clean", "corrupted"):
+        angles = result.evaluate["angles"][f"test_{test}"]
+        for where in ("within", "between"):
+            value = angles[f"{where}_class_degrees"]
+            figures[f"angle {where} classes in degrees, {test}"] = np.nan if value is None else value, None
     return figures
+
+
+def attack_checks(cells: Cells) -> pd.DataFrame:
+    """What tells whether the attacks did their work: a row per check, a column per model."""
+    columns = {}
+    for results in cells.values():
+        for result in results:
+            beside = result.attack["beside"]
+            gains = []
+            for name in beside:
+                if not name.startswith("fgsm_of_logits_x"):
+                    continue
+                positions = from_text(beside[name]["positions"])
+                for epsilon_255 in beside[name]["predictions"]:
+                    labels, found = result.attacked(f"{name}_{epsilon_255}")
+                    reported = result.attacked(f"fgsm_{epsilon_255}")[1][positions]
+                    gains.append(float((reported == labels).mean() - (found == labels).mean()))
+            columns[result.cell.key] = {
+                "most that the gradient of rescaled logits gains, points": f"{100 * max(gains):+.1f}",
+                "stand-in and nearest neighbours agree": f"{beside['knn_fgsm']['stand_in_agrees']:.3f}",
+                "alarms accepted": ", ".join(result.attack["alarms"]) or "none",
+            }
+    return pd.DataFrame(columns).rename_axis("check")
+
+
+def transfer_table(transfer: dict[str, Any]) -> pd.DataFrame:
+    """Accuracy on transferred images: a row per model attacked through, a column per model that is given the images."""
+    frame = pd.DataFrame(transfer["rows"])
+    return frame.pivot(index="source", columns="target", values="accuracy").loc[
+        list(dict.fromkeys(frame["source"])), list(dict.fromkeys(frame["target"]))
+    ]
 
 
 def features_table(cells: Cells) -> pd.DataFrame:

@@ -1,0 +1,15 @@
+"""The `transfer` section of params.yaml."""
+
+from __future__ import annotations
+
+from pydantic import Field
+
+from stages.lib.schema.base import Section
+
+
+class Transfer(Section):
+    """Each model is given the images of every other at `epsilon_255`; `images` of the attacked ones, stratified."""
+
+    epsilon_255: int = Field(ge=1, le=255)
+    images: int = Field(ge=1)
+    seed: int = Field(ge=0)

@@ -1,0 +1,52 @@
+"""Stage `stability`: how much of a UMAP plane is the seed's doing, for the first model.
+
+Planes of the same features under several seeds are compared by who is near whom in them. Out: `reports/stability.json`.
+"""
+
+from __future__ import annotations
+
+from itertools import combinations
+
+import numpy as np
+
+from stages.lib import params, planes
+from stages.lib.cells import Cell
+from stages.lib.errors import run
+from stages.lib.files import read_npz, write_json
+from stages.lib.schema.embed import Embed
+from stages.lib.schema.stability import Stability
+from stages.lib.subsets import stratified
+
+
+def main() -> None:
+    cell = Cell.from_arguments(__doc__)
+    section, seeds = params.section("embed", Embed), params.section("stability", Stability).seeds
+    (features,) = read_npz(f"data/evaluated/{cell.key}.npz", "test_clean_features")
+    (labels,) = read_npz("data/raw/test.npz", "labels")
+    chosen = stratified(labels, section.images, section.seed, "embed")
+    features, labels = features[chosen].astype(np.float32), labels[chosen]
+    neighbours = min(section.neighbours, len(features) // 2 - 1)
+    trusts, purities, nearest = [], [], []
+    for seed in seeds:
+        points = planes.fit(features, section, seed).points
+        nearest.append(planes.exact_neighbours(points, neighbours, "euclidean"))
+        trusts.append(planes.trust(features, points, section))
+        purities.append(planes.purity(nearest[-1], labels))
+        print(f"seed {seed}: trustworthiness {trusts[-1]:.3f}, same class {purities[-1]:.3f} in the plane", flush=True)
+    shared = [planes.shared_share(one, other) for one, other in combinations(nearest, 2)]
+    measures = {
+        "shared_neighbours_mean": float(np.mean(shared)),
+        "shared_neighbours_lowest": float(np.min(shared)),
+        "trustworthiness_std": float(np.std(trusts, ddof=1)),
+        "neighbour_purity_plane_std": float(np.std(purities, ddof=1)),
+    }
+    print(f"{cell.key}: {measures['shared_neighbours_mean']:.3f} of a point's neighbours are the same under two seeds")
+    rows = [{"measure": name, "value": value} for name, value in measures.items()]
+    write_json(
+        "reports/stability.json",
+        {"model": cell.key, "images": len(chosen), "neighbours": neighbours, "seeds": seeds, "measures": rows},
+    )
+
+
+if __name__ == "__main__":
+    run(main)

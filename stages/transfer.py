@@ -1,0 +1,93 @@
+"""Stage `transfer`: images attacked through one model, given to every other, for the first seed's models.
+
+A black-box attack (Papernot et al. 2016, arXiv 1605.07277): it needs no gradient of the model it is given to, so it
+must not serve better than that model's own gradient does. Out: `reports/transfer.json`, a row per pair of models.
+A stage of its own that only `compare` reads, so that no model's own results depend on another model.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import torch
+
+from stages.lib import device, model_files, params
+from stages.lib.attacks import alarms
+from stages.lib.attacks.alarms import Alarm
+from stages.lib.attacks.battery import predict
+from stages.lib.attacks.signs import step
+from stages.lib.cells import Cell, to_text
+from stages.lib.errors import StudyError, run
+from stages.lib.files import read_npz, write_json
+from stages.lib.inference import to_float
+from stages.lib.schema.attack import Attack
+from stages.lib.schema.transfer import Transfer
+from stages.lib.subsets import stratified
+
+
+def stronger_than_own(right: dict[tuple[str, str], np.ndarray], epsilon_255: int) -> list[Alarm | None]:
+    """An alarm for each (source, target) whose source serves better against the target than the target's own."""
+    return [
+        alarms.stronger(
+            "transfer_stronger",
+            f"the gradient of {source}, against {target},",
+            "its own",
+            {epsilon_255: found},
+            {epsilon_255: right[target, target]},
+        )
+        for (source, target), found in right.items()
+        if source != target
+    ]
+
+
+def main() -> None:
+    values = params.read()
+    section, attack = params.section("transfer", Transfer), params.section("attack", Attack)
+    losses, train_sets, seeds = (params.lookup(values, name) for name in ("losses", "train_sets", "seeds"))
+    cells = [Cell(loss, train_set, seeds[0]) for loss in losses for train_set in train_sets]
+    on = device.choose()
+    all_images, all_labels = read_npz("data/raw/test.npz", "images", "labels")
+    attacked, chosen = {}, None
+    for cell in cells:
+        indices, signs = read_npz(f"data/attacked/{cell.key}.npz", "test_indices", "signs")
+        if chosen is None:
+            chosen, positions = indices, stratified(all_labels[indices], section.images, section.seed, "transfer")
+            images = to_float(torch.from_numpy(all_images[chosen[positions]]).to(on))
+        if not np.array_equal(indices, chosen):
+            raise StudyError(
+                f"data/attacked/{cell.key}.npz is of other test images than the rest; run `dvc repro attack@{cell.key}`"
+            )
+        attacked[cell.key] = step(images, torch.from_numpy(signs[positions]).to(on), section.epsilon_255)
+    assert chosen is not None  # there is a first cell
+    labels = all_labels[chosen[positions]]
+    right, predictions = {}, {}
+    for target in cells:
+        model, _ = model_files.load(target.model, on)
+        for source in cells:
+            predicted = predict(model, attacked[source.key], attack.batch_size)
+            right[source.key, target.key] = predicted == labels
+            predictions[f"{source.key} → {target.key}"] = to_text(predicted)
+    rows: list[dict[str, Any]] = [
+        {"source": source, "target": target, "accuracy": float(found.mean())}
+        for (source, target), found in right.items()
+    ]
+    for row in rows:
+        print(f"{row['source']:28s} → {row['target']:28s} {row['accuracy']:.4f} of {len(labels)} images", flush=True)
+    taken = alarms.accepted(stronger_than_own(right, section.epsilon_255), attack.accept, "transfer")
+    write_json(
+        "reports/transfer.json",
+        {
+            "epsilon_255": section.epsilon_255,
+            "images": len(labels),
+            "rows": rows,
+            "test_indices": to_text(chosen[positions]),
+            "labels": to_text(labels),
+            "predictions": predictions,
+            "alarms": {alarm.name: alarm.reason for alarm in taken},
+        },
+    )
+
+
+if __name__ == "__main__":
+    run(main)
