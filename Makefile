@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 RUN := PATH="$(CURDIR)/$(BIN):$$PATH"
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-slow bench lint lock
+.PHONY: help setup demo test test-slow bench autoattack lint lock
 
 help:
 	@echo "make setup      the locked environment in .venv"
@@ -14,6 +14,7 @@ help:
 	@echo "make test       lint, types and tests"
 	@echo "make test-slow  the tests that take minutes"
 	@echo "make bench      speed and time to accuracy, as ratios against a plain loop"
+	@echo "make autoattack one model of the study under AutoAttack"
 
 setup: $(VENV)/ready
 
@@ -42,6 +43,15 @@ bench: setup
 	$(RUN) python -m bench.speed
 	$(RUN) python -m bench.time_to_accuracy
 
+# One model of the study under AutoAttack, in an environment of its own. Wants the model: dvc repro, or dvc checkout.
+autoattack: .venv-autoattack/ready
+	.venv-autoattack/bin/python -m bench.autoattack
+
+.venv-autoattack/ready: bench/autoattack.lock $(VENV)/ready
+	$(BIN)/uv venv --quiet --clear .venv-autoattack
+	$(BIN)/uv pip sync --quiet --require-hashes --python .venv-autoattack/bin/python bench/autoattack.lock
+	@touch $@
+
 lint: setup
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
@@ -51,3 +61,5 @@ lint: setup
 lock: setup
 	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header \
 		--no-emit-index-url --group dev pyproject.toml -o requirements.lock
+	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header --no-annotate \
+		--no-emit-index-url bench/autoattack.in -o bench/autoattack.lock

@@ -167,7 +167,7 @@ def main() -> None:
             "labels": to_text(labels),
             "predictions": as_texts(exact),
             "beside": others,
-            "alarms": {alarm.name: alarm.reason for alarm in taken},
+            "alarms": alarms.by_name(taken),
         },
     )
 

@@ -84,7 +84,7 @@ def main() -> None:
             "test_indices": to_text(chosen[positions]),
             "labels": to_text(labels),
             "predictions": predictions,
-            "alarms": {alarm.name: alarm.reason for alarm in taken},
+            "alarms": alarms.by_name(taken),
         },
     )
 

@@ -58,13 +58,15 @@ def test_code_that_a_stage_depends_on_is_what_it_imports(name: str) -> None:
         for path in (ROOT / CORRUPTION_FILES).glob("*.py"):
             found |= project_imports(path) if path.stem != "__main__" else set()  # the command for other people
         found = {path for path in found if not path.startswith(f"{CORRUPTION_FILES}/")}
+    by_losses = {path for loss in losses.names() for path in project_imports(ROOT / f"{LOSS_FILES}/{loss}.py")}
+    by_losses = {path for path in by_losses if not path.startswith(f"{LOSS_FILES}/")}
     if LOSS_FILES in depended:
         depended.remove(LOSS_FILES)
+        builds_models = "stages/lib/model_files.py" in found  # and so imports what any loss does
         found = {path for path in found if not path.startswith(f"{LOSS_FILES}/")}
+        found |= by_losses if builds_models else set()
     elif f"{LOSS_FILES}/__init__.py" in found:
-        found.add(ONE_LOSS)
-        by_losses = {path for loss in losses.names() for path in project_imports(ROOT / f"{LOSS_FILES}/{loss}.py")}
-        found |= {path for path in by_losses if not path.startswith(f"{LOSS_FILES}/")}
+        found |= {ONE_LOSS} | by_losses
     assert set(depended) == found
 
 
@@ -75,8 +77,8 @@ def test_code_that_a_loss_imports_is_among_the_deps(name: str, loss: str) -> Non
     assert project_imports(ROOT / own) - {own} <= set(STAGES[name]["deps"])
 
 
-def test_only_check_depends_on_every_loss() -> None:
-    assert [name for name, stage in STAGES.items() if LOSS_FILES in stage["deps"]] == ["check"]
+def test_stages_of_a_single_model_depend_on_its_loss_alone() -> None:
+    assert [name for name, stage in STAGES.items() if LOSS_FILES in stage["deps"]] == ["check", "transfer"]
 
 
 @pytest.mark.parametrize("name", STAGES)
@@ -204,16 +206,18 @@ def test_every_loss_has_a_file_and_settings() -> None:
 # --- data --------------------------------------------------------------------------------------------------
 
 
-def files_read(source: str) -> set[str]:
-    """The files under data/ and models/ that a stage's source reads."""
-    found = set()
+def files_read(source: str, key: str = "${key}", of_all_models: bool = False) -> set[str]:
+    """The files under data/ and models/ that a stage's source reads, of the model `key` or of all models."""
+    found, names = set(), NAMES | {"cell.key": [key]}
     for node in ast.walk(ast.parse(source)):
         if isinstance(node, ast.Call):
             match ast.unparse(node.func):
                 case "read_npz" if ast.unparse(node.args[0]) == "f'data/suite/{name}.npz'":
                     found.add("reports/suite")  # what stands for it, see stages/suite.py
+                case _ if of_all_models and ast.unparse(node).startswith(("read_npz(f'data/attacked/", "model_files.")):
+                    found.add("reports/attacked")  # what stands for all of them, see stages/attack.py
                 case "read_npz" | "read_json":
-                    found.update(written(node.args[0], NAMES))
+                    found.update(written(node.args[0], names))
                 case "model_files.load":
                     assert ast.unparse(node.args[0]) == "cell.model"
                     found.add("models/${key}")
@@ -221,12 +225,15 @@ def files_read(source: str) -> set[str]:
 
 
 OF_DATA = ["split", "corrupt", "augmix", "suite", "contact_sheet", "train", "evaluate", "attack", "stress", "embed"]
+OF_DATA += ["transfer", "stability"]
 
 
 @pytest.mark.parametrize("name", OF_DATA)
 def test_data_that_a_stage_depends_on_is_what_it_reads(name: str) -> None:
     depended = {dep for dep in STAGES[name]["deps"] if not dep.startswith("stages/")}
-    assert depended - {"data/checked.txt"} == files_read((ROOT / f"stages/{name}.py").read_text(encoding="utf-8"))
+    key = "${losses[0]}-${train_sets[0]}-${seeds[0]}" if name == "stability" else "${key}"
+    source = (ROOT / f"stages/{name}.py").read_text(encoding="utf-8")
+    assert depended - {"data/checked.txt"} == files_read(source, key, of_all_models=name == "transfer")
 
 
 # --- outputs -----------------------------------------------------------------------------------------------
@@ -249,4 +256,8 @@ def test_results_of_cells_are_in_git_and_not_in_the_cache(name: str) -> None:
 def test_comparison_runs_on_a_fresh_clone(name: str) -> None:
     """What `compare` and `headline` read is in git, but for the check's marker, which is made anew."""
     data = [dep for dep in STAGES[name]["deps"] if not dep.startswith("stages/")]
-    assert data[0] == "data/checked.txt" and all(dep.startswith("reports/cells") for dep in data[1:]) and data[1:]
+    in_git = {
+        path for stage in STAGES.values() for path, how in paths(stage, "outs").items() if how.get("cache") is False
+    }
+    assert data[0] == "data/checked.txt" and data[1].startswith("reports/cells")
+    assert set(data[2:]) <= in_git

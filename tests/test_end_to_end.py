@@ -22,7 +22,7 @@ from tools import workspace
 CELLS = [f"{loss}-{train_set}-0" for loss in ("cross_entropy", "angular") for train_set in ("clean", "corrupted")]
 STAGES = {
     "check", "download", "split@0", "corrupt@train", "corrupt@test", "suite@fog", "suite@gaussian_noise",
-    "contact_sheet", "compare", "headline",
+    "contact_sheet", "transfer", "stability", "compare", "headline",
     *(f"{stage}@{cell}" for stage in ("train", "evaluate", "attack", "stress", "embed") for cell in CELLS),
 }  # fmt: skip
 SMALL: dict[str, Any] = {
@@ -43,7 +43,16 @@ SMALL: dict[str, Any] = {
     "recipes.cpu.flip": "off",
     "recipes.cpu.watched_images": 100,
     "attack.images": 50,
+    "attack.control_images": 25,
+    "attack.pgd.images": 10,
+    "attack.pgd.steps": 5,
+    "attack.pgd.restarts": 1,
+    "attack.pgd.large_epsilon_255": 255,  # 16 is little between black and white
+    "attack.square.images": 8,
+    "attack.square.queries": 20,
+    "transfer.images": 50,
     "embed.images": 60,
+    "stability.seeds": [0, 1],
 }
 
 
@@ -158,7 +167,7 @@ def test_another_headline_trains_nothing_and_changes_metrics_alone(study: Reposi
     ("key", "value", "stages"),
     [
         ("loss_config.angular.alpha_degrees", 45.0, {"train@angular-clean-0", "train@angular-corrupted-0"}),
-        ("attack.images", 40, {f"attack@{cell}" for cell in CELLS}),
+        ("attack.images", 40, {"transfer", *(f"attack@{cell}" for cell in CELLS)}),
         ("corrupt.mix.gaussian_noise.sigma", 0.2, {"corrupt@train", "corrupt@test", "compare", "headline"}),
         (
             "suite.images",

@@ -52,8 +52,9 @@ def fit(features: np.ndarray, section: Embed, seed: int) -> Plane:
     if len(features) >= EXACT_BELOW:
         from pynndescent import NNDescent
 
-        index = NNDescent(features, metric=section.metric, n_neighbors=count, **settings)
-        known["precomputed_knn"] = (*index.neighbor_graph, index)
+        with quiet():
+            index = NNDescent(features, metric=section.metric, n_neighbors=count, **settings)
+            known["precomputed_knn"] = (*index.neighbor_graph, index)
     umap = UMAP(n_neighbors=count, min_dist=section.min_dist, metric=section.metric, **known, **settings)
     with quiet():
         points = umap.fit_transform(features).astype(np.float32)
@@ -64,9 +65,10 @@ def fit(features: np.ndarray, section: Embed, seed: int) -> Plane:
 
 @contextmanager
 def quiet() -> Iterator[None]:
-    """Without the warning that a seed needs one thread: one is what it gets."""
+    """Without the warnings that a seed needs one thread (it gets one), and that some functions cannot be kept."""
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="n_jobs value")
+        warnings.filterwarnings("ignore", message=".*Cannot cache compiled function")
         yield
 
 

@@ -148,7 +148,10 @@ def refuse_incomparable(result: CellResults, first: CellResults) -> None:
             "the suite's corruptions": sorted(each.stress.by_corruption),
             "attack's epsilons": [row["epsilon_255"] for row in each.attack["ladder"]],
             "attacks beside it": {
-                name: {key: found[key] for key in ("steps", "restarts", "queries", "positions") if key in found}
+                name: {
+                    **{key: found[key] for key in ("steps", "restarts", "queries", "positions") if key in found},
+                    "epsilons": list(found["predictions"]),
+                }
                 for name, found in each.attack["beside"].items()
             },
         }

@@ -70,13 +70,17 @@ def figure_of(results: list[CellResults], metric: str) -> dict[str, Any]:
 
 
 def figure_of_scalars(values: list[float], images: int | None = None) -> dict[str, Any]:
-    """A figure that is no mean over images, of each seed; of one seed it has an interval if it is a share of `images`.
+    """A figure that is no mean over images and not negative, of each seed; a share of `images`, if they are given.
 
-    Of several, the interval is over seeds.
+    Of several seeds, its interval is over seeds; of one, or of some that agree, it has one if it is a share.
+    All but n is None where a seed has none.
     """
+    if np.isnan(values).any():
+        return {"mean": None, "std": None, "interval_95": None, "n": len(values)}
     found = estimate([np.array(values, dtype=float)[:, None]], [False])
-    interval: tuple[float, float] | None = found.interval_95
-    if found.n == 1:
+    low, high = found.interval_95
+    interval: tuple[float, float] | None = (max(0.0, low), min(1.0, high) if images else high)
+    if found.standard_error == 0:
         interval = wilson_interval(found.mean, images) if images else None
     return {"mean": found.mean, "std": found.std, "interval_95": interval, "n": found.n}
 

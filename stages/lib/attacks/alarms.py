@@ -90,7 +90,11 @@ def some_left(right: np.ndarray, epsilon_255: int) -> Alarm | None:
     """Images stay right under projected gradient descent with an epsilon that nothing should survive."""
     if right.mean() <= MOST_LEFT:
         return None
-    return Alarm("pgd_leaves_some", f"{right.mean():.3f} stay right under PGD at epsilon {epsilon_255}/255")
+    return Alarm(
+        "pgd_leaves_some",
+        f"{right.mean():.3f} of the images stay right under PGD at epsilon {epsilon_255}/255; if classes are further "
+        "apart than that, raise attack.pgd.large_epsilon_255",
+    )
 
 
 def accepted(alarms: Iterable[Alarm | None], accept: Iterable[str], stage: str = "attack") -> list[Alarm]:
@@ -105,3 +109,11 @@ def accepted(alarms: Iterable[Alarm | None], accept: Iterable[str], stage: str =
             f"by attack.accept: [{names}]"
         )
     return raised
+
+
+def by_name(alarms: Iterable[Alarm]) -> dict[str, str]:
+    """Why, by the alarms' names, for JSON; one that is due more than once has all its reasons."""
+    found: dict[str, str] = {}
+    for alarm in alarms:
+        found[alarm.name] = "; ".join(filter(None, [found.get(alarm.name), alarm.reason]))
+    return found

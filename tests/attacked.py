@@ -1,0 +1,164 @@
+"""The images, models and settings that tests of attacks begin from."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from stages.lib import losses, model_files, params
+from stages.lib.attacks import Logits
+from stages.lib.attacks.battery import Battery, Target
+from stages.lib.cells import Cell
+from stages.lib.inference import to_float
+from stages.lib.model import FEATURES, Classifier, Head
+from stages.lib.schema.attack import Attack
+
+CONFIGS = params.read(Path(__file__).resolve().parents[1] / "params.yaml")["loss_config"]
+SIDE, CLASSES, COUNT = 8, 3, 14
+SECTION: dict[str, Any] = {
+    "epsilons_255": [0, 1, 2, 4, 8, 16],
+    "images": 100,
+    "control_images": 8,
+    "batch_size": 5,
+    "seed": 0,
+    "pgd": {"images": 10, "epsilons_255": [2, 4], "large_epsilon_255": 64, "steps": 3, "restarts": 2},
+    "square": {"images": 6, "epsilon_255": 4, "queries": 12},
+    "examples": 2,
+    "example_epsilon_255": 8,
+    "accept": [],
+}
+
+SHORT = SECTION | {  # as little as each attack can do
+    "batch_size": 12,
+    "pgd": SECTION["pgd"] | {"epsilons_255": [4], "steps": 2, "restarts": 1},
+    "square": SECTION["square"] | {"queries": 4},
+}
+
+
+def some_images(count: int = COUNT, side: int = SIDE, seed: int = 11) -> Tensor:
+    """Random uint8 images, N×S×S×3, a tenth of their values black and a tenth white, where clipping bites."""
+    generator = torch.Generator().manual_seed(seed)
+    return torch.randint(-32, 288, (count, side, side, 3), generator=generator).clamp(0, 255).to(torch.uint8)
+
+
+def some_labels(count: int = COUNT) -> Tensor:
+    return torch.randint(0, CLASSES, (count,), generator=torch.Generator().manual_seed(12))
+
+
+class Changed(Head):
+    """A linear head, and something done to its logits."""
+
+    def __init__(self, change: Callable[[Tensor], Tensor], width: int = FEATURES, classes: int = CLASSES) -> None:
+        super().__init__()
+        self.linear, self.change = nn.Linear(width, classes), change
+
+    def forward(self, features: Tensor) -> Tensor:
+        return self.change(self.linear(features))
+
+
+class Same(Head):
+    """The features, as logits."""
+
+    def forward(self, features: Tensor) -> Tensor:
+        return features
+
+
+def tiny_model(change: Callable[[Tensor], Tensor] = lambda logits: logits) -> Classifier:
+    """A frozen network of one convolution with batch norm, whose buffers are not their first values."""
+    torch.manual_seed(0)
+    flat = nn.Linear(8 * SIDE * SIDE, FEATURES)
+    backbone = nn.Sequential(nn.Conv2d(3, 8, 3, padding=1), nn.BatchNorm2d(8), nn.Tanh(), nn.Flatten(), flat)
+    model = Classifier(backbone, Changed(change), [0.4, 0.5, 0.6], [0.2, 0.25, 0.3])
+    model(to_float(some_images()))
+    return model.eval().requires_grad_(False)
+
+
+class TwoPlanes:
+    """A linear model of two classes; `norm` is the 1-norm of what its margin is the product with."""
+
+    def __init__(self) -> None:
+        self.weights = torch.randn(2, 3 * SIDE * SIDE, generator=torch.Generator().manual_seed(4))
+        self.norm = (self.weights[0] - self.weights[1]).abs().sum().item()
+
+    def __call__(self, images: Tensor) -> Tensor:
+        return images.flatten(1) @ self.weights.T
+
+
+def grey_images(count: int) -> Tensor:
+    """Images float32 N×3×S×S that no epsilon of 16/255 takes out of [0, 1]."""
+    return torch.rand(count, 3, SIDE, SIDE, generator=torch.Generator().manual_seed(5)) * 0.8 + 0.1
+
+
+def by_loop(model: Logits, images: Tensor, labels: Tensor, epsilon: float) -> np.ndarray:
+    """x + ε · sign(∇), clipped, image by image, of the cross-entropy written out."""
+    attacked = []
+    for image, label in zip(images, labels, strict=True):
+        x = image.clone().requires_grad_(True)
+        logits = model(x[None])[0]
+        (torch.log(torch.exp(logits - logits.max().detach()).sum()) + logits.max().detach() - logits[label]).backward()
+        assert x.grad is not None
+        moved = x.detach().double() + epsilon * torch.sign(x.grad).double()
+        attacked.append(moved.clamp(0, 1).numpy())
+    return np.stack(attacked)
+
+
+def changed(section: dict[str, Any], **changes: Any) -> dict[str, Any]:
+    """The section with some values changed; `pgd` and `square` may be given in part."""
+    return section | {
+        name: section[name] | value if isinstance(value, dict) else value for name, value in changes.items()
+    }
+
+
+def battery_of(logits: Logits, images: Tensor | None = None, labels: Tensor | None = None, **changes: Any) -> Battery:
+    """On float32 images, or else those of `some_images`; they are the test images 3, 10, 17 and so on."""
+    images = to_float(some_images()) if images is None else images
+    labels = some_labels() if labels is None else labels
+    return Battery(
+        logits,
+        Target(images, labels, np.arange(len(labels)) * 7 + 3),
+        Attack.model_validate(changed(SECTION, **changes)),
+    )
+
+
+def names_of(battery: Battery) -> set[str]:
+    """Of the alarms that it raised."""
+    return {alarm.name for alarm in battery.alarms if alarm is not None}
+
+
+def saved_model(name: str, folder: Path, seed: int = 2, factor: float = 1.0) -> None:
+    """A ResNet-18 that was never trained, but whose classifier is fitted; its head's weights times the factor."""
+    torch.manual_seed(seed)
+    loss = losses.make(name, CONFIGS[name])
+    model = model_files.build("imagenet", loss, CLASSES, [0.5] * 3, [0.25] * 3)
+    images = to_float(some_images(30, 16))
+    with torch.no_grad():
+        model.train().features(images)
+        model.head.fit(model.eval().features(images), some_labels(30))
+        for weight in model.head.parameters():
+            weight.mul_(factor)
+    notes = {"recipe": "tiny", "environment": {"device": "cpu"}}
+    model_files.save(folder, model, "imagenet", loss, ["a", "b", "c"], notes)
+
+
+def study_of(folder: Path, cells: Sequence[Cell], **sections: Any) -> None:
+    """Data of 18 training and 12 test images under `folder`, each cell's model, and a params.yaml."""
+    for number, cell in enumerate(cells):
+        saved_model(cell.loss, folder / cell.model, seed=2 + number)
+    images, labels = some_images(30, 16).numpy(), some_labels(30).numpy().astype(np.uint8)
+    for name in ("raw", "clean", "corrupted", "split"):
+        (folder / "data" / name).mkdir(parents=True)
+    for split, chosen in (("train", slice(0, 18)), ("test", slice(18, 30))):
+        np.savez(folder / f"data/raw/{split}.npz", images=images[chosen], labels=labels[chosen])
+        for name in ("clean", "corrupted"):
+            np.savez(folder / f"data/{name}/{split}.npz", images=images[chosen])
+    np.savez(folder / "data/split/0.npz", train=np.arange(9, 18), val=np.arange(9), test=np.arange(12))
+    source = {"name": "made", "origin": "a test", "checksum": "none", "official": False, "classes": ["a", "b", "c"]}
+    (folder / "data/raw/source.json").write_text(json.dumps(source))
+    settings = {"batch_size": 7, "knn_neighbours": 3, "flip_test_time_augmentation": False}
+    (folder / "params.yaml").write_text(json.dumps({"evaluate": settings, "attack": SHORT} | sections))

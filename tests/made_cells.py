@@ -1,0 +1,411 @@
+"""What the stages would write of a study of eight models, made by hand from counts of right images."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import math
+from collections.abc import Sequence
+from itertools import product
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from stages.lib import params, results
+from stages.lib.cells import Cell, to_text
+from stages.lib.results import CellResults
+
+INTERFACE = [
+    "train_clean",
+    "val_clean",
+    "val_corrupted",
+    "test_clean",
+    "test_corrupted",
+    "generalisation_gap",
+    "corruption_drop",
+    "knn_test_clean",
+    "knn_test_corrupted",
+    "probe_test_clean",
+    "probe_test_corrupted",
+    "fgsm_1",
+    "fgsm_2",
+    "fgsm_4",
+    "fgsm_8",
+    "suite_mean",
+    "suite_unseen_mean",
+]
+LOSSES, TRAIN_SETS, SEEDS = ["cross_entropy", "angular"], ["clean", "corrupted"], [0, 5]
+CELLS = [Cell(*names) for names in product(LOSSES, TRAIN_SETS, SEEDS)]
+FIRST_SEED = [cell for cell in CELLS if cell.seed == SEEDS[0]]
+MODELS = [f"{loss}, {name}" for loss, name in product(LOSSES, TRAIN_SETS)]  # a table's columns
+SETS = {"train_clean": 40, "val_clean": 20, "val_corrupted": 20, "test_clean": 50, "test_corrupted": 50}
+EPSILONS_255 = [0, 1, 2, 4, 8, 16]
+ATTACKED_INDICES = np.flatnonzero(np.arange(50) % 4 < 2)  # of both classes, the wrong ones at the end among them
+ATTACKED = 26
+# The attacks beside the first, each on some of its images, which are no prefix of them.
+EVERY = np.arange(ATTACKED)
+CONTROL, OF_PGD = EVERY[EVERY % 3 != 1], EVERY[EVERY % 5 != 2]
+POSITIONS = {
+    "noise": EVERY,
+    "pgd": OF_PGD,
+    "square": OF_PGD[::2],
+    "knn_fgsm": CONTROL,
+    "fgsm_of_logits_x0.1": CONTROL,
+    "fgsm_of_logits_x10": CONTROL,
+}
+OF_ATTACK = {"noise": [1, 2, 4, 8, 16], "pgd": [1, 2, 4], "square": [4], "knn_fgsm": EPSILONS_255}
+SETTINGS: dict[str, dict[str, Any]] = {
+    "pgd": {"steps": 20, "restarts": 2},
+    "square": {"queries": 30},
+    "knn_fgsm": {"neighbours": 3},
+}
+STRESSED = 40
+# Main and not akin to the mix, main and akin to it, held out, none of the benchmark's.
+SUITE = ["fog", "gaussian_noise", "saturate", "mix_without_flip"]
+# How many images a figure is of; none for a difference of two.
+IMAGES_OF = {
+    "suite_mean": STRESSED,
+    "suite_unseen_mean": STRESSED,
+    **SETS,
+    **{f"{name}_test_{test}": 50 for name in ("knn", "probe") for test in ("clean", "corrupted")},
+    **{f"fgsm_{n}": ATTACKED for n in (1, 2, 4, 8)},
+}
+READ_OF_ALL = ("transfer.json", "stability.json")  # what compare reads that is of no cell
+Tree = dict[str, Any]
+# The mix and the augmentation, which say which corruptions are akin to training.
+COMMITTED = params.read(Path(__file__).resolve().parents[1] / "params.yaml")
+SECTIONS = {name: COMMITTED[name] for name in ("corrupt", "recipe", "recipes")}
+
+
+# --- counts ------------------------------------------------------------------------------------------------
+
+
+def rank(cell: Cell) -> int:
+    """A number of its own for every cell, 0 to 7; seeds are not next to each other."""
+    return 4 * SEEDS.index(cell.seed) + 2 * LOSSES.index(cell.loss) + TRAIN_SETS.index(cell.train_set)
+
+
+def right(cell: Cell, name: str) -> int:
+    """How many images of a set the cell has right; no two sets and no two cells are alike."""
+    most = {"train_clean": 39, "val_clean": 18, "val_corrupted": 16, "test_clean": 44, "test_corrupted": 33}
+    return most[name] - rank(cell)
+
+
+def right_of_neighbours(cell: Cell, name: str) -> int:
+    return right(cell, name) - 2
+
+
+def right_of_probe(cell: Cell, name: str) -> int:
+    return right(cell, name) - 1
+
+
+def right_under_attack(cell: Cell, epsilon_255: int) -> int:
+    if epsilon_255 == 0:
+        return int((right(cell, "test_clean") > ATTACKED_INDICES).sum())
+    return 20 - rank(cell) - EPSILONS_255.index(epsilon_255)
+
+
+def right_beside(cell: Cell, attack: str, epsilon_255: int) -> int:
+    """How many images are right under an attack beside the first, of those at its positions."""
+    if attack.startswith("fgsm_of_logits"):
+        # Of these images, under the first: the first ones are right.
+        reported = int((right_under_attack(cell, epsilon_255) > CONTROL).sum())
+        return reported - (gained(cell) if (attack, epsilon_255) == ("fgsm_of_logits_x10", 4) else -1)
+    most = {"noise": 25, "pgd": 18, "square": 10, "knn_fgsm": 16}[attack]
+    return most - rank(cell) - EPSILONS_255.index(epsilon_255) * (attack != "square")
+
+
+def gained(cell: Cell) -> int:
+    """How many images more the gradient of ten times the logits makes wrong, at epsilon 4 alone."""
+    return TRAIN_SETS.index(cell.train_set)
+
+
+def right_under_stress(cell: Cell, corruption: str, severity: int) -> int:
+    return 36 - rank(cell) - (SUITE.index(corruption) + 1) * severity if severity else 38 - rank(cell)
+
+
+def mean_under_stress(cell: Cell, *corruptions: str) -> float:
+    return float(np.mean([[right_under_stress(cell, c, s) for s in range(1, 6)] for c in corruptions])) / STRESSED
+
+
+def loss_of(cell: Cell, name: str) -> float:
+    return 0.5 + rank(cell) / 8 + name.endswith("corrupted") / 4
+
+
+def calibration_error(cell: Cell, name: str) -> float:
+    return 0.02 + rank(cell) / 100 + name.endswith("corrupted") / 10
+
+
+def angles(cell: Cell, name: str) -> dict[str, float]:
+    wider = 5.0 * name.endswith("corrupted")
+    return {"within_class_degrees": 30 + rank(cell) + wider, "between_class_degrees": 70 - rank(cell) + wider}
+
+
+def transferred(source: Cell, target: Cell) -> float:
+    return (20 + rank(source) - 2 * rank(target)) / 40
+
+
+STABILITY = {
+    "shared_neighbours_mean": 0.61234,
+    "shared_neighbours_lowest": 0.54321,
+    "trustworthiness_std": 0.00123,
+    "neighbour_purity_plane_std": 0.00456,
+}
+
+
+# --- arrays ------------------------------------------------------------------------------------------------
+
+
+def guessed(labels: np.ndarray, right: int) -> np.ndarray:
+    """Labels 0 and 1, but for as many images at the end as are wrong."""
+    return np.where(np.arange(len(labels)) < right, labels, 1 - labels)
+
+
+def labels_of(name: str) -> np.ndarray:
+    return np.arange(SETS[name]) % 2
+
+
+def attacked_labels() -> np.ndarray:
+    return labels_of("test_clean")[ATTACKED_INDICES]
+
+
+def predictions_of(cell: Cell, name: str) -> np.ndarray:
+    return guessed(labels_of(name), right(cell, name))
+
+
+def confusion_of(cell: Cell, name: str) -> list[list[int]]:
+    pairs = list(zip(labels_of(name), predictions_of(cell, name), strict=True))
+    return [[pairs.count((actual, predicted)) for predicted in (0, 1)] for actual in (0, 1)]
+
+
+# --- files -------------------------------------------------------------------------------------------------
+
+
+def evaluation(cell: Cell) -> Tree:
+    rows, details = [], {}
+    for name, images in SETS.items():
+        tests = not name.startswith("train")
+        on_features = {"knn": right_of_neighbours(cell, name), "probe": right_of_probe(cell, name)} if tests else {}
+        row = {"set": name, "accuracy": right(cell, name) / images, "loss": loss_of(cell, name), "images": images}
+        row["calibration_error"] = calibration_error(cell, name)
+        row |= {f"{of}_accuracy": on_features[of] / images if tests else None for of in ("knn", "probe")}
+        rows.append({**row, "flip_accuracy": None})
+        confusion = confusion_of(cell, name)
+        scores = {"precision": 0.5, "f1": 0.5, "images": images // 2}
+        recalls = [confusion[label][label] / sum(confusion[label]) for label in (0, 1)]
+        details[name] = {
+            "per_class": {animal: {**scores, "recall": recalls[label]} for label, animal in enumerate(("cat", "dog"))},
+            "confusion": confusion,
+            "predictions": to_text(predictions_of(cell, name)),
+        }
+        for classifier, count in on_features.items():
+            details[name][f"{classifier}_predictions"] = to_text(guessed(labels_of(name), count))
+    dataset = {"name": "pets", "origin": "a test", "checksum": "md5:0", "official": True, "classes": ["cat", "dog"]}
+    return {
+        "model": cell.key,
+        "knn_neighbours": 3,
+        "recipe": "tiny",
+        "trained_on": {"device": "cpu", "torch": "0", "precision": "float32"},
+        "dataset": dataset,
+        "sets": rows,
+        "angles": {name: angles(cell, name) for name in ("test_clean", "test_corrupted")},
+        "details": details,
+        "labels": {name.split("_")[0]: to_text(labels_of(name)) for name in SETS},
+    }
+
+
+def attack(cell: Cell) -> Tree:
+    ladder = [
+        {
+            "epsilon_255": epsilon,
+            "accuracy": right_under_attack(cell, epsilon) / ATTACKED,
+            "accuracy_of_clean_correct": None,
+            "accuracy_8_bit": 0.5,
+        }
+        for epsilon in EPSILONS_255
+    ]
+    return {
+        "model": cell.key,
+        "attack": "fast gradient sign",
+        "images": ATTACKED,
+        "ladder": ladder,
+        "test_indices": to_text(ATTACKED_INDICES),
+        "labels": to_text(attacked_labels()),
+        "predictions": {
+            str(epsilon): to_text(guessed(attacked_labels(), right_under_attack(cell, epsilon)))
+            for epsilon in EPSILONS_255
+        },
+        "beside": {name: attack_beside(cell, name) for name in POSITIONS},
+        "alarms": {},
+    }
+
+
+def attack_beside(cell: Cell, name: str) -> Tree:
+    positions = POSITIONS[name]
+    return {
+        **SETTINGS.get(name, {}),
+        **({"stand_in_agrees": 0.9 + rank(cell) / 100} if name == "knn_fgsm" else {}),
+        "images": len(positions),
+        "positions": to_text(positions),
+        "predictions": {
+            str(epsilon): to_text(guessed(attacked_labels()[positions], right_beside(cell, name, epsilon)))
+            for epsilon in OF_ATTACK.get(name, EPSILONS_255[1:])
+        },
+    }
+
+
+def stress(cell: Cell) -> Tree:
+    cases = [("clean", 0), *product(SUITE, range(1, 6))]
+    rows = [{"corruption": c, "severity": s, "accuracy": right_under_stress(cell, c, s) / STRESSED} for c, s in cases]
+    labels = np.arange(STRESSED) % 2
+    found = {
+        name: [
+            to_text(guessed(labels, right_under_stress(cell, name, severity)))
+            for severity in ([0] if name == "clean" else range(1, 6))
+        ]
+        for name in ("clean", *SUITE)
+    }
+    stressed = {"test_indices": to_text(np.arange(STRESSED)), "labels": to_text(labels)}
+    return {"model": cell.key, "images": STRESSED, "rows": rows, "predictions": found, **stressed}
+
+
+def embedding(cell: Cell) -> Tree:
+    return {
+        "model": cell.key,
+        "images": 20,
+        "measures": [{"measure": "trustworthiness", "value": 0.9 - rank(cell) / 50}],
+    }
+
+
+def curves(cell: Cell) -> str:
+    rows = [f"{epoch},{2.5 / epoch},{0.25 * epoch},{0.125 * epoch + rank(cell) / 64},1.5" for epoch in (1, 2)]
+    return "\n".join(["epoch,training_loss,train_accuracy,val_accuracy,val_loss", *rows]) + "\n"
+
+
+def transfer(cells: Sequence[Cell]) -> Tree:
+    rows = [
+        {"source": source.key, "target": target.key, "accuracy": transferred(source, target)}
+        for target, source in product(cells, repeat=2)
+    ]
+    return {"epsilon_255": 8, "images": 40, "rows": rows, "alarms": {}}
+
+
+def stability(cell: Cell) -> Tree:
+    rows = [{"measure": name, "value": value} for name, value in STABILITY.items()]
+    return {"model": cell.key, "images": 20, "neighbours": 7, "seeds": [0, 1, 2], "measures": rows}
+
+
+# --- a study -----------------------------------------------------------------------------------------------
+
+
+def write_study() -> None:
+    """All that git holds of the study, and nothing else, into the working folder."""
+    for cell in CELLS:
+        cell.result("curves.csv").parent.mkdir(parents=True)
+        cell.result("curves.csv").write_text(curves(cell), encoding="utf-8")
+        cell.result("evaluate.json").write_text(json.dumps(evaluation(cell)), encoding="utf-8")
+        cell.result("attack.json").write_text(json.dumps(attack(cell)), encoding="utf-8")
+        cell.result("stress.json").write_text(json.dumps(stress(cell)), encoding="utf-8")
+    for cell in FIRST_SEED:
+        cell.result("embed.png").write_bytes(b"a picture")
+        cell.result("embed.json").write_text(json.dumps(embedding(cell)), encoding="utf-8")
+    choose_study()
+
+
+def choose_study(
+    losses: Sequence[str] = LOSSES, train_sets: Sequence[str] = TRAIN_SETS, seeds: Sequence[int] = SEEDS
+) -> None:
+    """Have params name these models, and the files that are of all models be of these."""
+    sections = SECTIONS | {"losses": losses, "train_sets": train_sets, "seeds": seeds}
+    Path("params.yaml").write_text(json.dumps(sections), encoding="utf-8")
+    chosen = [Cell(loss, train_set, seeds[0]) for loss, train_set in product(losses, train_sets)]
+    Path("reports/transfer.json").write_text(json.dumps(transfer(chosen)), encoding="utf-8")
+    Path("reports/stability.json").write_text(json.dumps(stability(chosen[0])), encoding="utf-8")
+
+
+def change_file(path: Path, **changes: object) -> None:
+    path.write_text(json.dumps({**json.loads(path.read_text(encoding="utf-8")), **changes}), encoding="utf-8")
+
+
+def change_result(cell: Cell, name: str, **changes: object) -> None:
+    change_file(cell.result(name), **changes)
+
+
+def change_dataset(cell: Cell, **changes: object) -> None:
+    evaluate = json.loads(cell.result("evaluate.json").read_text(encoding="utf-8"))
+    change_result(cell, "evaluate.json", dataset=evaluate["dataset"] | changes)
+
+
+def read_strictly(path: str) -> Tree:
+    """The JSON file; NaN and infinity, which Python reads although JSON has none, fail."""
+    tree: Tree = json.loads(Path(path).read_text(encoding="utf-8"), parse_constant=lambda word: pytest.fail(word))
+    return tree
+
+
+def table(name: str) -> tuple[list[str], dict[str, list[float]]]:
+    """Column names, and the numbers of each row; NaN where there is none."""
+    header, *rows = csv.reader(io.StringIO(Path(f"reports/tables/{name}.csv").read_text(encoding="utf-8")))
+    return header[1:], {row[0]: [float(value or math.nan) for value in row[1:]] for row in rows}
+
+
+def said(heading: str) -> str:
+    """What the report says under a heading."""
+    report = Path("reports/report.md").read_text(encoding="utf-8")
+    return report.split(f"\n## {heading}\n")[1].split("\n## ")[0]
+
+
+def rows_said(heading: str) -> dict[str, list[str]]:
+    """The rows of the report's tables under a heading, by their first column."""
+    rows = [line.strip("|").split("|") for line in said(heading).splitlines() if line.startswith("|")]
+    return {name.strip(): [cell.strip() for cell in cells] for name, *cells in rows}
+
+
+def outputs(top: Path) -> dict[str, bytes]:
+    """Every file under reports/ that is no cell's and is not read."""
+    found = (path for path in (top / "reports").rglob("*") if path.is_file())
+    named = {path.relative_to(top / "reports").as_posix(): path.read_bytes() for path in found}
+    return {
+        name: content for name, content in named.items() if not name.startswith("cells/") and name not in READ_OF_ALL
+    }
+
+
+# --- what there is to find -----------------------------------------------------------------------------------
+
+
+def cells_of(loss: str, train_set: str) -> list[Cell]:
+    return [cell for cell in CELLS if (cell.loss, cell.train_set) == (loss, train_set)]
+
+
+def results_of(*cells: Cell) -> list[CellResults]:
+    return [results.read(cell, []) for cell in cells]
+
+
+def expected_metrics(cell: Cell) -> dict[str, float]:
+    """The headline figures by their definitions, from the counts above."""
+    share = {name: right(cell, name) / images for name, images in SETS.items()}
+    tests = ("test_clean", "test_corrupted")
+    return {
+        **share,
+        "generalisation_gap": share["train_clean"] - share["test_clean"],
+        "corruption_drop": share["test_clean"] - share["test_corrupted"],
+        **{f"knn_{name}": right_of_neighbours(cell, name) / 50 for name in tests},
+        **{f"probe_{name}": right_of_probe(cell, name) / 50 for name in tests},
+        **{f"fgsm_{epsilon}": right_under_attack(cell, epsilon) / ATTACKED for epsilon in (1, 2, 4, 8)},
+        "suite_mean": mean_under_stress(cell, "fog", "gaussian_noise"),
+        "suite_unseen_mean": mean_under_stress(cell, "fog"),
+    }
+
+
+def expected_means(loss: str, train_set: str) -> dict[str, float]:
+    each = [expected_metrics(cell) for cell in cells_of(loss, train_set)]
+    return {name: sum(metrics[name] for metrics in each) / len(each) for name in INTERFACE}
+
+
+def wilson(share: float, images: int) -> list[float]:
+    """The two roots p of (share − p)² = z² p (1 − p) / images."""
+    z_squared = 1.959963984540054**2
+    roots = np.roots([1 + z_squared / images, -2 * share - z_squared / images, share**2])
+    return sorted(float(root) for root in roots)

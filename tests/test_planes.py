@@ -1,0 +1,184 @@
+"""UMAP planes: the same bytes twice, measures against obvious loops, and what the stages make of them."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from imports import ROOT
+
+from stages import embed, stability
+from stages.lib import params, planes
+from stages.lib.cells import Cell
+from stages.lib.errors import StudyError
+from stages.lib.schema.embed import Embed
+
+SECTION = Embed(images=60, neighbours=8, min_dist=0.1, metric="cosine", seed=0)
+CLASSES = ["a", "b", "c"]
+
+
+def clusters(count: int, dimensions: int = 16, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
+    """Features around three directions, and which of them each is around."""
+    rng = np.random.default_rng(seed)
+    labels = np.arange(count) % 3
+    centres = np.eye(dimensions)[:3] * 4
+    return (centres[labels] + rng.normal(size=(count, dimensions)) * 0.4).astype(np.float32), labels
+
+
+@pytest.mark.parametrize(
+    "exact_below",
+    [
+        pytest.param(4096, id="exact neighbours"),
+        pytest.param(10, id="an index of them", marks=pytest.mark.slow),  # numba compiles it for half a minute
+    ],
+)
+def test_plane_is_the_same_twice_and_takes_others_in(exact_below: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(planes, "EXACT_BELOW", exact_below)
+    features, labels = clusters(90)
+    others, _ = clusters(30, seed=1)
+    one, two = (planes.fit(features, SECTION, seed=3) for _ in range(2))
+    assert one.points.tobytes() == two.points.tobytes() and one.points.shape == (90, 2)
+    taken = one.take(others)
+    assert taken.tobytes() == two.take(others).tobytes() and taken.shape == (30, 2)
+    assert planes.fit(features, SECTION, seed=4).points.tobytes() != one.points.tobytes()
+    # Others come to lie with their own kind.
+    nearest = np.linalg.norm(taken[:, None] - one.points, axis=2).argmin(1)
+    assert (labels[nearest] == np.arange(30) % 3).mean() > 0.9
+    recall = planes.quality(features, one, labels, SECTION)["index_recall"]
+    assert recall is None if exact_below == 4096 else recall is not None and recall > 0.9
+
+
+def test_single_point_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    from umap import UMAP
+
+    monkeypatch.setattr(UMAP, "fit_transform", lambda self, features: np.ones((len(features), 2)))
+    with pytest.raises(StudyError, match="UMAP put all images on one point"):
+        planes.fit(clusters(30)[0], SECTION, seed=0)
+
+
+def test_neighbours_and_their_measures_are_what_a_loop_finds() -> None:
+    features, labels = clusters(40)
+    unit = features / np.linalg.norm(features, axis=1, keepdims=True)
+    for metric, distances in (
+        ("cosine", 1 - unit @ unit.T),
+        ("euclidean", np.linalg.norm(features[:, None] - features, axis=2)),
+    ):
+        found = planes.exact_neighbours(features, 5, metric)
+        for position, row in enumerate(distances):
+            order = [other for other in np.argsort(row, kind="stable") if other != position]
+            assert set(found[position]) == set(order[:5])
+    expected = np.mean(
+        [np.mean([labels[other] == labels[position] for other in found[position]]) for position in range(40)]
+    )
+    assert planes.purity(found, labels) == pytest.approx(expected)
+
+
+def test_share_of_neighbours_in_common() -> None:
+    one = np.array([[1, 2], [0, 2], [0, 1]])
+    assert planes.shared_share(one, one[:, ::-1]) == 1
+    assert planes.shared_share(one, np.array([[3, 4], [2, 5], [0, 1]])) == pytest.approx((0 + 1 / 2 + 1) / 3)
+
+
+def test_displacement_is_in_units_of_the_spread() -> None:
+    points = np.array([[-1.0, 0], [1, 0], [0, -1], [0, 1]], dtype=np.float32)
+    plane = planes.Plane(points, None, None)  # no UMAP is asked
+    after = points + np.array([[0, 3.0], [0, 3], [0, 3], [0, 30]], dtype=np.float32)
+    assert planes.displacement(points, after, plane) == pytest.approx(3.0)
+    assert planes.displacement(points, points, plane) == 0
+
+
+def test_quality_knows_classes_that_lie_apart() -> None:
+    features, labels = clusters(90)
+    plane = planes.fit(features, SECTION, seed=0)
+    found = planes.quality(features, plane, labels, SECTION)
+    mixed = planes.quality(features, plane, np.random.default_rng(0).permutation(labels), SECTION)
+    for name in ("neighbour_purity_512d", "neighbour_purity_plane", "silhouette_512d"):
+        one, other = found[name], mixed[name]
+        assert one is not None and other is not None and one > other + 0.4
+    assert found["trustworthiness"] == mixed["trustworthiness"]
+
+
+def test_compiled_code_is_kept_for_the_next_process(tmp_path: Path) -> None:
+    (tmp_path / "made.py").write_text("import numba\n\n\n@numba.njit\ndef twice(x):\n    return 2 * x\n")
+    script = (
+        "import made\nfrom stages.lib.compiled import keep_compiled\nkeep_compiled('made')\n"
+        "assert made.twice(4) == 8\nprint(sum(made.twice.stats.cache_hits.values()))\n"
+    )
+    environment = os.environ | {"NUMBA_CACHE_DIR": str(tmp_path / "kept"), "PYTHONPATH": f"{tmp_path}:{ROOT}"}
+    command = [sys.executable, "-c", script]
+    hits = [subprocess.run(command, env=environment, check=True, capture_output=True).stdout for _ in range(2)]
+    assert [int(text) for text in hits] == [0, 1]
+
+
+# --- the stages --------------------------------------------------------------------------------------------
+
+
+def inputs(folder: Path, monkeypatch: pytest.MonkeyPatch, attacked: np.ndarray, stage: str) -> Cell:
+    """What `embed` and `stability` read, of 60 test images."""
+    cell = Cell("cross_entropy", "clean", 0)
+    monkeypatch.chdir(folder)
+    monkeypatch.setattr(sys, "argv", [stage, "--loss", cell.loss, "--train-set", cell.train_set, "--seed", "0"])
+    features, labels = clusters(60)
+    for name in ("evaluated", "attacked", "raw"):
+        (folder / "data" / name).mkdir(parents=True)
+    np.savez(
+        folder / f"data/evaluated/{cell.key}.npz",
+        test_clean_features=features.astype(np.float16),
+        test_corrupted_features=features[::-1].astype(np.float16),
+    )
+    np.savez(
+        folder / f"data/attacked/{cell.key}.npz",
+        features=features[attacked].astype(np.float16),
+        test_indices=attacked,
+        epsilon_255=np.array(8),
+    )
+    np.savez(folder / "data/raw/test.npz", labels=labels)
+    (folder / "data/raw/source.json").write_text(json.dumps({"classes": CLASSES}))
+    sections = {"embed": SECTION.model_dump() | {"images": 45}, "stability": {"seeds": [0, 1, 2]}}
+    (folder / "params.yaml").write_text(json.dumps(sections))
+    return cell
+
+
+def test_embed_writes_the_same_bytes_twice(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    attacked = np.arange(0, 60, 2)
+    cell = inputs(tmp_path, monkeypatch, attacked, "embed")
+    written = []
+    for _ in range(2):
+        embed.main()
+        written.append([cell.result(name).read_bytes() for name in ("embed.json", "embed.png")])
+    assert written[0] == written[1]
+    result = json.loads(written[0][0])
+    with np.load(tmp_path / f"data/embedded/{cell.key}.npz") as arrays:
+        both = np.intersect1d(arrays["test_indices"], attacked)
+        assert arrays["clean"].shape == arrays["corrupted"].shape == (45, 2)
+        assert arrays["attacked"].shape == (len(both), 2)
+    assert (result["images"], result["attacked_images"]) == (45, len(both))
+    found = {row["measure"]: row["value"] for row in result["measures"]}
+    # What was "attacked" are the clean features again; what was "corrupted" are other images' altogether.
+    assert found["median_displacement_spreads_attacked"] < 0.3 < found["median_displacement_spreads_corrupted"]
+
+
+def test_embed_without_an_attacked_image_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    inputs(tmp_path, monkeypatch, np.arange(0), "embed")
+    with pytest.raises(StudyError, match=r"none of its images is attacked; raise embed\.images or attack\.images"):
+        embed.main()
+
+
+def test_stability_compares_planes_of_several_seeds(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    inputs(tmp_path, monkeypatch, np.arange(0), "stability")
+    stability.main()
+    result = json.loads((tmp_path / "reports/stability.json").read_text())
+    assert (result["images"], result["seeds"], result["model"]) == (45, [0, 1, 2], "cross_entropy-clean-0")
+    found = {row["measure"]: row["value"] for row in result["measures"]}
+    assert 0 < found["shared_neighbours_lowest"] <= found["shared_neighbours_mean"] < 1
+    assert found["trustworthiness_std"] > 0
+
+
+def test_committed_study_embeds_enough_images_for_its_attacks() -> None:
+    values = params.read(ROOT / "params.yaml")
+    assert values["embed"]["images"] >= values["attack"]["images"]

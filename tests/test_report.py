@@ -1,0 +1,529 @@
+"""The comparison's statistics, tables and report, from hand-made cells."""
+
+from __future__ import annotations
+
+import contextlib
+import csv
+import io
+import json
+import math
+import re
+from collections.abc import Callable
+from itertools import product
+from pathlib import Path
+
+import numpy as np
+import pytest
+from made_cells import (
+    ATTACKED,
+    ATTACKED_INDICES,
+    CELLS,
+    CONTROL,
+    EPSILONS_255,
+    FIRST_SEED,
+    IMAGES_OF,
+    INTERFACE,
+    LOSSES,
+    MODELS,
+    OF_ATTACK,
+    POSITIONS,
+    SEEDS,
+    SETS,
+    STABILITY,
+    STRESSED,
+    SUITE,
+    TRAIN_SETS,
+    angles,
+    attack,
+    calibration_error,
+    cells_of,
+    change_dataset,
+    change_file,
+    change_result,
+    choose_study,
+    confusion_of,
+    evaluation,
+    expected_means,
+    expected_metrics,
+    gained,
+    labels_of,
+    loss_of,
+    mean_under_stress,
+    rank,
+    read_strictly,
+    results_of,
+    right,
+    right_beside,
+    right_of_probe,
+    right_under_attack,
+    right_under_stress,
+    rows_said,
+    said,
+    table,
+    transferred,
+    wilson,
+    write_study,
+)
+from scipy import stats
+
+from stages import compare
+from stages.lib.cells import Cell, to_text
+from stages.lib.errors import StudyError
+from stages.lib.statistics import estimate, holm
+from stages.lib.summary import figure_of, figure_of_scalars
+
+
+@pytest.fixture
+def study(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder with what git holds of a whole study, and nothing else; it is the working folder."""
+    monkeypatch.chdir(tmp_path)
+    write_study()
+    return tmp_path
+
+
+@pytest.fixture(scope="module")
+def compared_once(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("compared")
+    with contextlib.chdir(folder):
+        write_study()
+        compare.main()
+    return folder
+
+
+@pytest.fixture
+def compared(compared_once: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The same study after `compare`, for tests that change nothing in it; it is the working folder."""
+    monkeypatch.chdir(compared_once)
+    return compared_once
+
+
+# --- statistics -------------------------------------------------------------------------------------------
+
+
+def test_statistics_hold_spread_and_interval(compared: Path) -> None:
+    figures = read_strictly("reports/statistics.json")["figures"]
+    for loss, train_set in product(LOSSES, TRAIN_SETS):
+        found = figures[loss][f"{train_set}_trained"]
+        assert list(found) == INTERFACE
+        for name, mean in expected_means(loss, train_set).items():
+            values = [expected_metrics(cell)[name] for cell in cells_of(loss, train_set)]
+            # The mean is of single images' scores, so each figure is what those scores add up to.
+            assert found[name]["mean"] == pytest.approx(mean, abs=1e-12), name
+            assert found[name]["std"] == pytest.approx(np.std(values, ddof=1))
+            assert (found[name]["n"], found[name]["images"]) == (2, IMAGES_OF.get(name))
+            low, high = found[name]["interval_95"]
+            own = "seeds" if name.startswith(("train", "val")) else "seeds and images"
+            covers = "seeds and test images" if name == "generalisation_gap" else own
+            assert found[name]["interval_covers"] == covers
+            assert (-1 if name.endswith(("gap", "drop")) else 0) <= low <= mean <= high <= 1
+
+
+def test_intervals_know_which_images_seeds_share(compared: Path) -> None:
+    figures = read_strictly("reports/statistics.json")["figures"]["angular"]["clean_trained"]
+
+    def scores(name: str, of: Callable[[Cell, str], int] = right) -> np.ndarray:
+        counts = [of(Cell("angular", "clean", seed), name) for seed in SEEDS]
+        return np.stack([np.arange(SETS[name]) < count for count in counts]).astype(float)
+
+    for metric, parts, shared in (
+        ("val_clean", [scores("val_clean")], [False]),
+        ("test_clean", [scores("test_clean")], [True]),
+        ("probe_test_clean", [scores("test_clean", right_of_probe)], [True]),
+        ("corruption_drop", [scores("test_clean") - scores("test_corrupted")], [True]),
+        ("generalisation_gap", [scores("train_clean"), -scores("test_clean")], [False, True]),
+    ):
+        low, high = estimate(parts, shared).interval_95
+        lowest = -1 if metric.endswith(("gap", "drop")) else 0
+        assert figures[metric]["interval_95"] == pytest.approx([max(lowest, low), min(1, high)]), metric
+
+
+def test_one_seed_has_no_spread_and_no_test(study: Path) -> None:
+    choose_study(seeds=[0])
+    compare.main()
+    statistics = read_strictly("reports/statistics.json")
+    figures = statistics["figures"]["angular"]["clean_trained"]
+    assert {(figure["std"], figure["n"]) for figure in figures.values()} == {(None, 1)}
+    assert {figure["interval_covers"] for figure in figures.values()} == {"images"}
+    expected = expected_metrics(Cell("angular", "clean", 0))
+    assert read_strictly("reports/comparison.json")["angular"]["clean_trained"] == pytest.approx(expected, abs=1e-12)
+    for name in (*SETS, "knn_test_clean", "probe_test_corrupted", "fgsm_2"):
+        assert figures[name]["interval_95"] == pytest.approx(wilson(expected[name], IMAGES_OF[name]), abs=1e-9)
+    assert {difference["p_holm"] for difference in statistics["differences"]} == {None}
+    assert {conclusion["verdict"] for conclusion in statistics["conclusions"]} == {"not tested: one seed"}
+    assert "nothing is tested and nothing concluded" in said("What can be said")
+    # 44 of 50 images against 42, on the same images: two differ.
+    error = 1.959963984540054 * np.sqrt(np.var([1] * 2 + [0] * 48, ddof=1) / 50) * 100
+    interval = f"−4.0 points (−{4 + error:.1f} to {error - 4:+.1f}), n = 1, over images alone"
+    assert f"  - angular − cross_entropy, clean → clean: {interval}" in said("What can be said")
+
+
+def test_differences_are_of_one_loss_or_one_training_set_and_are_paired(compared: Path) -> None:
+    statistics = read_strictly("reports/statistics.json")
+    found = {(row["model"], row["minus"], row["metric"]): row for row in statistics["differences"]}
+    pairs = {
+        ("cross_entropy-corrupted", "cross_entropy-clean"), ("angular-clean", "cross_entropy-clean"),
+        ("angular-corrupted", "cross_entropy-corrupted"), ("angular-corrupted", "angular-clean"),
+    }  # fmt: skip
+    compared = ["test_clean", "test_corrupted", "suite_mean", "suite_unseen_mean", "fgsm_2"]
+    assert set(found) == {(*pair, metric) for pair in pairs for metric in compared}
+    means = {(loss, name): expected_means(loss, name) for loss, name in product(LOSSES, TRAIN_SETS)}
+    for (model, minus, metric), row in found.items():
+        one, other = (means[tuple(name.split("-"))] for name in (model, minus))
+        assert row["mean"] == pytest.approx(one[metric] - other[metric], abs=1e-12)
+        assert row["n"] == 2 and row["p_holm"] is not None
+        assert (row["p_mcnemar_by_seed"] is None) == metric.startswith("suite_")
+    # At both seeds 42 and 38 images against 44 and 40: paired by seed, the difference does not vary.
+    row = found["angular-clean", "cross_entropy-clean", "test_clean"]
+    assert row["std"] == pytest.approx(0)
+    counts = [(right(Cell("angular", "clean", seed), "test_clean"), seed) for seed in SEEDS]
+    scores = np.stack(
+        [
+            (np.arange(50) < one).astype(float)
+            - (np.arange(50) < right(Cell("cross_entropy", "clean", seed), "test_clean"))
+            for one, seed in counts
+        ]
+    )
+    by_hand = estimate([scores], [True])
+    assert row["interval_95"] == pytest.approx(by_hand.interval_95) and row["p_value"] == pytest.approx(by_hand.p_value)
+    adjusted = holm([row["p_value"] for row in statistics["differences"]])
+    assert [row["p_holm"] for row in statistics["differences"]] == pytest.approx(adjusted)
+    # Two of fifty images, right with one model alone: exactly 2 · (1/2)², at each seed.
+    assert found["angular-clean", "cross_entropy-clean", "test_clean"]["p_mcnemar_by_seed"] == [0.5, 0.5]
+
+
+# --- tables -----------------------------------------------------------------------------------------------
+
+
+def test_tables_hold_the_same_figures(compared: Path) -> None:
+    means = {(loss, name): expected_means(loss, name) for loss, name in product(LOSSES, TRAIN_SETS)}
+    columns, studies = table("studies")
+    assert columns == LOSSES
+    assert studies == {
+        f"{name} → {test}": pytest.approx([means[loss, name][f"test_{test}"] for loss in LOSSES], abs=1e-6)
+        for name, test in product(TRAIN_SETS, TRAIN_SETS)
+    }
+    columns, every = table("all_metrics")
+    assert columns == [f"{loss}, {name}" for loss, name in means]
+    assert every == {row: pytest.approx([mean[row] for mean in means.values()], abs=1e-6) for row in INTERFACE}
+    _, ladder = table("fast_gradient_sign")
+    assert list(ladder) == [str(epsilon) for epsilon in EPSILONS_255]
+    for epsilon in EPSILONS_255:
+        expected = [
+            np.mean([right_under_attack(cell, epsilon) / ATTACKED for cell in cells_of(*names)]) for names in means
+        ]
+        assert ladder[str(epsilon)] == pytest.approx(expected, abs=1e-6)
+    columns, recalls = table("recall_per_class")
+    assert columns[:3] == ["cross_entropy, clean → clean", "cross_entropy, clean → corrupted",
+                           "cross_entropy, corrupted → clean"]  # fmt: skip
+    confusions = [confusion_of(cell, "test_corrupted") for cell in cells_of("cross_entropy", "clean")]
+    assert recalls["dog"][1] == pytest.approx(
+        np.mean([counts[1][1] / sum(counts[1]) for counts in confusions]), abs=1e-6
+    )
+
+
+def beside(cell: Cell) -> dict[str, float]:
+    """What stands beside accuracy, by its definition from the counts."""
+    tests = ("clean", "corrupted")
+    recalls = {test: [confusion_of(cell, f"test_{test}")[label][label] / 25 for label in (0, 1)] for test in tests}
+    return {
+        **{f"recall of the worst class, {test}": min(recalls[test]) for test in tests},
+        # The wrong ones are the last: whatever is right corrupted is right clean.
+        "right corrupted, of those right clean": right(cell, "test_corrupted") / right(cell, "test_clean"),
+        **{f"expected calibration error, {test}": calibration_error(cell, f"test_{test}") for test in tests},
+        **{f"negative log-likelihood, {test}": loss_of(cell, f"test_{test}") for test in tests},
+        **{
+            f"angle {where} classes in degrees, {test}": angles(cell, f"test_{test}")[f"{where}_class_degrees"]
+            for test in tests
+            for where in ("within", "between")
+        },
+    }
+
+
+def test_what_stands_beside_accuracy_has_students_interval_over_seeds(compared: Path) -> None:
+    columns, found = table("beside_accuracy")
+    assert columns == MODELS
+    in_report = rows_said("Beside accuracy")
+    for position, names in enumerate(product(LOSSES, TRAIN_SETS)):
+        each = [beside(cell) for cell in cells_of(*names)]
+        assert list(found) == list(each[0])
+        for name in each[0]:
+            values = [figures[name] for figures in each]
+            assert found[name][position] == pytest.approx(np.mean(values), abs=1e-6), name
+            low, high = stats.t.interval(0.95, len(SEEDS) - 1, np.mean(values), stats.sem(values))
+            if name.startswith(("recall", "right")):
+                high = min(high, 1)
+            spread = f"± {np.std(values, ddof=1):.4f} ({max(low, 0):.3f} to {high:.3f})"
+            assert in_report[name][position] == f"{np.mean(values):.4f} {spread}", name
+
+
+def test_of_one_seed_only_the_shares_beside_accuracy_have_an_interval(study: Path) -> None:
+    choose_study(seeds=[0])
+    compare.main()
+    in_report = rows_said("Beside accuracy")
+    for position, cell in enumerate(FIRST_SEED):
+        images = dict.fromkeys((f"recall of the worst class, {test}" for test in ("clean", "corrupted")), 25)
+        images["right corrupted, of those right clean"] = right(cell, "test_clean")
+        for name, value in beside(cell).items():
+            expected = f"{value:.4f}"
+            if name in images:
+                expected += " ({:.3f} to {:.3f})".format(*wilson(value, images[name]))
+            assert in_report[name][position] == expected
+
+
+def test_figures_beside_accuracy_have_their_spread() -> None:
+    over_seeds = figure_of_scalars([0.2, 0.3, 0.7])
+    interval = stats.ttest_1samp([0.2, 0.3, 0.7], 0).confidence_interval()
+    assert over_seeds["interval_95"] == (0, pytest.approx(interval.high)) and interval.low < 0
+    assert (over_seeds["mean"], over_seeds["std"]) == pytest.approx((0.4, np.std([0.2, 0.3, 0.7], ddof=1)))
+    assert figure_of_scalars([80.0, 90.0])["interval_95"][1] > 90  # degrees
+    assert figure_of_scalars([0.8, 0.9], 30)["interval_95"][1] == 1
+    for values, std in (([0.8], None), ([0.8, 0.8], 0)):  # nothing shows what another seed would change
+        share = figure_of_scalars(values, 30)
+        assert share["interval_95"] == pytest.approx(wilson(0.8, 30)) and share["std"] == std
+        assert figure_of_scalars(values)["interval_95"] is None
+    for values in ([math.nan], [math.nan, 0.5]):
+        none = {"mean": None, "std": None, "interval_95": None, "n": len(values)}
+        assert figure_of_scalars(values) == figure_of_scalars(values, 30) == none
+
+
+@pytest.mark.parametrize("seeds", [[0], SEEDS])
+def test_a_model_that_is_never_right_has_no_share_of_the_right(study: Path, seeds: list[int]) -> None:
+    wrong = 1 - labels_of("test_clean")
+    details = evaluation(CELLS[0])["details"]
+    details["test_clean"]["predictions"] = to_text(wrong)
+    change_result(CELLS[0], "evaluate.json", details=details)
+    predictions = attack(CELLS[0])["predictions"] | {"0": to_text(wrong[ATTACKED_INDICES])}
+    change_result(CELLS[0], "attack.json", predictions=predictions)
+    choose_study(seeds=seeds)
+    compare.main()
+    _, found = table("beside_accuracy")
+    shares = found["right corrupted, of those right clean"]
+    assert [math.isnan(share) for share in shares] == [True, False, False, False]  # no mean over fewer seeds
+    assert rows_said("Beside accuracy")["right corrupted, of those right clean"][0] == ""
+
+
+def test_angles_between_no_pairs_are_left_out(study: Path) -> None:
+    without = {"within_class_degrees": None, "between_class_degrees": 60.0}
+    of_both = {
+        name: without if name == "test_clean" else angles(CELLS[1], name) for name in evaluation(CELLS[1])["angles"]
+    }
+    change_result(CELLS[1], "evaluate.json", angles=of_both)
+    compare.main()
+    _, found = table("beside_accuracy")
+    for name, values in found.items():
+        absent = name == "angle within classes in degrees, clean"
+        assert [math.isnan(value) for value in values] == [absent, False, False, False]
+        assert (rows_said("Beside accuracy")[name][0] == "") == absent
+
+
+TITLES = {
+    "noise": "random signs",
+    "pgd": "PGD",
+    "square": "Square",
+    "knn_fgsm": "FGSM on the nearest neighbours",
+}
+
+
+def test_attacks_beside_the_first_are_tabled(compared: Path) -> None:
+    columns, found = table("other_attacks")
+    in_report = rows_said("Other attacks")
+    assert columns == MODELS
+    rows = {
+        f"{title}, ε = {epsilon}/255, {len(POSITIONS[name])} images": (name, epsilon)
+        for name, title in TITLES.items()
+        for epsilon in OF_ATTACK[name]
+    }
+    assert list(found) == list(rows)
+    for position, names in enumerate(product(LOSSES, TRAIN_SETS)):
+        for row, (attack_name, epsilon) in rows.items():
+            counts = [right_beside(cell, attack_name, epsilon) for cell in cells_of(*names)]
+            mean = np.mean(counts) / len(POSITIONS[attack_name])
+            assert found[row][position] == pytest.approx(mean, abs=1e-6)
+            assert in_report[row][position].startswith(f"{mean:.4f} ± ")
+
+
+def test_accuracy_under_an_attack_beside_has_an_interval_over_its_images(study: Path) -> None:
+    for name, epsilons in OF_ATTACK.items():
+        count, metric = len(POSITIONS[name]), f"{name}_{epsilons[-1]}"
+        rights = [right_beside(cell, name, epsilons[-1]) for cell in cells_of("angular", "corrupted")]
+        of_one = figure_of(results_of(CELLS[-2]), metric)
+        assert (of_one["mean"], of_one["images"]) == (pytest.approx(rights[0] / count), count)
+        assert of_one["interval_95"] == pytest.approx(wilson(rights[0] / count, count))
+        of_both = figure_of(results_of(*CELLS[-2:]), metric)
+        scores = np.stack([np.arange(count) < right for right in rights]).astype(float)
+        low, high = estimate([scores], [True]).interval_95
+        assert of_both["interval_95"] == pytest.approx([max(0, low), min(1, high)])
+        assert (of_both["n"], of_both["images"], of_both["interval_covers"]) == (2, count, "seeds and images")
+
+
+def test_report_checks_the_attacks(compared: Path) -> None:
+    found = rows_said("Other attacks")
+    assert found["check"] == [cell.key for cell in CELLS]
+    gains = found["most that the gradient of rescaled logits gains, points"]
+    assert gains == [f"{100 * gained(cell) / len(CONTROL):+.1f}" for cell in CELLS]
+    assert found["stand-in and nearest neighbours agree"] == [f"{0.9 + rank(cell) / 100:.3f}" for cell in CELLS]
+    assert set(found["alarms accepted"]) == {"none"} and "Accepted alarm" not in said("Other attacks")
+
+
+def test_transferred_attacks_are_tabled_in_the_order_of_the_study(compared: Path) -> None:
+    columns, found = table("transfer")
+    keys = [cell.key for cell in FIRST_SEED]
+    assert keys != sorted(keys) and columns == list(found) == keys
+    for source in FIRST_SEED:
+        expected = [transferred(source, target) for target in FIRST_SEED]
+        assert found[source.key] == pytest.approx(expected, abs=1e-6)
+        assert rows_said("Other attacks")[source.key] == [f"{accuracy:.4f}" for accuracy in expected]
+    low, high = wilson(0.5, 40)
+    assert "40 test images at ε = 8/255" in said("Other attacks")
+    assert f"at most ± {(high - low) / 2:.3f})" in said("Other attacks")
+    assert "](figures/transfer.png)" in said("Other attacks")
+    assert (compared / "reports/figures/transfer.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_suite_table_holds_means_and_corruption_errors(compared: Path) -> None:
+    columns, means = table("suite")
+    assert columns == [f"{loss}, {name}" for loss, name in product(LOSSES, TRAIN_SETS)]
+    groups = {
+        "main": ("fog", "gaussian_noise"),
+        "held out": ("saturate",),
+        "noise": ("gaussian_noise",),
+        "seen": ("gaussian_noise",),
+        "unseen": ("fog",),
+        "mix without flip": ("mix_without_flip",),
+    }
+    for position, names in enumerate(product(LOSSES, TRAIN_SETS)):
+        pairs = list(zip(cells_of(*names), cells_of("cross_entropy", "clean"), strict=True))
+        for group, members in groups.items():
+            expected = np.mean([mean_under_stress(cell, *members) for cell, _ in pairs])
+            assert means[group][position] == pytest.approx(expected, abs=1e-6), group
+        found_errors: dict[str, list[float]] = {"mCE": [], "relative mCE": []}
+        for cell, reference in pairs:
+            for title, relative in (("mCE", False), ("relative mCE", True)):
+                ratios = []
+                for name in groups["main"]:
+                    wrong = [
+                        sum(
+                            right_under_stress(c, name, 0) * relative - right_under_stress(c, name, s)
+                            for s in range(1, 6)
+                        )
+                        + (0 if relative else 5 * STRESSED)
+                        for c in (cell, reference)
+                    ]
+                    ratios.append(wrong[0] / wrong[1])
+                found_errors[title].append(float(np.mean(ratios)))
+        for title, values in found_errors.items():
+            assert means[title][position] == pytest.approx(np.mean(values), abs=1e-6), title
+    assert means["mCE"][0] == means["relative mCE"][0] == means["mCE, unseen"][0] == 1
+    errors = read_strictly("reports/corruption_errors.json")
+    for position, model in enumerate(columns):
+        assert errors[model]["mCE"]["main"]["value"] == pytest.approx(means["mCE"][position], abs=1e-6)
+        found = errors[model]["relative mCE"]["seen"]["value"]
+        assert found == pytest.approx(means["relative mCE, seen"][position], abs=1e-6)
+    rows = list(csv.DictReader(io.StringIO(Path("reports/tables/suite_in_full.csv").read_text(encoding="utf-8"))))
+    assert len(rows) == 4 * (1 + 5 * len(SUITE))
+    chosen = [row for row in rows if (row["loss"], row["corruption"], row["severity"]) == ("angular", "fog", "3")]
+    expected = np.mean([right_under_stress(cell, "fog", 3) / STRESSED for cell in cells_of("angular", "clean")])
+    assert float(chosen[0]["accuracy"]) == pytest.approx(expected, abs=1e-6)
+
+
+def test_corruption_errors_need_their_reference(study: Path) -> None:
+    choose_study(losses=["angular"])
+    compare.main()
+    report = Path("reports/report.md").read_text(encoding="utf-8")
+    assert "mCE is not given: no cross-entropy model trained on clean images is in the study" in report
+    lines = Path("reports/tables/suite.csv").read_text(encoding="utf-8").splitlines()
+    assert [line for line in lines if line.startswith("mCE,")] == ["mCE,,"]
+    errors = read_strictly("reports/corruption_errors.json")["angular, clean"]
+    assert errors["mCE"]["unseen"]["value"] is None and "no cross-entropy model" in errors["mCE"]["unseen"]["reason"]
+
+
+def test_features_are_tabled_for_the_first_seed(compared: Path) -> None:
+    columns, found = table("features")
+    assert columns == [cell.key for cell in FIRST_SEED]
+    assert found == {"trustworthiness": pytest.approx([0.9 - rank(cell) / 50 for cell in FIRST_SEED])}
+
+
+# --- report -----------------------------------------------------------------------------------------------
+
+
+def test_report_answers_the_studies_conclusions(compared: Path) -> None:
+    conclusions = read_strictly("reports/statistics.json")["conclusions"]
+    report = Path("reports/report.md").read_text(encoding="utf-8")
+    assert [len(conclusion["because"]) for conclusion in conclusions] == [2, 4, 4]
+    for conclusion in conclusions:
+        assert f"- {conclusion['claim']}: **{conclusion['verdict']}**." in report
+        assert all(f"  - {sentence}\n" in report for sentence in conclusion["because"])
+
+
+def test_claims_about_models_that_are_not_there_are_not_answered(study: Path) -> None:
+    choose_study(losses=["angular"], train_sets=["corrupted", "clean"])
+    compare.main()
+    conclusions = read_strictly("reports/statistics.json")["conclusions"]
+    assert len(conclusions) == 2
+    # Whatever the order in params: how much corrupted-trained models are above clean-trained ones.
+    assert conclusions[0]["because"][0].startswith("trained on corrupted − on clean, angular → corrupted: −2.0 points")
+
+
+def test_report_says_which_alarms_were_accepted_and_why(study: Path) -> None:
+    change_result(CELLS[5], "attack.json", alarms={"zero_gradients": "3 are zero", "pgd_leaves_some": "0.1 stay"})
+    change_file(Path("reports/transfer.json"), alarms={"transfer_stronger": "one serves better"})
+    compare.main()
+    lines = [line for line in said("Other attacks").splitlines() if line.startswith(">")]
+    assert lines == [
+        f"> **Accepted alarm**, {CELLS[5].key}: zero_gradients: 3 are zero.",
+        ">",
+        f"> **Accepted alarm**, {CELLS[5].key}: pgd_leaves_some: 0.1 stay.",
+        ">",
+        "> **Accepted alarm**, transfer: transfer_stronger: one serves better.",
+    ]
+    accepted = rows_said("Other attacks")["alarms accepted"]
+    assert accepted.pop(5) == "zero_gradients, pgd_leaves_some" and set(accepted) == {"none"}
+
+
+def test_report_says_how_stable_a_plane_is(compared: Path) -> None:
+    found = said("Features")
+    assert f"for {CELLS[0].key}: under 3 seeds" in found and "of a point's 7 nearest neighbours" in found
+    mean, lowest, *spreads = STABILITY.values()
+    for figure in (f"{mean:.3f}", f"least {lowest:.3f}", *(f"{spread:.4f}" for spread in spreads)):
+        assert figure in found
+
+
+@pytest.mark.parametrize("official", [True, False])
+def test_report_says_at_its_head_whether_data_are_unofficial(study: Path, official: bool) -> None:
+    for cell in CELLS:
+        change_dataset(cell, official=official)
+    compare.main()
+    report = Path("reports/report.md").read_text(encoding="utf-8")
+    title, second, *_ = [line for line in report.splitlines() if line]
+    assert title == "# Comparison"
+    assert ("Unofficial" in second) == (not official)
+    assert ("nofficial" in report) == (not official)
+    assert "pets" in report and "a test" in report and "md5:0" in report
+
+
+def test_report_shows_its_figures_and_its_seeds(compared: Path) -> None:
+    report = Path("reports/report.md").read_text(encoding="utf-8")
+    linked = re.findall(r"!\[[^]]*\]\(([^)]*)\)", report)
+    assert len(linked) == 7 + 4 and all((compared / "reports" / name).is_file() for name in linked)
+    assert "seeds [0, 5]" in report and "n = 2 seed(s)" in report and "interval over seeds and images" in report
+    figures = read_strictly("reports/statistics.json")["figures"]["angular"]["clean_trained"]
+    for metric in ("test_clean", "corruption_drop", "suite_mean", "fgsm_8"):
+        low, high = figures[metric]["interval_95"]
+        spread = f"± {figures[metric]['std']:.4f} ({low:.3f} to {high:.3f})"
+        assert f"{figures[metric]['mean']:.4f} {spread}" in report
+    for (loss, train_set), test in product(product(LOSSES, TRAIN_SETS), TRAIN_SETS):
+        assert f"{expected_means(loss, train_set)[f'test_{test}']:.4f}" in report
+    assert str(compared) not in report and "test-time" not in report
+
+
+def test_report_has_flip_test_time_augmentation_beside_where_it_was_on(study: Path) -> None:
+    for cell in CELLS:
+        sets = json.loads(cell.result("evaluate.json").read_text(encoding="utf-8"))["sets"]
+        change_result(cell, "evaluate.json", sets=[{**row, "flip_accuracy": 0.4321} for row in sets])
+    compare.main()
+    report = Path("reports/report.md").read_text(encoding="utf-8")
+    assert "0.4321" in report.split("With flip test-time augmentation:")[1].split("![")[0]
+    one = json.loads(CELLS[1].result("evaluate.json").read_text(encoding="utf-8"))["sets"]
+    change_result(CELLS[1], "evaluate.json", sets=[{**row, "flip_accuracy": None} for row in one])
+    with pytest.raises(StudyError, match="differ in flip test-time augmentation"):
+        compare.main()
