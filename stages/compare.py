@@ -7,6 +7,7 @@ metric), `statistics.json`, `corruption_errors.json`, `tables/`, `figures/`, `cu
 
 from __future__ import annotations
 
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -82,8 +83,10 @@ def read_of_first_seed(cells: Cells) -> tuple[dict[str, Any], dict[str, Any]]:
     """What is of the first seed's models together: transferred attacks, and the stability of the first one's plane."""
     transfer, stability = read_json(REPORTS / "transfer.json"), read_json(REPORTS / "stability.json")
     keys = {row[0].cell.key for row in cells.values()}
-    if {row["source"] for row in transfer["rows"]} != keys:
+    if {(row["source"], row["target"]) for row in transfer["rows"]} != set(product(keys, keys)):
         raise StudyError(f"{REPORTS}/transfer.json is of other models than the study's; run `dvc repro transfer`")
+    if stability["model"] != next(iter(cells.values()))[0].cell.key:
+        raise StudyError(f"{REPORTS}/stability.json is of another model than the first; run `dvc repro stability`")
     return transfer, stability
 
 

@@ -1,7 +1,8 @@
-"""Evaluation's figures: of the classifier, of its neighbours, and of an image together with its mirror image."""
+"""Evaluation's figures: of the classifier, of others on its features, of an image together with its mirror image."""
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -9,9 +10,18 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from stages.evaluate import evaluate
+from stages.evaluate import evaluate, outputs
+from stages.lib import losses, params
+from stages.lib.angles import class_angles
+from stages.lib.cells import from_text
+from stages.lib.files import read_npz, write_npz
 from stages.lib.model import Classifier, Head
+from stages.lib.neighbours import knn_predictions
+from stages.lib.probe import fit_probe
 from stages.lib.schema.evaluate import Evaluate
+from stages.lib.scores import expected_calibration_error
+
+CONFIGS = params.read(Path(__file__).resolve().parents[1] / "params.yaml")["loss_config"]
 
 
 class Halves(nn.Module):
@@ -77,3 +87,85 @@ def test_neighbours_are_the_nearest_training_images(model: Classifier) -> None:
     # Features stand at 34°, 81° and 13° (labels b, b, a): nearest to the tests' 24.2° and 14° are b, wrong, and a.
     assert results["sets"][1]["knn_accuracy"] == 0.5
     assert results["sets"][0]["knn_accuracy"] is None
+
+
+def some(count: int, seed: int, brighter: int) -> tuple[np.ndarray, np.ndarray]:
+    """Images, and as their labels whether the left third is brighter (0 or 1), or what is not `brighter`."""
+    levels = np.random.default_rng(seed).integers(0, 256, (count, 3))
+    labels = np.where(levels[:, 0] > levels[:, 1], brighter, 1 - brighter).astype(np.uint8)
+    return images_of([(left, middle, right) for left, middle, right in levels.tolist()]), labels
+
+
+# The model's own training images have other labels than the rest, so it shows which ones are known.
+OWN_FIRST = {
+    "train_corrupted": some(40, 0, brighter=1),
+    "train_clean": some(40, 1, brighter=0),
+    "val_clean": some(20, 2, brighter=0),
+    "test_clean": some(30, 3, brighter=0),
+    "test_corrupted": some(30, 4, brighter=0),
+}
+
+
+def test_probe_is_fitted_on_the_models_own_training_features(model: Classifier) -> None:
+    results, _ = evaluate(model, OWN_FIRST, "train_corrupted", ["a", "b"], section())
+    features = {name: outputs(model, images, 100)[1] for name, (images, _) in OWN_FIRST.items()}
+    probe = fit_probe(features["train_corrupted"], OWN_FIRST["train_corrupted"][1])
+    for row in results["sets"]:
+        name, details = row["set"], results["details"][row["set"]]
+        if name.startswith("train"):
+            assert row["probe_accuracy"] is None and "probe_predictions" not in details
+            continue
+        predictions = from_text(details["probe_predictions"])
+        assert predictions.tolist() == probe(features[name]).tolist()
+        assert row["probe_accuracy"] == (predictions == OWN_FIRST[name][1]).mean() < 0.3
+
+
+@pytest.mark.parametrize("loss", losses.names())
+def test_probe_and_neighbours_are_the_same_for_every_loss(model: Classifier, loss: str) -> None:
+    """They know the features alone; only the logits are a loss's own."""
+    torch.manual_seed(1)
+    head = losses.make(loss, CONFIGS[loss]).make_head(2, 2)
+    head.fit(torch.rand(8, 2), torch.arange(8) % 2)
+    other = Classifier(Halves(), head, [0.0] * 3, [1.0] * 3).eval()
+    expected, found = (
+        evaluate(each, OWN_FIRST, "train_corrupted", ["a", "b"], section(knn_neighbours=3))[0]
+        for each in (model, other)
+    )
+    assert [row["loss"] for row in expected["sets"]] != [row["loss"] for row in found["sets"]]
+    assert expected["angles"] == found["angles"]
+    for name in ("val_clean", "test_clean", "test_corrupted"):
+        for classifier in ("knn", "probe"):
+            predictions = (each["details"][name][f"{classifier}_predictions"] for each in (expected, found))
+            assert len(set(predictions)) == 1
+
+
+def test_what_is_kept_of_the_reference_gives_the_neighbours_predictions_again(
+    model: Classifier, tmp_path: Path
+) -> None:
+    results, arrays = evaluate(model, OWN_FIRST, "train_corrupted", ["a", "b"], section(knn_neighbours=3))
+    write_npz(tmp_path / "kept.npz", **arrays)
+    names = ("reference_features", "reference_labels", "knn_neighbours")
+    features, labels, neighbours = read_npz(tmp_path / "kept.npz", *names)
+    assert features.dtype == np.float32 and int(neighbours) == 3
+    assert np.array_equal(features, outputs(model, OWN_FIRST["train_corrupted"][0], 2)[1])
+    assert np.array_equal(labels, OWN_FIRST["train_corrupted"][1])
+    for name in ("test_clean", "test_corrupted"):
+        again = knn_predictions(features, labels, outputs(model, OWN_FIRST[name][0], 2)[1], int(neighbours))
+        assert again.tolist() == from_text(results["details"][name]["knn_predictions"]).tolist()
+
+
+def test_calibration_and_angles_are_of_the_sets_own_logits_and_features(model: Classifier) -> None:
+    results, arrays = evaluate(model, OWN_FIRST, "train_corrupted", ["a", "b"], section())
+    for row in results["sets"]:
+        probabilities = torch.from_numpy(arrays[f"{row['set']}_logits"]).softmax(1).numpy()
+        assert row["calibration_error"] == expected_calibration_error(probabilities, OWN_FIRST[row["set"]][1])
+    assert list(results["angles"]) == ["test_clean", "test_corrupted"]
+    for name, found in results["angles"].items():
+        images, labels = OWN_FIRST[name]
+        assert found == class_angles(outputs(model, images, 100)[1], labels)
+
+
+def test_rows_of_every_set_have_the_same_keys(model: Classifier) -> None:
+    """Or `dvc plots` would find no table."""
+    results, _ = evaluate(model, OWN_FIRST, "train_corrupted", ["a", "b"], section())
+    assert len({tuple(row) for row in results["sets"]}) == 1

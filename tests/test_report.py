@@ -164,8 +164,8 @@ def test_differences_are_of_one_loss_or_one_training_set_and_are_paired(compared
         ("cross_entropy-corrupted", "cross_entropy-clean"), ("angular-clean", "cross_entropy-clean"),
         ("angular-corrupted", "cross_entropy-corrupted"), ("angular-corrupted", "angular-clean"),
     }  # fmt: skip
-    compared = ["test_clean", "test_corrupted", "suite_mean", "suite_unseen_mean", "fgsm_2"]
-    assert set(found) == {(*pair, metric) for pair in pairs for metric in compared}
+    metrics = ["test_clean", "test_corrupted", "suite_mean", "suite_unseen_mean", "fgsm_2"]
+    assert set(found) == {(*pair, metric) for pair in pairs for metric in metrics}
     means = {(loss, name): expected_means(loss, name) for loss, name in product(LOSSES, TRAIN_SETS)}
     for (model, minus, metric), row in found.items():
         one, other = (means[tuple(name.split("-"))] for name in (model, minus))

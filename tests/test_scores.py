@@ -8,7 +8,7 @@ from scipy.stats import binomtest
 from sklearn import metrics
 
 from stages.lib.neighbours import knn_predictions, unit
-from stages.lib.scores import confusion_matrix, per_class, wilson_interval
+from stages.lib.scores import confusion_matrix, expected_calibration_error, per_class, wilson_interval
 
 NAMES = ["ant", "bee", "cat", "dog", "eel"]
 
@@ -69,6 +69,61 @@ def test_wilson_interval_is_scipys(images: int, share: float) -> None:
 def test_wilson_interval_stays_in_range() -> None:
     ends = [end for images in range(1, 300) for share in (0.0, 1.0) for end in wilson_interval(share, images)]
     assert min(ends) >= 0 and max(ends) <= 1 and all(type(end) is float for end in ends)
+
+
+# --- calibration -------------------------------------------------------------------------------------------
+
+
+def plain_calibration_error(probabilities: np.ndarray, labels: np.ndarray, bins: int) -> float:
+    """Guo et al. 2017, equation 3: over bins, the share of images times |accuracy − confidence|."""
+    total = 0.0
+    for number in range(bins):
+        confidences, right = [], []
+        for row, label in zip(probabilities.astype(np.float64), labels, strict=True):
+            if number / bins < max(row) <= (number + 1) / bins:
+                confidences.append(max(row))
+                right.append(int(row.argmax()) == label)
+        if right:
+            total += len(right) / len(labels) * abs(np.mean(right) - np.mean(confidences))
+    return float(total)
+
+
+@pytest.mark.parametrize("bins", [1, 2, 10, 15])
+@pytest.mark.parametrize("kind", [np.float32, np.float64])
+def test_calibration_error_is_a_plain_loops_over_bins(bins: int, kind: type[np.floating]) -> None:
+    rng = np.random.default_rng(bins)
+    probabilities = rng.dirichlet([0.4] * 5, 300).astype(kind)
+    labels = np.where(rng.random(300) < 0.5, probabilities.argmax(1), rng.integers(0, 5, 300)).astype(np.uint8)
+    expected = plain_calibration_error(probabilities, labels, bins)
+    assert expected > 0.02
+    assert expected_calibration_error(probabilities, labels, bins) == pytest.approx(expected, abs=1e-12)
+
+
+def test_calibration_error_has_15_bins() -> None:
+    probabilities = np.random.default_rng(0).dirichlet([1] * 3, 200)
+    labels = np.random.default_rng(1).integers(0, 3, 200)
+    found = [expected_calibration_error(probabilities, labels, *bins) for bins in ((), (15,), (14,), (16,))]
+    assert found[0] == found[1] and found[0] not in found[2:]
+
+
+def test_calibration_error_of_hand_cases() -> None:
+    three_of_four = np.array([[0.75, 0.25]] * 4), np.array([0, 0, 1, 0])
+    assert expected_calibration_error(*three_of_four) == 0
+    sure = np.array([[1.0, 0.0], [0.0, 1.0]])
+    assert expected_calibration_error(sure, np.array([1, 0])) == 1
+    assert expected_calibration_error(sure, np.array([0, 1])) == 0
+    # Too sure in one bin and too unsure in another: the two do not cancel out.
+    two_bins = np.array([[0.75, 0.25]] * 2 + [[0.5, 0.25]] * 2)
+    assert expected_calibration_error(two_bins, np.array([0, 1, 0, 0]), bins=4) == (0.25 + 0.5) / 2
+
+
+def test_upper_edge_of_a_bin_belongs_to_it() -> None:
+    probabilities, labels = np.array([[0.5, 0.25, 0.25], [0.4, 0.3, 0.3]]), np.array([0, 1])
+    # One bin from 0 to 0.5: half of the two are right, at a confidence of 0.45.
+    assert expected_calibration_error(probabilities, labels, bins=2) == pytest.approx(0.5 - 0.45)
+    # Just above the edge they are in a bin each.
+    above = probabilities + np.array([[1e-9, 0, 0], [0, 0, 0]])
+    assert expected_calibration_error(above, labels, bins=2) == pytest.approx((0.5 + 0.4) / 2)
 
 
 # --- nearest neighbours ------------------------------------------------------------------------------------

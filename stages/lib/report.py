@@ -132,7 +132,8 @@ def _explanation(first: CellResults) -> str:
     return (
         "`generalisation_gap` is train_clean − test_clean, `corruption_drop` test_clean − test_corrupted, `knn_…` the "
         f"accuracy of {k} nearest neighbours, by angle, on the backbone's features (sought among the model's own "
-        "training images, corrupted ones for a model trained on them), `fgsm_n` under attack with ε = n/255. "
+        "training images, corrupted ones for a model trained on them), `probe_…` that of a logistic regression fitted "
+        "to the same features, `fgsm_n` under attack with ε = n/255. "
         "`statistics.json` has the same as numbers."
     )
 

@@ -149,7 +149,11 @@ def refuse_incomparable(result: CellResults, first: CellResults) -> None:
             "attack's epsilons": [row["epsilon_255"] for row in each.attack["ladder"]],
             "attacks beside it": {
                 name: {
-                    **{key: found[key] for key in ("steps", "restarts", "queries", "positions") if key in found},
+                    **{
+                        key: found[key]
+                        for key in ("steps", "restarts", "queries", "neighbours", "positions")
+                        if key in found
+                    },
                     "epsilons": list(found["predictions"]),
                 }
                 for name, found in each.attack["beside"].items()

@@ -1,0 +1,172 @@
+"""Each alarm's rule; that alarms end a stage unless params accept them by name; params that do not fit each other."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+import numpy as np
+import pytest
+from attacked import SECTION, changed
+
+from stages.lib import params
+from stages.lib.attacks import alarms
+from stages.lib.attacks.alarms import Alarm, clearly_fewer
+from stages.lib.errors import StudyError
+from stages.lib.schema.attack import ALARMS, Attack
+from stages.transfer import stronger_than_own
+
+
+def right(count: int, of: int = 100) -> np.ndarray:
+    """The first `count` of so many images are right."""
+    return np.arange(of) < count
+
+
+# --- the rules ---------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("lost", "won", "images", "clearly"),
+    [
+        # The mean of paired differences against 1.96 of its standard errors, worked out by hand:
+        (3, 0, 10, True),  # 0.3 > 0.2994
+        (2, 0, 10, False),  # 0.2 < 0.2613
+        (3, 0, 11, False),  # 0.2727 < 0.2761
+        (6, 1, 20, True),  # 0.25 > 0.2411
+        (5, 1, 20, False),  # 0.2 < 0.2293
+        (0, 5, 20, False),  # more are right, not fewer
+        (0, 0, 20, False),
+        (20, 0, 20, True),  # all the same difference: no interval
+        (1, 0, 1, False),  # one image has none either, but says nothing
+        (0, 0, 0, False),
+    ],
+)
+def test_clearly_fewer_is_beyond_the_paired_interval(lost: int, won: int, images: int, clearly: bool) -> None:
+    order = np.random.default_rng(0).permutation(images)
+    before, after = np.arange(images) < lost, (np.arange(images) >= lost) & (np.arange(images) < lost + won)
+    assert clearly_fewer(after[order], before[order]) == clearly
+
+
+def test_clearly_fewer_is_by_more_than_a_margin() -> None:
+    assert clearly_fewer(right(60), right(70), margin=0.09) and not clearly_fewer(right(60), right(70), margin=0.1)
+    assert not clearly_fewer(right(70), right(60), margin=-1.0)
+
+
+LADDERS: dict[str, tuple[dict[int, np.ndarray], bool]] = {
+    "falls": ({0: right(90), 1: right(50), 8: right(10)}, False),
+    "rises": ({0: right(90), 1: right(50), 8: right(70)}, True),
+    "rises within the interval": ({0: right(90), 1: right(50), 8: right(53)}, False),
+    "rises below chance": ({0: right(90), 1: right(5), 8: right(30)}, False),
+    "rises from chance": ({0: right(90), 1: right(10), 8: right(30)}, False),
+    "rises by less than it had fallen": ({0: right(90), 1: right(20), 2: right(70), 8: right(0)}, True),
+}
+
+
+@pytest.mark.parametrize(("ladder", "raised"), LADDERS.values(), ids=LADDERS)
+def test_rises_with_epsilon(ladder: dict[int, np.ndarray], raised: bool) -> None:
+    found = alarms.rises_with_epsilon(ladder, chance=0.1)
+    assert (found is not None) == raised
+    assert found is None or (found.name == "rises_with_epsilon" and "accuracy rises from 0." in found.reason)
+
+
+@pytest.mark.parametrize(
+    ("zero", "images", "raised"), [(0, 1, False), (20, 2000, False), (21, 2000, True), (1, 99, True)]
+)
+def test_one_image_in_a_hundred_may_have_no_gradient(zero: int, images: int, raised: bool) -> None:
+    found = alarms.zero_gradients(zero, images)
+    assert (found is not None) == raised
+    assert found is None or f"gradient of {zero} of {images} images is zero" in found.reason
+
+
+def test_two_images_in_a_hundred_may_survive_what_nothing_should() -> None:
+    assert alarms.some_left(right(2), 16) is None
+    found = alarms.some_left(right(3), 16)
+    assert (
+        found is not None and found.name == "pgd_leaves_some" and "0.030" in found.reason and "16/255" in found.reason
+    )
+
+
+def test_no_prediction_at_epsilon_0_may_differ() -> None:
+    assert alarms.not_clean_at_zero(0, 10) is None
+    assert alarms.not_clean_at_zero(1, 10) == Alarm(
+        "not_clean_at_zero", "1 of 10 predictions at epsilon 0 are not those on clean images"
+    )
+
+
+def test_stronger_names_the_first_epsilon_at_which_it_is_so() -> None:
+    strong = {0: right(0), 1: right(80), 2: right(60), 4: right(40)}
+    weak = {1: right(78), 2: right(50), 4: right(0)}
+    found = alarms.stronger("noise_stronger", "noise", "the gradient", weak, strong)
+    reason = "noise leaves 0.500 right at epsilon 2/255, fewer than the gradient's 0.600, on 100 images"
+    assert found == Alarm("noise_stronger", reason)
+    assert alarms.stronger("noise_stronger", "noise", "the gradient", weak, strong, margin=0.5) is None
+
+
+def test_transferred_images_may_not_serve_better_than_a_models_own() -> None:
+    found = stronger_than_own(
+        {("a", "a"): right(50), ("b", "b"): right(40), ("a", "b"): right(60), ("b", "a"): right(30)}, 8
+    )
+    (alarm,) = filter(None, found)
+    assert len(found) == 2 and alarm.name == "transfer_stronger"
+    assert alarm.reason.startswith("the gradient of b, against a, leaves 0.300 right at epsilon 8/255, fewer than its")
+
+
+def test_an_alarm_has_a_name_that_params_can_accept() -> None:
+    with pytest.raises(ValueError, match="unheard_of is no alarm's name"):
+        Alarm("unheard_of", "for no reason")
+
+
+# --- taking alarms or not ----------------------------------------------------------------------------------
+
+TWO = [Alarm("zero_gradients", "of some"), None, Alarm("rescaled_logits", "by 0.1"), Alarm("rescaled_logits", "by 10")]
+
+
+@pytest.mark.parametrize(
+    ("accept", "named", "unnamed"),
+    [
+        ([], ["zero_gradients", "rescaled_logits"], []),
+        (["zero_gradients"], ["rescaled_logits"], ["zero_gradients"]),
+        (["pgd_weaker"], ["zero_gradients", "rescaled_logits"], ["pgd_weaker"]),
+    ],
+)
+def test_alarms_that_are_not_accepted_end_the_stage(accept: list[str], named: list[str], unnamed: list[str]) -> None:
+    with pytest.raises(StudyError) as caught:
+        alarms.accepted(TWO, accept)
+    said = str(caught.value)
+    assert "\n" not in said and said.startswith("attack: ") and said.endswith(f"attack.accept: [{', '.join(named)}]")
+    assert all(f"{alarm.name}: {alarm.reason}" in said for alarm in TWO if alarm and alarm.name in named)
+    assert not any(name in said for name in unnamed)
+
+
+def test_alarms_that_are_accepted_stay_with_all_their_reasons() -> None:
+    taken = alarms.accepted(TWO, ["rescaled_logits", "zero_gradients", "pgd_weaker"])
+    assert taken == [alarm for alarm in TWO if alarm]
+    assert alarms.by_name(taken) == {"zero_gradients": "of some", "rescaled_logits": "by 0.1; by 10"}
+    assert alarms.accepted([None, None], []) == [] and alarms.by_name([]) == {}
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (
+            {"accept": ["zero_gradient"]},
+            "attack.accept is ['zero_gradient']: zero_gradient is no alarm; there",
+        ),
+        ({"accept": ["pgd_weaker", ""]}, "attack.accept is ['pgd_weaker', '']:  is no alarm"),
+        ({"pgd": {"epsilons_255": [4, 5]}}, "pgd.epsilons_255 must rise and be among [1, 2, 4, 8, 16]"),
+        ({"pgd": {"epsilons_255": [0, 4]}}, "pgd.epsilons_255 must rise and be among [1, 2, 4, 8, 16]"),
+        ({"pgd": {"epsilons_255": [4, 2]}}, "pgd.epsilons_255 must rise and be among [1, 2, 4, 8, 16]"),
+        ({"pgd": {"epsilons_255": [4, 4]}}, "pgd.epsilons_255 must rise and be among [1, 2, 4, 8, 16]"),
+        ({"square": {"epsilon_255": 8}}, "square.epsilon_255 must be one of pgd.epsilons_255 ([2, 4])"),
+        ({"pgd": {"restarts": 0}}, "attack.pgd.restarts is 0"),
+        ({"square": {"queries": 0}}, "attack.square.queries is 0"),
+    ],
+)
+def test_params_that_do_not_fit_each_other_are_refused(change: dict[str, Any], message: str) -> None:
+    with pytest.raises(StudyError, match=re.escape(message)) as caught:
+        params.validated("attack", changed(SECTION, **change), Attack)
+    assert str(caught.value).startswith("params.yaml: attack") and "\n" not in str(caught.value)
+
+
+def test_every_alarm_can_be_accepted() -> None:
+    assert Attack.model_validate(changed(SECTION, accept=list(ALARMS))).accept == list(ALARMS)

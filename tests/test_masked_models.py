@@ -1,0 +1,152 @@
+"""Models that deceive a gradient raise the alarms that they should, and an ordinary one raises none."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+
+import pytest
+import torch
+from attacked import CLASSES, COUNT, SIDE, battery_of, names_of, some_images, some_labels, tiny_model
+from torch import Tensor, nn
+
+from stages.lib.attacks import Logits
+from stages.lib.attacks.battery import Battery
+from stages.lib.inference import to_float
+
+PATTERNS = torch.randn(CLASSES, 3, SIDE, SIDE, generator=torch.Generator().manual_seed(7)).sign()
+
+
+def easy(count: int, seed: int) -> tuple[Tensor, Tensor]:
+    """Noise with a faint pattern, which is the label: whole grey levels, as float32 in [0, 1]."""
+    noise = torch.randn(count, 3, SIDE, SIDE, generator=torch.Generator().manual_seed(seed))
+    labels = torch.arange(count) % CLASSES
+    return (128 + 6 * PATTERNS[labels] + 15 * noise).round().clamp(0, 255) / 255, labels
+
+
+@functools.cache
+def trained() -> nn.Module:
+    """A small network after a few dozen steps, which does well."""
+    torch.manual_seed(0)
+    network = nn.Sequential(nn.Flatten(), nn.Linear(3 * SIDE**2, 32), nn.ReLU(), nn.Linear(32, CLASSES))
+    optimiser = torch.optim.Adam(network.parameters(), 0.01)
+    images, labels = easy(300, 0)
+    for _ in range(40):
+        optimiser.zero_grad()
+        nn.functional.cross_entropy(network(images - 0.5), labels).backward()
+        optimiser.step()
+    return network.requires_grad_(False)
+
+
+def plain(images: Tensor) -> Tensor:
+    return trained()(images - 0.5)
+
+
+def lying(images: Tensor) -> Tensor:
+    """The plain model's logits to the last bit, with a gradient that leads away from mistakes."""
+    logits = plain(images)
+    return logits.detach() - (logits - logits.detach())
+
+
+def lying_between_levels(images: Tensor) -> Tensor:
+    """Its gradient is true on images of 8 bits, where one step begins, and lies where a random start leads."""
+    off = ((images * 255 - (images * 255).round()).abs().amax((1, 2, 3)) > 0.1)[:, None]
+    return torch.where(off, lying(images), plain(images))
+
+
+def staircase(images: Tensor) -> Tensor:
+    return torch.round(plain(images) * 20)
+
+
+def dice(images: Tensor) -> Tensor:
+    return plain(images) + 20 * torch.randn(len(images), CLASSES)
+
+
+def under_every_attack(logits: Logits, mislabelled: int = 0) -> Battery:
+    images, labels = easy(120, 1)
+    labels[:mislabelled] = (labels[:mislabelled] + 1) % CLASSES
+    searches = {
+        "pgd": {"images": 60, "epsilons_255": [4, 16], "steps": 8},
+        "square": {"images": 60, "epsilon_255": 16, "queries": 60},
+    }
+    tried = battery_of(logits, images, labels, batch_size=120, **searches)
+    _, exact, _ = tried.fast_gradient_sign(chance=1 / CLASSES)
+    tried.noise(exact)
+    tried.rescaled(exact, tried.chosen(60, "control"))
+    of_pgd = tried.chosen(60, "pgd")
+    tried.square(tried.pgd(exact, of_pgd), of_pgd, tried.chosen(60, "square", of_pgd))
+    return tried
+
+
+def test_ordinary_model_raises_no_alarm() -> None:
+    images, labels = easy(120, 1)
+    assert (plain(images).argmax(1) == labels).float().mean() > 0.9
+    assert not names_of(under_every_attack(plain))
+
+
+@pytest.mark.parametrize(("factor", "rescaling_helps"), [(30, True), (100, True), (1024, False)])
+def test_logits_so_large_that_their_gradient_vanishes_are_found_out(factor: int, rescaling_helps: bool) -> None:
+    """The same predictions, and an attack that changes almost none of them."""
+    masked: Logits = lambda images: factor * plain(images)  # noqa: E731
+    images, labels = easy(120, 1)
+    assert torch.equal(masked(images).argmax(1), plain(images).argmax(1))
+    tried = under_every_attack(masked)
+    _, exact, _ = tried.fast_gradient_sign(chance=1.0)
+    assert (exact[16] == labels.numpy()).mean() > 0.9
+    found = {"zero_gradients", "pgd_leaves_some", "square_stronger"}
+    assert names_of(tried) == found | ({"rescaled_logits"} if rescaling_helps else set())
+
+
+DECEIVERS: dict[str, tuple[Logits, int, set[str]]] = {
+    "steps": (staircase, 0, {"zero_gradients", "pgd_leaves_some", "square_stronger"}),
+    "a gradient that lies": (lying, 0, {"pgd_leaves_some", "square_stronger"}),
+    "and puts mistakes right": (
+        lying,
+        30,
+        {"rises_with_epsilon", "noise_stronger", "pgd_leaves_some", "square_stronger"},
+    ),
+    "one that lies between grey levels": (
+        lying_between_levels,
+        0,
+        {"pgd_weaker", "pgd_leaves_some", "square_stronger"},
+    ),
+}
+
+
+@pytest.mark.parametrize(("logits", "mislabelled", "found"), DECEIVERS.values(), ids=DECEIVERS)
+def test_gradients_that_deceive_are_found_out(logits: Logits, mislabelled: int, found: set[str]) -> None:
+    assert names_of(under_every_attack(logits, mislabelled)) == found
+
+
+def test_model_that_answers_differently_each_time_is_found_out() -> None:
+    torch.manual_seed(1)
+    assert "not_clean_at_zero" in names_of(under_every_attack(dice))
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda logits: logits * 0 + torch.tensor([3.0, 2.0, 1.0]),
+        lambda logits: torch.round(logits * 100),
+        lambda logits: logits * 1e6,
+    ],
+    ids=["constant logits", "steps", "saturated softmax"],
+)
+def test_model_without_gradients_is_found_out(change: Callable[[Tensor], Tensor]) -> None:
+    tried = battery_of(tiny_model(change))
+    signs, _, _ = tried.fast_gradient_sign(chance=1 / CLASSES)
+    zero = int((signs == 0).flatten(1).all(1).sum())
+    assert zero > COUNT // 4
+    (alarm,) = (alarm for alarm in tried.alarms if alarm and alarm.name == "zero_gradients")
+    assert f"of {zero} of {COUNT} images is zero" in alarm.reason
+
+
+def test_zero_gradients_are_counted_image_by_image() -> None:
+    images, labels = to_float(some_images()), some_labels()
+    for vanish in (0, 4):
+        factors = torch.tensor([[1.0]] * (COUNT - vanish) + [[0.0]] * vanish)
+        tried = battery_of(tiny_model(factors.mul), images, labels, batch_size=COUNT)
+        tried.fast_gradient_sign(chance=1.0)
+        reasons = [alarm.reason for alarm in tried.alarms if alarm and alarm.name == "zero_gradients"]
+        assert len(reasons) == bool(vanish)
+        assert not vanish or f"the input gradient of 4 of {COUNT} images" in reasons[0]

@@ -1,0 +1,140 @@
+"""Images attacked through one model and given to another: the stage, from two models that `attack` has attacked."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from attacked import SHORT, changed, study_of
+
+from stages import attack, evaluate, transfer
+from stages.lib import device, model_files
+from stages.lib.attacks.signs import step
+from stages.lib.cells import Cell, from_text
+from stages.lib.errors import StudyError
+from stages.lib.files import read_json, read_npz, write_json, write_npz
+from stages.lib.inference import to_float
+from stages.lib.schema.attack import ALARMS
+
+CELLS = [Cell("cross_entropy", "clean", 0), Cell("normface", "clean", 0)]
+SECTION = {"epsilon_255": 4, "images": 7, "seed": 0}
+STUDY: dict[str, Any] = {
+    "losses": ["cross_entropy", "normface"],
+    "train_sets": ["clean"],
+    "seeds": [0, 1],  # the second seed's models are not asked for
+    "attack": changed(SHORT, images=10, accept=list(ALARMS)),
+    "transfer": SECTION,
+}
+
+
+@pytest.fixture(scope="module")
+def attacked_study(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Two models, evaluated and attacked."""
+    folder = tmp_path_factory.mktemp("study")
+    study_of(folder, CELLS, **STUDY)
+    with pytest.MonkeyPatch.context() as monkeypatch:
+        monkeypatch.chdir(folder)
+        monkeypatch.setenv(device.VARIABLE, "cpu")
+        for cell in CELLS:
+            asked = ["--loss", cell.loss, "--train-set", cell.train_set, "--seed", str(cell.seed)]
+            monkeypatch.setattr(sys, "argv", ["stage", *asked])
+            evaluate.main()
+            attack.main()
+    return folder
+
+
+@pytest.fixture(autouse=True)
+def _in_the_study(attacked_study: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(attacked_study)
+    monkeypatch.setenv(device.VARIABLE, "cpu")
+    write_json("params.yaml", read_json("params.yaml") | STUDY)
+    Path("reports/transfer.json").unlink(missing_ok=True)
+
+
+def transferred(**sections: Any) -> dict[str, Any]:
+    """What the stage writes."""
+    write_json("params.yaml", read_json("params.yaml") | sections)
+    transfer.main()
+    return read_json("reports/transfer.json")
+
+
+def test_every_pair_has_a_row_and_each_models_own_is_what_the_attack_found() -> None:
+    found = transferred()
+    keys = [cell.key for cell in CELLS]
+    pairs = [(row["source"], row["target"]) for row in found["rows"]]
+    assert sorted(pairs) == sorted((source, target) for source in keys for target in keys) and len(set(pairs)) == 4
+    assert found["images"] == 7 and found["epsilon_255"] == 4
+    indices, labels = from_text(found["test_indices"]), from_text(found["labels"])
+    assert len(set(indices)) == 7
+    of_test = read_npz("data/raw/test.npz", "labels")[0]
+    np.testing.assert_array_equal(labels, of_test[indices])
+    accuracy = {(row["source"], row["target"]): row["accuracy"] for row in found["rows"]}
+    for cell in CELLS:
+        own = read_json(cell.result("attack.json"))
+        positions = np.searchsorted(from_text(own["test_indices"]), indices)
+        predictions = from_text(own["predictions"]["4"])[positions]
+        np.testing.assert_array_equal(from_text(found["predictions"][f"{cell.key} → {cell.key}"]), predictions)
+        assert accuracy[cell.key, cell.key] == (predictions == labels).mean()
+    for source, target in pairs:
+        said = from_text(found["predictions"][f"{source} → {target}"])
+        assert accuracy[source, target] == (said == labels).mean()
+
+
+def test_a_target_is_given_what_was_attacked_through_the_source() -> None:
+    """And not the other way round, which no accuracy would tell."""
+    found = transferred(transfer=SECTION | {"epsilon_255": 16})
+    indices = from_text(found["test_indices"])
+    images = to_float(torch.from_numpy(read_npz("data/raw/test.npz", "images")[0][indices]))
+    said = {}
+    for source in CELLS:
+        test_indices, signs = read_npz(f"data/attacked/{source.key}.npz", "test_indices", "signs")
+        attacked = step(images, torch.from_numpy(signs[np.searchsorted(test_indices, indices)]), 16)
+        for target in CELLS:
+            model, _ = model_files.load(target.model, torch.device("cpu"))
+            predicted = model(attacked).argmax(1).tolist()
+            said[source.key, target.key] = predicted
+            assert from_text(found["predictions"][f"{source.key} → {target.key}"]).tolist() == predicted
+    one, other = (cell.key for cell in CELLS)
+    assert said[one, other] != said[other, one]
+
+
+@contextmanager
+def altered(cell: Cell, change: Callable[[dict[str, np.ndarray]], dict[str, np.ndarray]]) -> Iterator[str]:
+    """The path of a model's attacked images, of which some arrays are others for a while."""
+    path, names = f"data/attacked/{cell.key}.npz", ("test_indices", "signs", "features", "epsilon_255")
+    kept = dict(zip(names, read_npz(path, *names), strict=True))
+    write_npz(path, **kept | change(kept))
+    try:
+        yield path
+    finally:
+        write_npz(path, **kept)
+
+
+@pytest.mark.parametrize("other", [lambda indices: indices[::-1].copy(), lambda indices: indices[:-1]])
+def test_attacked_files_of_other_test_images_are_refused(other: Callable[[np.ndarray], np.ndarray]) -> None:
+    with altered(CELLS[1], lambda arrays: {"test_indices": other(arrays["test_indices"])}) as path:
+        said = f"^{path} is of other test images than the rest; run `dvc repro attack@{CELLS[1].key}`$"
+        with pytest.raises(StudyError, match=said):
+            transfer.main()
+    assert not Path("reports/transfer.json").exists()
+
+
+def test_images_that_serve_better_than_a_models_own_end_the_stage_unless_accepted() -> None:
+    """The first model's own signs are turned round, so that the other's serve better against it."""
+    refusing = {"attack": changed(STUDY["attack"], accept=[]), "transfer": SECTION | {"epsilon_255": 32, "images": 10}}
+    assert transferred(**refusing)["alarms"] == {}
+    Path("reports/transfer.json").unlink()
+    with altered(CELLS[0], lambda arrays: {"signs": -arrays["signs"]}):
+        said = r"^transfer: .*transfer_stronger: .* attack.accept: \[transfer_stronger\]$"
+        with pytest.raises(StudyError, match=said):
+            transferred(**refusing)
+        assert not Path("reports/transfer.json").exists()
+        accepting = changed(STUDY["attack"], accept=["transfer_stronger"])
+        reason = transferred(**refusing | {"attack": accepting})["alarms"]["transfer_stronger"]
+    assert reason.startswith(f"the gradient of {CELLS[1].key}, against {CELLS[0].key}, leaves 0.")
