@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 from collections.abc import Callable
 
+import numpy as np
 import pytest
 import torch
 from attacked import CLASSES, COUNT, SIDE, battery_of, names_of, some_images, some_labels, tiny_model
@@ -150,3 +151,13 @@ def test_zero_gradients_are_counted_image_by_image() -> None:
         reasons = [alarm.reason for alarm in tried.alarms if alarm and alarm.name == "zero_gradients"]
         assert len(reasons) == bool(vanish)
         assert not vanish or f"the input gradient of 4 of {COUNT} images" in reasons[0]
+
+
+@pytest.mark.parametrize(("right_at", "raised"), [([5, 9, 11], True), ([0, 2, 7], False)])
+def test_square_is_compared_with_pgd_on_the_same_images(right_at: list[int], raised: bool) -> None:
+    """Of a model that is always wrong, and of what PGD is said to have found on more images than Square attacks."""
+    always: Logits = lambda images: torch.tensor([[0.0, 1.0, 0.0]]).expand(len(images), -1)  # noqa: E731
+    of_pgd, positions = np.array([0, 2, 5, 7, 9, 11]), np.array([5, 9, 11])
+    tried = battery_of(always, labels=torch.zeros(COUNT, dtype=torch.int64))
+    tried.square({2: np.ones(6, int), 4: np.where(np.isin(of_pgd, right_at), 0, 1)}, of_pgd, positions)
+    assert names_of(tried) == ({"square_stronger"} if raised else set())

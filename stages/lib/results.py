@@ -31,6 +31,7 @@ METRICS = (
     "suite_mean",
     "suite_unseen_mean",
 )
+SETTINGS = ("steps", "restarts", "queries", "neighbours", "positions")  # of the attacks beside the first
 
 
 @dataclass(frozen=True)
@@ -149,11 +150,7 @@ def refuse_incomparable(result: CellResults, first: CellResults) -> None:
             "attack's epsilons": [row["epsilon_255"] for row in each.attack["ladder"]],
             "attacks beside it": {
                 name: {
-                    **{
-                        key: found[key]
-                        for key in ("steps", "restarts", "queries", "neighbours", "positions")
-                        if key in found
-                    },
+                    **{setting: found[setting] for setting in SETTINGS if setting in found},
                     "epsilons": list(found["predictions"]),
                 }
                 for name, found in each.attack["beside"].items()
