@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 import torch
@@ -56,6 +57,11 @@ def predict(logits: Logits, images: Tensor, batch_size: int) -> np.ndarray:
         return in_batches(lambda batch: logits(batch).argmax(1), batch_size, images).cpu().numpy()
 
 
+def rescale(logits: Logits, factor: float) -> Logits:
+    """The same logits, times a factor: the same predictions, and another softmax."""
+    return lambda images: factor * logits(images)
+
+
 class Battery:
     """One model under every attack. Each method returns predictions, and adds an alarm to `alarms` where one is due."""
 
@@ -73,8 +79,7 @@ class Battery:
 
     def signs_of(self, logits: Logits, target: Target) -> Tensor:
         """The gradient's signs, int8 N×3×H×W."""
-        of_batch = lambda images, labels: gradient_signs(logits, images, labels)  # noqa: E731
-        return in_batches(of_batch, self.section.batch_size, target.images, target.labels)
+        return in_batches(partial(gradient_signs, logits), self.section.batch_size, target.images, target.labels)
 
     def along(self, target: Target, signs: Tensor, epsilons_255: list[int]) -> ByEpsilon:
         """Predictions on images moved along signs."""
@@ -115,7 +120,7 @@ class Battery:
         target, found = self.target.of(positions), {}
         reported = target.right({epsilon: predicted[positions] for epsilon, predicted in fgsm.items()})
         for factor in FACTORS:
-            signs = self.signs_of(lambda images, factor=factor: factor * self.logits(images), target)  # type: ignore[misc]
+            signs = self.signs_of(rescale(self.logits, factor), target)
             found[f"{factor:g}"] = self.along(target, signs, self.sizes)
             self.alarms.append(
                 alarms.stronger(
@@ -132,23 +137,26 @@ class Battery:
     def pgd(self, fgsm: ByEpsilon, positions: np.ndarray) -> ByEpsilon:
         """Predictions under PGD: of each image, under the first restart that makes it wrong."""
         section, target = self.section.pgd, self.target.of(positions)
-        found = {}
-        for epsilon in sorted({*section.epsilons_255, section.large_epsilon_255}):
-            predicted = fgsm[0][positions].copy()
-            for restart in range(section.restarts):
-                left = np.flatnonzero(predicted == target.labels.cpu().numpy())
-                if not len(left):
-                    break
-                predicted[left] = self.pgd_once(target.of(left), epsilon, restart)
-            found[epsilon] = predicted
-        large = found.pop(section.large_epsilon_255)
-        if section.large_epsilon_255 in section.epsilons_255:
-            found[section.large_epsilon_255] = large
-        right = target.right({section.large_epsilon_255: large})[section.large_epsilon_255]
-        self.alarms.append(alarms.some_left(right, section.large_epsilon_255))
+        found = {
+            epsilon: self.pgd_restarted(target, fgsm[0][positions], epsilon)
+            for epsilon in {*section.epsilons_255, section.large_epsilon_255}
+        }
+        large = target.right(found)[section.large_epsilon_255]
+        self.alarms.append(alarms.some_left(large, section.large_epsilon_255))
+        found = {epsilon: found[epsilon] for epsilon in section.epsilons_255}
         one_step = target.right({epsilon: fgsm[epsilon][positions] for epsilon in found})
         self.alarms.append(alarms.stronger("pgd_weaker", "one step", "PGD", one_step, target.right(found)))
         return found
+
+    def pgd_restarted(self, target: Target, clean: np.ndarray, epsilon_255: int) -> np.ndarray:
+        """Predictions after as many restarts as are needed and allowed; `clean` are those without an attack."""
+        predicted, labels = clean.copy(), target.labels.cpu().numpy()
+        for restart in range(self.section.pgd.restarts):
+            left = np.flatnonzero(predicted == labels)
+            if not len(left):
+                break
+            predicted[left] = self.pgd_once(target.of(left), epsilon_255, restart)
+        return predicted
 
     def pgd_once(self, target: Target, epsilon_255: int, restart: int) -> np.ndarray:
         """Predictions after one restart."""
