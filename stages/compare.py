@@ -11,17 +11,28 @@ from itertools import product
 from pathlib import Path
 from typing import Any
 
-from stages.lib import charts, claims, comparisons, params, report, results, suite_charts, suite_tables, summary, tables
+from stages.lib import (
+    charts,
+    claims,
+    comparisons,
+    params,
+    report,
+    results,
+    spread,
+    suite_charts,
+    suite_tables,
+    summary,
+    tables,
+)
 from stages.lib.cells import Cell, from_text
 from stages.lib.errors import StudyError, run
 from stages.lib.files import read_json, write_json, write_text
-from stages.lib.results import CellResults
+from stages.lib.results import CellResults, Cells
 from stages.lib.schema.corrupt import Corrupt
 from stages.lib.schema.recipe import Recipe
 from stages.lib.scores import wilson_interval
 from stages.lib.seen import seen
-from stages.lib.summary import Figures
-from stages.lib.tables import Cells
+from stages.lib.spread import Figures
 
 REPORTS = Path("reports")
 
@@ -65,10 +76,10 @@ def draw(cells: Cells, figures: Figures) -> None:
         bars[loss] = [row["mean"] for row in rows]
         intervals[loss] = [row["interval_95"] for row in rows]
     images, seeds = first.images("test_clean"), len(next(iter(cells.values())))
-    over = summary.covers(seeds)
+    over = spread.covers(seeds)
     note = f"Trained on → tested on; {images} test images, mean of {seeds} seed(s), 95 % interval over {over}"
     charts.grouped_bars(REPORTS / "figures/accuracy.png", list(groups), bars, intervals, note)
-    ladder = summary.ladder_table(cells, summary.mean_of)
+    ladder = tables.ladder_table(cells, spread.mean_of)
     chance = 1 / len(first.evaluate["dataset"]["classes"])
     series = {str(name): ladder[name].tolist() for name in ladder}
     title = f"Fast gradient sign method on {first.attack['images']} clean test images"
@@ -105,7 +116,7 @@ def draw_suite(cells: Cells) -> None:
     half_width = (high - low) / 2
     of = f"{stress.images} test images, mean of {len(next(iter(cells.values())))} seed(s), ± {half_width:.3f} at most"
     ends = [end for end in (len(groups["main"]), len(groups["main"] + groups["held out"])) if 0 < end < len(order)]
-    table = suite_tables.means_table(cells)
+    table = suite_tables.means_table(cells, spread.mean_of)
     means = {model: float(table[model]["main"]) for model in models}
     suite_charts.heat_maps(
         REPORTS / "figures/suite.png", accuracies, means, stress.seen, ends, f"{of}; * akin to training"
@@ -131,7 +142,7 @@ def main() -> None:
         comparison[loss][f"{train_set}_trained"] = results.mean_over_seeds(row)
     found = comparisons.differences(cells)
     concluded = claims.conclusions(found)
-    figures = summary.figures(cells)
+    figures = spread.figures(cells)
     transfer, stability = read_of_first_seed(cells)
     draw(cells, figures)
     charts.transfer_matrix(
@@ -141,16 +152,16 @@ def main() -> None:
     )
     draw_suite(cells)
     frames = {
-        "studies": summary.studies_table(figures, summary.mean_of),
-        "all_metrics": summary.all_metrics(figures, summary.mean_of),
-        "beside_accuracy": summary.beside_accuracy(cells, summary.mean_of),
-        "fast_gradient_sign": summary.ladder_table(cells, summary.mean_of),
+        "studies": tables.studies_table(figures, spread.mean_of),
+        "all_metrics": tables.all_metrics(figures, spread.mean_of),
+        "beside_accuracy": tables.beside_accuracy(cells, spread.mean_of),
+        "fast_gradient_sign": tables.ladder_table(cells, spread.mean_of),
         "fast_gradient_sign_in_full": tables.attack_table(cells),
-        "other_attacks": summary.beside_attack_table(cells, summary.mean_of),
+        "other_attacks": tables.beside_attack_table(cells, spread.mean_of),
         "transfer": tables.transfer_table(transfer),
-        "suite": suite_tables.means_table(cells),
+        "suite": suite_tables.means_table(cells, spread.mean_of),
         "features": tables.features_table(cells),
-        "recall_per_class": tables.per_class_table(cells),
+        "recall_per_class": tables.recall_table(cells, spread.mean_of),
     }
     for name, frame in frames.items():
         write_text(REPORTS / f"tables/{name}.csv", frame.to_csv(float_format="%.6f", lineterminator="\n"))

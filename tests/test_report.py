@@ -49,6 +49,7 @@ from made_cells import (
     labels_of,
     loss_of,
     mean_under_stress,
+    predictions_of,
     rank,
     read_strictly,
     results_of,
@@ -69,8 +70,8 @@ from scipy import stats
 from stages import compare
 from stages.lib.cells import Cell, to_text
 from stages.lib.errors import StudyError
+from stages.lib.spread import figure_of, figure_of_scalars
 from stages.lib.statistics import estimate, holm
-from stages.lib.summary import figure_of, figure_of_scalars
 
 
 @pytest.fixture
@@ -527,3 +528,25 @@ def test_report_has_flip_test_time_augmentation_beside_where_it_was_on(study: Pa
     change_result(CELLS[1], "evaluate.json", sets=[{**row, "flip_accuracy": None} for row in one])
     with pytest.raises(StudyError, match="differ in flip test-time augmentation"):
         compare.main()
+
+
+def test_suite_and_recall_are_said_with_spread_and_interval(compared: Path) -> None:
+    figures = read_strictly("reports/statistics.json")["figures"]
+    corruptions, recalls = rows_said("Corruptions"), rows_said("Recall of each class")
+    for position, (loss, train_set) in enumerate(product(LOSSES, TRAIN_SETS)):
+        of_cell = figures[loss][f"{train_set}_trained"]
+        for row, metric in (("main", "suite_mean"), ("unseen", "suite_unseen_mean")):
+            low, high = of_cell[metric]["interval_95"]
+            expected = f"{of_cell[metric]['mean']:.4f} ± {of_cell[metric]['std']:.4f} ({low:.3f} to {high:.3f})"
+            assert corruptions[row][position] == expected
+        if (loss, train_set) != ("cross_entropy", "clean"):  # the reference has 1 in every seed
+            assert re.fullmatch(r"\d\.\d{4} ± \d\.\d{4} \(\d\.\d{3} to \d+\.\d{3}\)", corruptions["mCE"][position])
+        results = results_of(*cells_of(loss, train_set))
+        for label, name in enumerate(("cat", "dog")):
+            labels = labels_of("test_clean")
+            right = [predictions_of(cell, "test_clean")[labels == label] == label for cell in cells_of(loss, train_set)]
+            expected_figure = estimate([np.stack(right).astype(float)], [True])
+            found = figure_of(results, f"recall_{label}_test_clean")
+            assert found["mean"] == pytest.approx(expected_figure.mean) and found["images"] == (labels == label).sum()
+            assert found["interval_95"] == pytest.approx(np.clip(expected_figure.interval_95, 0, 1))
+            assert recalls[name][2 * position].startswith(f"{found['mean']:.4f} ± ")

@@ -12,9 +12,8 @@ from dataclasses import dataclass, replace
 import pandas as pd
 
 from stages.lib.per_image import difference_of, scores_of
-from stages.lib.results import CellResults
+from stages.lib.results import CellResults, Cells
 from stages.lib.statistics import Estimate, holm, mcnemar
-from stages.lib.tables import Cells
 
 LEVEL = 0.05
 # The figures that are compared, and how a sentence names them after "trained on".

@@ -28,8 +28,10 @@ def scores_of(result: CellResults, metric: str) -> Scores:
     if metric.startswith(("knn_", "probe_")):
         classifier, _, name = metric.partition("_")
         return {"test": right(result, name, f"{classifier}_predictions")}
-    group = {"suite_mean": "main", "suite_unseen_mean": "unseen"}[metric]
-    return {"suite": result.stress.right(result.stress.groups()[group])}
+    if metric.startswith("recall_"):
+        _, label, name = metric.split("_", 2)
+        return {"test": right(result, name)[result.predictions(name)[0] == int(label)]}
+    return {"suite": result.stress.right(result.stress.names_of(metric))}
 
 
 def right(result: CellResults, name: str, predictions: str = "predictions") -> np.ndarray:

@@ -6,13 +6,12 @@ from typing import Any
 
 import pandas as pd
 
-from stages.lib import comparisons, suite_tables, summary, tables
+from stages.lib import comparisons, spread, suite_tables, tables
 from stages.lib.claims import Conclusion
 from stages.lib.comparisons import LEVEL, Difference
-from stages.lib.results import CellResults
+from stages.lib.results import CellResults, Cells
 from stages.lib.scores import wilson_interval
-from stages.lib.summary import Figures
-from stages.lib.tables import Cells
+from stages.lib.spread import Figures
 
 FIGURES = {
     "accuracy": "Test accuracy; whiskers are 95 % intervals",
@@ -59,17 +58,17 @@ def markdown(
     first = every[0]
     seeds = sorted({result.cell.seed for result in every})
     parts = ["# Comparison", *_dataset(first), _setting(every, seeds)]
-    parts += ["## Test accuracy", _spread(len(seeds)), _table(summary.studies_table(figures, summary.said))]
+    parts += ["## Test accuracy", _spread(len(seeds)), _table(tables.studies_table(figures, spread.said))]
     parts += _figure("accuracy")
     if first.row("test_clean")["flip_accuracy"] is not None:
-        parts += ["With flip test-time augmentation:", _table(tables.flip_table(cells))]
+        parts += ["With flip test-time augmentation:", _table(tables.flip_table(cells, spread.said))]
     parts += ["## What can be said", *_sentences(found, concluded, len(seeds))]
-    parts += ["## Every figure", _explanation(first), _table(summary.all_metrics(figures, summary.said))]
-    parts += ["## Beside accuracy", BESIDE, _table(summary.beside_accuracy(cells, summary.said))]
+    parts += ["## Every figure", _explanation(first), _table(tables.all_metrics(figures, spread.said))]
+    parts += ["## Beside accuracy", BESIDE, _table(tables.beside_accuracy(cells, spread.said))]
     parts += [
         "## Fast gradient sign attack",
         _attack_note(first),
-        _table(summary.ladder_table(cells, summary.said)),
+        _table(tables.ladder_table(cells, spread.said)),
         *_figure("ladder"),
         EXAMPLES,
         _table(tables.attack_table(cells)),
@@ -77,7 +76,7 @@ def markdown(
     parts += [
         "## Other attacks",
         OTHERS,
-        _table(summary.beside_attack_table(cells, summary.said)),
+        _table(tables.beside_attack_table(cells, spread.said)),
         _table(tables.attack_checks(cells)),
         *_accepted(every, transfer),
         f"FGSM images of {transfer['images']} test images at ε = {transfer['epsilon_255']}/255, attacked through the "
@@ -87,7 +86,7 @@ def markdown(
         *_figure("transfer"),
     ]
     parts += ["## Corruptions", *_suite(cells)]
-    parts += ["## Recall of each class", _table(tables.per_class_table(cells)), *_figure("confusion")]
+    parts += ["## Recall of each class", _table(tables.recall_table(cells, spread.said)), *_figure("confusion")]
     parts += ["## Training", *_figure("curves")]
     parts += ["## Features", _table(tables.features_table(cells)), *_planes(cells), _stability(stability)]
     return "\n\n".join(parts) + "\n"
@@ -196,7 +195,7 @@ def _suite(cells: Cells) -> list[str]:
         )
     else:
         error = f"mCE is not given: {suite_tables.NO_REFERENCE}."
-    return [note, error, _table(suite_tables.means_table(cells)), *_figure("suite"), *_figure("severity")]
+    return [note, error, _table(suite_tables.means_table(cells, spread.said)), *_figure("suite"), *_figure("severity")]
 
 
 def _planes(cells: Cells) -> list[str]:

@@ -78,6 +78,9 @@ class CellResults:
             return len(self.attacked(metric)[0])
         if metric.startswith("suite_"):
             return self.stress.images
+        if metric.startswith("recall_"):
+            _, label, name = metric.split("_", 2)
+            return int((self.predictions(name)[0] == int(label)).sum())
         name = metric.removeprefix("knn_").removeprefix("probe_")
         return self.row(name)["images"] if name in ACCURACIES else None
 
@@ -94,6 +97,9 @@ class CellResults:
         """Labels and predicted labels, N each, of one set, in the order of the split's indices."""
         labels = from_text(self.evaluate["labels"][name.split("_")[0]])
         return labels, from_text(self.evaluate["details"][name]["predictions"])
+
+
+Cells = dict[tuple[str, str], list[CellResults]]  # (loss, training set) → one entry per seed
 
 
 def is_attack(metric: str) -> bool:

@@ -46,6 +46,11 @@ class Stress:
         labels = from_text(self.labels)
         return np.mean([from_text(text) == labels for name in names for text in self.predictions[name]], axis=0)
 
+    def names_of(self, metric: str) -> list[str]:
+        """The corruptions that a figure is the mean over: a headline figure, or `suite_of_` a group or a single one."""
+        name = {"suite_mean": "main", "suite_unseen_mean": "unseen"}.get(metric, metric.removeprefix("suite_of_"))
+        return self.groups().get(name, [name])
+
     def groups(self) -> dict[str, list[str]]:
         """The groups of corruptions that means are reported of."""
         return {

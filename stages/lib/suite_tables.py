@@ -6,9 +6,10 @@ from typing import Any
 
 import pandas as pd
 
-from stages.lib.results import CellResults, mean
+from stages.lib import spread
+from stages.lib.results import CellResults, Cells, mean
+from stages.lib.spread import Show
 from stages.lib.suite_scores import corruption_error
-from stages.lib.tables import Cells
 
 REFERENCE = ("cross_entropy", "clean")  # the model that corruption errors are relative to
 ERRORS_OF = ("main", "seen", "unseen")
@@ -16,23 +17,38 @@ NOT_WORSE = "under one of the corruptions the reference is no worse than on clea
 NO_REFERENCE = "no cross-entropy model trained on clean images is in the study to divide by"
 
 
-def means_table(cells: Cells) -> pd.DataFrame:
+def means_table(cells: Cells, show: Show) -> pd.DataFrame:
     """Mean accuracy of groups of corruptions, and (relative) mCE: a column per loss and training set."""
     references = cells.get(REFERENCE)
-    columns: dict[str, dict[str, float | None]] = {}
+    columns = {}
     for (loss, train_set), results in cells.items():
-        stresses = [result.stress for result in results]
-        groups = stresses[0].groups()
-        column = {"clean": mean([stress.clean for stress in stresses])}
-        column |= {group: mean([stress.mean(names) for stress in stresses]) for group, names in groups.items()}
-        if "mix_without_flip" in stresses[0].by_corruption:
-            column["mix without flip"] = mean([stress.mean(["mix_without_flip"]) for stress in stresses])
+        groups = results[0].stress.groups()
+        rows = {"clean": ["clean"], **groups}
+        if "mix_without_flip" in results[0].stress.by_corruption:
+            rows["mix_without_flip"] = ["mix_without_flip"]
+        column = {
+            name.replace("_", " "): show(spread.figure_of(results, f"suite_of_{name}") if names else {"mean": None})
+            for name, names in rows.items()
+        }
         for title, relative in (("mCE", False), ("relative mCE", True)):
             for group in ERRORS_OF:
                 suffix = "" if group == "main" else f", {group}"
-                column[title + suffix] = error_of(results, references, groups[group], relative)["value"]
+                errors = errors_of(results, references, groups[group], relative)
+                column[title + suffix] = show(spread.figure_of_scalars(errors) if errors else {"mean": None})
         columns[f"{loss}, {train_set}"] = column
-    return pd.DataFrame(columns, dtype=float).rename_axis("corruptions")
+    return pd.DataFrame(columns).rename_axis("corruptions")
+
+
+def errors_of(
+    results: list[CellResults], references: list[CellResults] | None, names: list[str], relative: bool
+) -> list[float] | None:
+    """(Relative) mCE of each seed, against the reference of the same seed; None where one cannot be given."""
+    if references is None or not names:
+        return None
+    pairs = zip((result.stress for result in results), (other.stress for other in references), strict=True)
+    errors = [corruption_error(*pair, names, relative) for pair in pairs]
+    found = [error for error in errors if error is not None]
+    return found if len(found) == len(errors) else None
 
 
 def error_of(
@@ -43,9 +59,8 @@ def error_of(
         return {"value": None, "reason": NO_REFERENCE}
     if not names:
         return {"value": None, "reason": "the suite has no such corruption"}
-    pairs = zip((result.stress for result in results), (other.stress for other in references), strict=True)
-    value = mean([corruption_error(*pair, names, relative) for pair in pairs])
-    return {"value": value, "reason": NOT_WORSE if value is None else None}
+    errors = errors_of(results, references, names, relative)
+    return {"value": mean(errors), "reason": None} if errors else {"value": None, "reason": NOT_WORSE}
 
 
 def corruption_errors(cells: Cells) -> dict[str, Any]:

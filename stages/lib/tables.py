@@ -1,4 +1,4 @@
-"""The comparison's tables, as pandas frames."""
+"""The comparison's tables, as pandas frames; those that take `show` have a figure with its spread in each place."""
 
 from __future__ import annotations
 
@@ -8,19 +8,101 @@ import numpy as np
 import pandas as pd
 
 from stages.lib.cells import from_text
-from stages.lib.results import CellResults
+from stages.lib.results import CellResults, Cells
+from stages.lib.spread import Figures, Show, figure_of, figure_of_scalars
 
-Cells = dict[tuple[str, str], list[CellResults]]  # (loss, training set) → one entry per seed
+ATTACKS_BESIDE = {  # name in attack.json → what a table calls it
+    "noise": "random signs",
+    "pgd": "PGD",
+    "square": "Square",
+    "knn_fgsm": "FGSM on the nearest neighbours",
+}
 
 
-def flip_table(cells: Cells) -> pd.DataFrame:
+def studies_table(table: Figures, show: Show) -> pd.DataFrame:
+    """Test accuracy as the two studies printed it: a row per training → test images, a column per loss."""
+    train_sets = list(next(iter(table.values())))
+    rows = {
+        f"{train_set.removesuffix('_trained')} → {test}": {
+            loss: show(of_loss[train_set][f"test_{test}"]) for loss, of_loss in table.items()
+        }
+        for train_set in train_sets
+        for test in ("clean", "corrupted")
+    }
+    return pd.DataFrame.from_dict(rows, orient="index").rename_axis("trained on → tested on")
+
+
+def all_metrics(table: Figures, show: Show) -> pd.DataFrame:
+    """Every headline figure: a row per metric, a column per loss and training set."""
+    columns = {
+        f"{loss}, {train_set.removesuffix('_trained')}": {metric: show(found) for metric, found in of_cell.items()}
+        for loss, of_loss in table.items()
+        for train_set, of_cell in of_loss.items()
+    }
+    return pd.DataFrame(columns).rename_axis("metric")
+
+
+def ladder_table(cells: Cells, show: Show) -> pd.DataFrame:
+    """Accuracy under the attack: a row per epsilon in grey levels, a column per loss and training set."""
+    columns = {
+        f"{loss}, {train_set}": {
+            row["epsilon_255"]: show(figure_of(results, f"fgsm_{row['epsilon_255']}"))
+            for row in results[0].attack["ladder"]
+        }
+        for (loss, train_set), results in cells.items()
+    }
+    return pd.DataFrame(columns).rename_axis("epsilon_255")
+
+
+def flip_table(cells: Cells, show: Show) -> pd.DataFrame:
     """Test accuracy with flip test-time augmentation: a row per training → test images, a column per loss."""
-    columns: dict[str, dict[str, float]] = {}
+    columns: dict[str, dict[str, Any]] = {}
     for (loss, train_set), results in cells.items():
         for test in ("clean", "corrupted"):
             found = [result.row(f"test_{test}")["flip_accuracy"] for result in results]
-            columns.setdefault(loss, {})[f"{train_set} → {test}"] = float(np.mean(found))
+            figure = figure_of_scalars(found, results[0].row(f"test_{test}")["images"])
+            columns.setdefault(loss, {})[f"{train_set} → {test}"] = show(figure)
     return pd.DataFrame(columns).rename_axis("trained on → tested on")
+
+
+def recall_table(cells: Cells, show: Show) -> pd.DataFrame:
+    """Recall of every class on clean and corrupted test images: a column per loss, training set and test set."""
+    classes = next(iter(cells.values()))[0].evaluate["dataset"]["classes"]
+    columns = {
+        f"{loss}, {train_set} → {test}": [
+            show(figure_of(results, f"recall_{label}_test_{test}")) for label in range(len(classes))
+        ]
+        for (loss, train_set), results in cells.items()
+        for test in ("clean", "corrupted")
+    }
+    return pd.DataFrame(columns, index=pd.Index(classes, name="class"))
+
+
+def beside_attack_table(cells: Cells, show: Show) -> pd.DataFrame:
+    """Accuracy under the attacks beside the first: a row per attack and epsilon, a column per loss and training set."""
+    columns = {}
+    for (loss, train_set), results in cells.items():
+        beside = results[0].attack["beside"]
+        columns[f"{loss}, {train_set}"] = {
+            f"{title}, ε = {epsilon_255}/255, {beside[name]['images']} images": show(
+                figure_of(results, f"{name}_{epsilon_255}")
+            )
+            for name, title in ATTACKS_BESIDE.items()
+            for epsilon_255 in beside[name]["predictions"]
+        }
+    return pd.DataFrame(columns).rename_axis("attack")
+
+
+def beside_accuracy(cells: Cells, show: Show) -> pd.DataFrame:
+    """What an accuracy alone does not tell: a row per figure, a column per loss and training set."""
+    columns = {}
+    for (loss, train_set), results in cells.items():
+        of_each = [_beside_accuracy(result) for result in results]
+        columns[f"{loss}, {train_set}"] = {
+            name: show(figure_of_scalars([figures[name][0] for figures in of_each], of_each[0][name][1]))
+            for name in of_each[0]
+        }
+    return pd.DataFrame(columns).rename_axis("figure")
 
 
 def attack_table(cells: Cells) -> pd.DataFrame:
@@ -30,7 +112,7 @@ def attack_table(cells: Cells) -> pd.DataFrame:
     return pd.DataFrame(rows).set_index("model")
 
 
-def beside_accuracy(result: CellResults) -> dict[str, tuple[float, int | None]]:
+def _beside_accuracy(result: CellResults) -> dict[str, tuple[float, int | None]]:
     """What a model's accuracy alone does not tell: each figure, and of how many images it is a share, if it is one.
 
     The class that is worst may differ from seed to seed; each seed's own is taken.
@@ -95,19 +177,6 @@ def features_table(cells: Cells) -> pd.DataFrame:
             if result.embed is not None:
                 columns[result.cell.key] = {row["measure"]: row["value"] for row in result.embed["measures"]}
     return pd.DataFrame(columns).rename_axis("measure")
-
-
-def per_class_table(cells: Cells) -> pd.DataFrame:
-    """Recall of every class on clean and corrupted test images, the mean over seeds."""
-    columns = {}
-    for (loss, train_set), results in cells.items():
-        for name in ("test_clean", "test_corrupted"):
-            recalls = [
-                [row["recall"] for row in result.evaluate["details"][name]["per_class"].values()] for result in results
-            ]
-            columns[f"{loss}, {train_set} → {name.removeprefix('test_')}"] = np.mean(recalls, axis=0)
-    classes = next(iter(cells.values()))[0].evaluate["dataset"]["classes"]
-    return pd.DataFrame(columns, index=pd.Index(classes, name="class"))
 
 
 def curves(cells: Cells) -> pd.DataFrame:

@@ -1,0 +1,96 @@
+"""Every figure with its spread: mean, standard deviation over seeds, n, 95 % interval; and how a table shows it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from stages.lib.per_image import estimate_of
+from stages.lib.results import METRICS, CellResults, Cells
+from stages.lib.scores import wilson_interval
+from stages.lib.statistics import estimate
+
+Figures = dict[str, dict[str, dict[str, dict[str, Any]]]]  # loss → training set → metric → mean, std, …
+Show = Callable[[dict[str, Any]], Any]  # what of a figure a table shows: `mean_of` or `said`
+
+
+def figures(cells: Cells) -> Figures:
+    """Per loss, training set and metric: mean, standard deviation over seeds (ddof = 1), n, 95 % interval."""
+    table: Figures = {}
+    for (loss, train_set), results in cells.items():
+        of_cell = {metric: figure(results, metric) for metric in METRICS}
+        table.setdefault(loss, {})[f"{train_set}_trained"] = of_cell
+    return table
+
+
+def figure(results: list[CellResults], metric: str) -> dict[str, Any]:
+    """A headline figure; all but n and the number of images is None where a seed has none."""
+    if any(result.metrics()[metric] is None for result in results):
+        return {"mean": None, "std": None, "interval_95": None, **described(results, metric)}
+    return figure_of(results, metric)
+
+
+def described(results: list[CellResults], metric: str) -> dict[str, Any]:
+    """How many seeds and images a figure is of, and what its interval covers."""
+    n = len(results)
+    return {"n": n, "images": results[0].images(metric), "interval_covers": covers(n, metric)}
+
+
+def covers(seeds: int, metric: str = "test_clean") -> str:
+    """What an interval covers. Each seed has training and validation images of its own, which overlap: not those."""
+    if seeds == 1:
+        return "images"
+    if metric == "generalisation_gap":
+        return "seeds and test images"
+    return "seeds" if metric.startswith(("train_", "val_")) else "seeds and images"
+
+
+def figure_of(results: list[CellResults], metric: str) -> dict[str, Any]:
+    """A figure with its spread; of the attack's, any epsilon's."""
+    images, n = results[0].images(metric), len(results)
+    found = estimate_of(results, metric)
+    low, high = found.interval_95
+    if images and (found.standard_error == 0 or (n == 1 and not metric.startswith("suite_"))):
+        # A share: Wilson's is right for few images and near 0 and 1 as well, where the other has no width.
+        low, high = wilson_interval(found.mean, images)
+    lowest = -1.0 if images is None else 0.0  # a difference, or an accuracy
+    return {
+        "mean": found.mean,
+        "std": found.std,
+        "interval_95": [max(lowest, low), min(1.0, high)],
+        **described(results, metric),
+    }
+
+
+def figure_of_scalars(values: list[float], images: int | None = None) -> dict[str, Any]:
+    """A figure that is no mean over images and not negative, of each seed; a share of `images`, if they are given.
+
+    Of several seeds, its interval is over seeds; of one, or of some that agree, it has one if it is a share.
+    All but n is None where a seed has none.
+    """
+    if np.isnan(values).any():
+        return {"mean": None, "std": None, "interval_95": None, "n": len(values)}
+    found = estimate([np.array(values, dtype=float)[:, None]], [False])
+    low, high = found.interval_95
+    interval: tuple[float, float] | None = (max(0.0, low), min(1.0, high) if images else high)
+    if found.standard_error == 0:
+        interval = wilson_interval(found.mean, images) if images else None
+    return {"mean": found.mean, "std": found.std, "interval_95": interval, "n": found.n}
+
+
+def mean_of(figure: dict[str, Any]) -> float | None:
+    """A figure where a machine reads it: its mean alone."""
+    return figure["mean"]
+
+
+def said(figure: dict[str, Any]) -> str:
+    """A figure where a person reads it: mean, standard deviation over seeds where there are several, 95 % interval."""
+    if figure["mean"] is None:
+        return ""
+    spread = "" if figure["std"] is None else f" ± {figure['std']:.4f}"
+    if figure["interval_95"] is None:
+        return f"{figure['mean']:.4f}{spread}"
+    low, high = figure["interval_95"]
+    return f"{figure['mean']:.4f}{spread} ({low:.3f} to {high:.3f})"
