@@ -16,6 +16,7 @@ import torch
 
 from bench import report
 from stages.lib import device, model_files
+from stages.lib.attacks.ball import assert_within
 from stages.lib.cells import Cell, from_text
 from stages.lib.errors import StudyError, run
 from stages.lib.files import read_json, read_npz, write_json
@@ -30,6 +31,7 @@ def robust_accuracy(model: torch.nn.Module, images: torch.Tensor, labels: torch.
         classes, right = model(images).shape[1], model(images).argmax(1) == labels
     attack = AutoAttack(model, norm="Linf", eps=epsilon_255 / 255, version="standard", n_classes=classes, seed=0)
     attacked = attack(images[right], labels[right])
+    assert_within(images[right], attacked, epsilon_255)
     with torch.no_grad():
         return (model(attacked).argmax(1) == labels[right]).sum().item() / len(images)
 
@@ -43,7 +45,7 @@ def main() -> None:
     arguments = parser.parse_args()
     cell = Cell(arguments.loss, arguments.train_set, arguments.seed)
     attack, epsilon = read_json(cell.result("attack.json")), arguments.epsilon_255
-    pgd = attack["beside"]["pgd"]
+    pgd = attack["attacks"]["pgd"]
     if str(epsilon) not in pgd["predictions"]:
         raise StudyError(f"--epsilon-255 must be one of {', '.join(pgd['predictions'])}, which the study's PGD had")
     positions = from_text(pgd["positions"])
@@ -56,7 +58,7 @@ def main() -> None:
     found = robust_accuracy(
         model, to_float(torch.from_numpy(images[chosen]).to(on)), torch.from_numpy(labels).long().to(on), epsilon
     )
-    fgsm = from_text(attack["predictions"][str(epsilon)])[positions]
+    fgsm = from_text(attack["attacks"]["fgsm"]["predictions"][str(epsilon)])[positions]
     row: dict[str, Any] = {
         "model": cell.key,
         "epsilon_255": epsilon,

@@ -3,7 +3,7 @@
 On declared, stratified numbers of clean test images, the same for every model; stages/lib/attacks/battery.py says
 which attacks. It ends where an alarm says that a figure would not be sound, unless params accept that alarm by name.
 Out: `attack.json` (accuracy per epsilon, among all images and among those right when clean, also after rounding to 8
-bits; per-image predictions under every attack; alarms accepted); `reports/attacked/KEY.json`, which stands for
+bits; per-image predictions under every attack; alarms accepted); `reports/attacked/SEED/KEY.json`, which stands for
 `data/attacked/KEY.npz`, cached: the gradient's signs, for `transfer`, and features of attacked images, for `embed`;
 and `reports/examples/KEY.png`, cached because it shows the dataset's images.
 """
@@ -11,6 +11,7 @@ and `reports/examples/KEY.png`, cached because it shows the dataset's images.
 from __future__ import annotations
 
 import hashlib
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -19,43 +20,25 @@ from torch import Tensor
 
 from stages.lib import device, model_files, params
 from stages.lib.attacks import alarms
-from stages.lib.attacks.battery import Battery, ByEpsilon, Target, in_batches, predict
+from stages.lib.attacks.battery import Battery
+from stages.lib.attacks.scoring import ByEpsilon, Found, Target, features_of, predict
 from stages.lib.attacks.signs import step
-from stages.lib.attacks.stand_in import SoftNeighbours
-from stages.lib.cells import Cell, from_text, to_text
+from stages.lib.cells import Cell, to_text
 from stages.lib.errors import run
 from stages.lib.files import read_npz, write_json, write_npz
 from stages.lib.inference import to_float
 from stages.lib.model import Classifier
-from stages.lib.neighbours import knn_predictions
 from stages.lib.schema.attack import Attack
 from stages.lib.subsets import stratified
 
 
-def attack_neighbours(
-    model: Classifier, battery: Battery, positions: np.ndarray, known: tuple[np.ndarray, np.ndarray], neighbours: int
-) -> tuple[ByEpsilon, float]:
-    """What the nearest neighbours predict of images that their soft stand-in was attacked with.
+@dataclass(frozen=True)
+class Attacks:
+    """What came of them: the gradient's signs, each attack's predictions, the alarms that were accepted."""
 
-    `known` are features M×512 and labels M that neighbours are sought among. Beside the predictions: how often the
-    two agree on clean images.
-    """
-    target = battery.target.of(positions)
-    reference, labels = (torch.from_numpy(array).to(battery.device) for array in known)
-    stand_in = SoftNeighbours(model, reference, labels.long(), int(labels.max()) + 1)
-    signs = battery.signs_of(stand_in, target)
-    found = {}
-    for epsilon in battery.section.epsilons_255:
-        features = features_of(model, step(target.images, signs, epsilon), battery.section.batch_size)
-        found[epsilon] = knn_predictions(*known, features, neighbours)
-    agreement = (predict(stand_in, target.images, battery.section.batch_size) == found[0]).mean()
-    return found, float(agreement)
-
-
-@torch.no_grad()
-def features_of(model: Classifier, images: Tensor, batch_size: int) -> np.ndarray:
-    """Features float32 N×512 of float32 images in [0, 1], N×3×H×W."""
-    return in_batches(model.features, batch_size, images).cpu().numpy()
+    signs: Tensor
+    found: dict[str, Found]
+    alarms: list[alarms.Alarm]
 
 
 def summarise(exact: ByEpsilon, rounded: ByEpsilon, labels: np.ndarray) -> list[dict[str, Any]]:
@@ -81,14 +64,36 @@ def as_texts(predictions: ByEpsilon) -> dict[str, str]:
     return {str(epsilon): to_text(predicted) for epsilon, predicted in predictions.items()}
 
 
-def beside(positions: np.ndarray, predictions: ByEpsilon, **settings: Any) -> dict[str, Any]:
-    """An attack beside the first: on which of its images, and what is predicted."""
+def as_json(found: Found) -> dict[str, Any]:
+    """What one attack found, for JSON."""
     return {
-        **settings,
-        "images": len(positions),
-        "positions": to_text(positions),
-        "predictions": as_texts(predictions),
+        **found.settings,
+        "images": len(found.positions),
+        "positions": to_text(found.positions),
+        "predictions": as_texts(found.predictions),
     }
+
+
+def attack(battery: Battery, model: Classifier, known: tuple[np.ndarray, np.ndarray], neighbours: int) -> Attacks:
+    """Every attack, with a line printed for each; StudyError where an alarm is due that is not accepted."""
+    section = battery.section
+    signs, fgsm, rounded = battery.fast_gradient_sign()
+    found = {"fgsm": fgsm, "fgsm_8_bit": rounded, "noise": battery.noise(fgsm.predictions)}
+    say(found, battery.labels)
+    control = battery.chosen(section.control_images, "control")
+    others = battery.rescaled(fgsm.predictions, control) | battery.pgd(fgsm.predictions)
+    others["square"] = battery.square(others["pgd"])
+    others["knn_fgsm"] = battery.neighbours(model, signs, control, known, neighbours)
+    say(others, battery.labels)
+    return Attacks(signs, found | others, alarms.accepted(battery.alarms, section.accept))
+
+
+def say(found: dict[str, Found], labels: np.ndarray) -> None:
+    """Print the accuracy under attacks, by epsilon."""
+    for name, attacked in found.items():
+        right = labels[attacked.positions]
+        shares = (f"{epsilon}: {(said == right).mean():.3f}" for epsilon, said in attacked.predictions.items())
+        print(f"{name:20s} of {len(right):5d} images, by epsilon  {'  '.join(shares)}", flush=True)
 
 
 def main() -> None:
@@ -99,62 +104,40 @@ def main() -> None:
     on = device.choose()
     model, notes = model_files.load(cell.model, on)
     all_images, all_labels = read_npz("data/raw/test.npz", "images", "labels")
-    *known, neighbours = read_npz(
-        f"data/evaluated/{cell.key}.npz", "reference_features", "reference_labels", "knn_neighbours"
+    clean_logits, features, known_labels, neighbours = read_npz(
+        f"data/evaluated/{cell.key}.npz",
+        "test_clean_logits",
+        "reference_features",
+        "reference_labels",
+        "knn_neighbours",
     )
     chosen = stratified(all_labels, section.images, section.seed, "attack")
     labels = all_labels[chosen]
-    target = Target(
-        to_float(torch.from_numpy(all_images[chosen]).to(on)), torch.from_numpy(labels.astype(np.int64)).to(on), chosen
-    )
-    battery = Battery(model, target, section)
-    signs, exact, rounded = battery.fast_gradient_sign(chance=1 / len(notes["classes"]))
-    rows = summarise(exact, rounded, labels)
-    for row in rows:
-        print(f"epsilon {row['epsilon_255']:3d}/255  accuracy {row['accuracy']:.4f} of {len(chosen)}", flush=True)
-    noise = battery.noise(exact)
-    control = battery.chosen(section.control_images, "control")
-    rescaled = battery.rescaled(exact, control)
-    of_pgd = battery.chosen(section.pgd.images, "pgd")
-    pgd = battery.pgd(exact, of_pgd)
-    of_square = battery.chosen(section.square.images, "square", of_pgd)
-    squared = battery.square(pgd, of_pgd, of_square)
-    knn, agreement = attack_neighbours(model, battery, control, (known[0], known[1]), int(neighbours))
-    others = {
-        "noise": beside(np.arange(len(chosen)), noise),
-        "pgd": beside(of_pgd, pgd, steps=section.pgd.steps, restarts=section.pgd.restarts),
-        "square": beside(of_square, squared, queries=section.square.queries),
-        "knn_fgsm": beside(control, knn, neighbours=int(neighbours), stand_in_agrees=agreement),
-        **{f"fgsm_of_logits_x{factor}": beside(control, found) for factor, found in rescaled.items()},
-    }
-    for name, found in others.items():
-        right = {
-            epsilon: (from_text(text) == labels[from_text(found["positions"])]).mean()
-            for epsilon, text in found["predictions"].items()
-        }
-        print(f"{name:20s} " + "  ".join(f"{epsilon}: {share:.3f}" for epsilon, share in right.items()), flush=True)
-    taken = alarms.accepted(battery.alarms, section.accept)
-    epsilon = section.example_epsilon_255
-    attacked = step(target.images, signs, epsilon)
-    spread = stratified(labels, section.examples, section.seed, "examples")
+    images = to_float(torch.from_numpy(all_images[chosen]).to(on))
+    target = Target(images, torch.from_numpy(labels.astype(np.int64)).to(on), chosen)
+    battery = Battery(model, target, section, clean_logits[chosen].argmax(1))
+    done = attack(battery, model, (features, known_labels), int(neighbours))
+    fgsm, epsilon = done.found["fgsm"], section.example_epsilon_255
+    attacked = step(images, done.signs, epsilon)
+    shown = stratified(labels, section.examples, section.seed, "examples")
     attack_examples(
         f"reports/examples/{cell.key}.png",
-        target.images[spread].cpu().numpy(),
-        attacked[spread].cpu().numpy(),
-        labels[spread],
-        (exact[0][spread], predict(model, attacked[spread], section.batch_size)),
+        images[shown].cpu().numpy(),
+        attacked[shown].cpu().numpy(),
+        labels[shown],
+        (fgsm.predictions[0][shown], predict(model, attacked[shown], section.batch_size)),
         notes["classes"],
         epsilon,
     )
     arrays = {
         "test_indices": chosen.astype(np.int32),
-        "signs": signs.cpu().numpy(),
+        "signs": done.signs.cpu().numpy(),
         "features": features_of(model, attacked, section.batch_size).astype(np.float16),
         "epsilon_255": np.array(epsilon),
     }
     write_npz(f"data/attacked/{cell.key}.npz", **arrays)
     digest = hashlib.sha256(b"".join(array.tobytes() for array in arrays.values())).hexdigest()
-    write_json(f"reports/attacked/{cell.key}.json", {"model": cell.key, "sha256": digest})
+    write_json(f"reports/attacked/{cell.seed}/{cell.key}.json", {"model": cell.key, "sha256": digest})
     write_json(
         cell.result("attack.json"),
         {
@@ -162,12 +145,11 @@ def main() -> None:
             "attack": "fast gradient sign",
             "computed_with": device.describe(on),
             "images": len(chosen),
-            "ladder": rows,
+            "ladder": summarise(fgsm.predictions, done.found["fgsm_8_bit"].predictions, labels),
             "test_indices": to_text(chosen),
             "labels": to_text(labels),
-            "predictions": as_texts(exact),
-            "beside": others,
-            "alarms": alarms.by_name(taken),
+            "attacks": {name: as_json(found) for name, found in done.found.items()},
+            "alarms": alarms.by_name(done.alarms),
         },
     )
 

@@ -11,6 +11,8 @@ from itertools import product
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from stages.lib import (
     charts,
     claims,
@@ -30,7 +32,7 @@ from stages.lib.files import read_json, write_json, write_text
 from stages.lib.results import CellResults, Cells
 from stages.lib.schema.corrupt import Corrupt
 from stages.lib.schema.recipe import Recipe
-from stages.lib.scores import wilson_interval
+from stages.lib.scores import half_width
 from stages.lib.seen import seen
 from stages.lib.spread import Figures
 
@@ -56,7 +58,7 @@ def read_cells(losses: list[str], train_sets: list[str], seeds: list[int], seen:
 def refuse_another_model(result: CellResults) -> None:
     """StudyError if the attack at epsilon 0 did not see what `evaluate` saw on the same images."""
     _, clean = result.predictions("test_clean")
-    attacked = from_text(result.attack["predictions"]["0"])
+    attacked = result.attacked("fgsm_0")[1]
     # Two devices may round a few logits apart; another model differs on many images.
     if (attacked != clean[from_text(result.attack["test_indices"])]).mean() > 0.01:
         raise StudyError(
@@ -79,10 +81,10 @@ def draw(cells: Cells, figures: Figures) -> None:
     over = spread.covers(seeds)
     note = f"Trained on → tested on; {images} test images, mean of {seeds} seed(s), 95 % interval over {over}"
     charts.grouped_bars(REPORTS / "figures/accuracy.png", list(groups), bars, intervals, note)
-    ladder = tables.ladder_table(cells, spread.mean_of)
+    ladder = tables.ladder_table(cells, spread.mean_and_interval)
     chance = 1 / len(first.evaluate["dataset"]["classes"])
-    series = {str(name): ladder[name].tolist() for name in ladder}
-    title = f"Fast gradient sign method on {first.attack['images']} clean test images"
+    series = {str(name): np.array(ladder[name].tolist()) for name in ladder}
+    title = f"Fast gradient sign method on {first.attack['images']} clean test images, 95 % interval over {over}"
     charts.ladder(REPORTS / "figures/ladder.png", ladder.index.tolist(), series, chance, title)
     curves = {result.cell.key: result.curves for row in cells.values() for result in row}
     charts.training_curves(REPORTS / "figures/curves.png", curves)
@@ -112,9 +114,8 @@ def draw_suite(cells: Cells) -> None:
         model: {name: found[name] for name in order}
         for model, found in ((model, suite_tables.over_seeds(row)) for model, row in models.items())
     }
-    low, high = wilson_interval(0.5, stress.images)
-    half_width = (high - low) / 2
-    of = f"{stress.images} test images, mean of {len(next(iter(cells.values())))} seed(s), ± {half_width:.3f} at most"
+    most = half_width(stress.images)
+    of = f"{stress.images} test images, mean of {len(next(iter(cells.values())))} seed(s), ± {most:.3f} at most"
     ends = [end for end in (len(groups["main"]), len(groups["main"] + groups["held out"])) if 0 < end < len(order)]
     table = suite_tables.means_table(cells, spread.mean_of)
     means = {model: float(table[model]["main"]) for model in models}
@@ -127,7 +128,7 @@ def draw_suite(cells: Cells) -> None:
         if names and group not in ("main", "held out")
     }
     chance = 1 / len(first.evaluate["dataset"]["classes"])
-    suite_charts.by_severity(REPORTS / "figures/severity.png", panels, half_width, chance, f"Mean accuracy; {of}")
+    suite_charts.by_severity(REPORTS / "figures/severity.png", panels, most, chance, f"Mean accuracy; {of}")
 
 
 def main() -> None:
@@ -156,7 +157,7 @@ def main() -> None:
         "all_metrics": tables.all_metrics(figures, spread.mean_of),
         "beside_accuracy": tables.beside_accuracy(cells, spread.mean_of),
         "fast_gradient_sign": tables.ladder_table(cells, spread.mean_of),
-        "fast_gradient_sign_in_full": tables.attack_table(cells),
+        "fast_gradient_sign_in_full": tables.attack_table(cells, spread.mean_of),
         "other_attacks": tables.beside_attack_table(cells, spread.mean_of),
         "transfer": tables.transfer_table(transfer),
         "suite": suite_tables.means_table(cells, spread.mean_of),
@@ -173,7 +174,9 @@ def main() -> None:
     write_text(REPORTS / "curves.csv", tables.curves(cells).to_csv(index=False, lineterminator="\n"))
     write_text(REPORTS / "report.md", report.markdown(cells, figures, found, concluded, transfer, stability))
     write_json(REPORTS / "corruption_errors.json", suite_tables.corruption_errors(cells))
-    write_json(REPORTS / "statistics.json", summary.as_json(figures, found, concluded))
+    accepted = {row.cell.key: row.attack["alarms"] for of_cell in cells.values() for row in of_cell}
+    accepted["transfer"] = transfer["alarms"]
+    write_json(REPORTS / "statistics.json", summary.as_json(cells, figures, found, concluded, accepted))
     write_json(REPORTS / "comparison.json", comparison)
     print(frames["studies"].to_markdown(floatfmt=".4f"))
 

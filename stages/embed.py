@@ -1,9 +1,9 @@
 """Stage `embed@LOSS-TRAINSET-SEED`: features of test images → one UMAP plane for clean, corrupted and attacked.
 
-UMAP is fitted on clean features; corrupted and attacked ones are transformed into that plane, so a point that moved
-is an image that moved. Distances in such a plane mislead (Chari & Pachter 2023), so the caption says how far to trust
-it (stages/lib/planes.py). Out: `data/embedded/KEY.npz` (cached), and in git `embed.json` and `embed.png`. No torch
-import.
+UMAP is fitted on clean features; corrupted, attacked and once more the clean ones are transformed into that plane.
+How far images moved is measured from where the same images, clean, are transformed to. Distances in such a plane
+mislead (Chari & Pachter 2023), so the caption says how far to trust it (stages/lib/planes.py). Out:
+`data/embedded/KEY.npz` (cached), and in git `embed.json` and `embed.png`. No torch import.
 """
 
 from __future__ import annotations
@@ -30,8 +30,8 @@ def main() -> None:
     (labels,) = read_npz("data/raw/test.npz", "labels")
     classes = read_json("data/raw/source.json")["classes"]
     chosen = stratified(labels, section.images, section.seed, "embed")
-    if len(chosen) < 10:
-        raise StudyError(f"embed: {len(chosen)} test images are too few for a plane; 10 are needed")
+    if len(chosen) < planes.FEWEST:
+        raise StudyError(f"embed: {len(chosen)} test images are too few for a plane; {planes.FEWEST} are needed")
     both, of_chosen, of_attacked = np.intersect1d(chosen, attacked_indices, return_indices=True)
     if not len(both):
         raise StudyError("embed: none of its images is attacked; raise embed.images or attack.images")
@@ -42,8 +42,12 @@ def main() -> None:
         "corrupted": plane.take(corrupted[chosen].astype(np.float32)),
         "attacked": plane.take(attacked[of_attacked].astype(np.float32)),
     }
-    before = {"corrupted": plane.points, "attacked": plane.points[of_chosen]}
+    # Taken into the plane, even clean images do not lie where they were fitted: displacement is from where they are
+    # taken to. In another order, or UMAP would know them and give back what it fitted.
+    still = plane.take(features[::-1])[::-1]
+    before = {"corrupted": still, "attacked": still[of_chosen]}
     figures = planes.quality(features, plane, labels[chosen], section)
+    figures["median_displacement_spreads_clean"] = planes.displacement(plane.points, still, plane)
     for name, points in moved.items():
         figures[f"median_displacement_spreads_{name}"] = planes.displacement(before[name], points, plane)
     caption = (

@@ -10,6 +10,7 @@ All in float32, so that these figures are the attack's at epsilon 0.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -46,6 +47,18 @@ def flip_accuracy(
     return accuracy(torch.from_numpy((logits + mirrored) / 2), torch.from_numpy(labels.astype(np.int64)))
 
 
+@torch.no_grad()
+def embeddings_of(model: Classifier, features: np.ndarray) -> np.ndarray | None:
+    """What the head makes of features before it compares them with classes; None for a head that uses them as they are.
+
+    The backbone's features are never negative, so no two are further apart than 90°; embeddings may be.
+    """
+    embeddings: Callable[[torch.Tensor], torch.Tensor] | None = getattr(model.head, "embeddings", None)
+    if embeddings is None:
+        return None
+    return embeddings(torch.from_numpy(features).to(model.mean.device)).cpu().numpy()
+
+
 def score_set(
     logits: np.ndarray, on_features: dict[str, np.ndarray | None], labels: np.ndarray, classes: list[str]
 ) -> tuple[dict[str, Any], dict[str, Any]]:
@@ -80,22 +93,25 @@ def evaluate(
     classes: list[str],
     section: Evaluate,
 ) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
-    """Score (images, labels) of every set. Neighbours and probe know the set named `reference`, which is first.
+    """Score (images, labels) of every set. Neighbours and probe know the set named `reference`.
 
     Returns what `evaluate.json` holds and the arrays to keep: logits of each set, features of the test sets and of
     `reference`.
     """
+    images, known_labels = sets[reference]
+    _, known = outputs(model, images, section.batch_size)
+    probe = fit_probe(known, known_labels, section.probe_inverse_penalty)
+    arrays = {
+        "reference_features": known,
+        "reference_labels": known_labels,
+        "knn_neighbours": np.array(section.knn_neighbours),
+    }
     rows, details, angles = [], {}, {}
-    arrays: dict[str, np.ndarray] = {}
     for name, (images, labels) in sets.items():
         logits, features = outputs(model, images, section.batch_size)
-        if name == reference:
-            known, probe = (features, labels), fit_probe(features, labels)
-            arrays |= {"reference_features": features, "reference_labels": labels}
-            arrays["knn_neighbours"] = np.array(section.knn_neighbours)
         on_features: dict[str, np.ndarray | None] = {"knn": None, "probe": None}
         if not name.startswith("train"):
-            on_features["knn"] = knn_predictions(*known, features, section.knn_neighbours)
+            on_features["knn"] = knn_predictions(known, known_labels, features, section.knn_neighbours)
             on_features["probe"] = probe(features)
         figures, details[name] = score_set(logits, on_features, labels, classes)
         figures["flip_accuracy"] = flip_accuracy(model, images, logits, labels, section)
@@ -103,7 +119,11 @@ def evaluate(
         arrays[f"{name}_logits"] = logits
         if name.startswith("test"):
             arrays[f"{name}_features"] = features.astype(np.float16)
-            angles[name] = class_angles(features, labels)
+            embeddings = embeddings_of(model, features)
+            angles[name] = {
+                "features": class_angles(features, labels),
+                "embeddings": None if embeddings is None else class_angles(embeddings, labels),
+            }
         print(f"{name:14s} {len(labels):6d} images  accuracy {figures['accuracy']:.4f}", flush=True)
     return {"sets": rows, "angles": angles, "details": details}, arrays
 

@@ -11,7 +11,7 @@ import numpy as np
 
 from stages.lib import params, planes
 from stages.lib.cells import Cell
-from stages.lib.errors import run
+from stages.lib.errors import StudyError, run
 from stages.lib.files import read_npz, write_json
 from stages.lib.schema.embed import Embed
 from stages.lib.schema.stability import Stability
@@ -25,7 +25,9 @@ def main() -> None:
     (labels,) = read_npz("data/raw/test.npz", "labels")
     chosen = stratified(labels, section.images, section.seed, "embed")
     features, labels = features[chosen].astype(np.float32), labels[chosen]
-    neighbours = min(section.neighbours, len(features) // 2 - 1)
+    if len(chosen) < planes.FEWEST:
+        raise StudyError(f"stability: {len(chosen)} test images are too few for a plane; {planes.FEWEST} are needed")
+    neighbours = planes.neighbours_of(section, len(features))
     trusts, purities, nearest = [], [], []
     for seed in seeds:
         points = planes.fit(features, section, seed).points

@@ -15,7 +15,7 @@ import torch
 from stages.lib import device, model_files, params
 from stages.lib.attacks import alarms
 from stages.lib.attacks.alarms import Alarm
-from stages.lib.attacks.battery import predict
+from stages.lib.attacks.scoring import predict
 from stages.lib.attacks.signs import step
 from stages.lib.cells import Cell, to_text
 from stages.lib.errors import StudyError, run
@@ -26,19 +26,20 @@ from stages.lib.schema.transfer import Transfer
 from stages.lib.subsets import stratified
 
 
-def stronger_than_own(right: dict[tuple[str, str], np.ndarray], epsilon_255: int) -> list[Alarm | None]:
+def stronger_than_own(right: dict[tuple[str, str], np.ndarray], epsilon_255: int) -> list[Alarm]:
     """An alarm for each (source, target) whose source serves better against the target than the target's own."""
-    return [
+    found = [
         alarms.stronger(
             "transfer_stronger",
             f"the gradient of {source}, against {target},",
             "its own",
-            {epsilon_255: found},
+            {epsilon_255: under},
             {epsilon_255: right[target, target]},
         )
-        for (source, target), found in right.items()
+        for (source, target), under in right.items()
         if source != target
     ]
+    return [alarm for alarm in found if alarm is not None]
 
 
 def main() -> None:

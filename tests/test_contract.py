@@ -215,7 +215,7 @@ def files_read(source: str, key: str = "${key}", of_all_models: bool = False) ->
                 case "read_npz" if ast.unparse(node.args[0]) == "f'data/suite/{name}.npz'":
                     found.add("reports/suite")  # what stands for it, see stages/suite.py
                 case _ if of_all_models and ast.unparse(node).startswith(("read_npz(f'data/attacked/", "model_files.")):
-                    found.add("reports/attacked")  # what stands for all of them, see stages/attack.py
+                    found.add("reports/attacked/${seeds[0]}")  # what stands for all of them, see stages/attack.py
                 case "read_npz" | "read_json":
                     found.update(written(node.args[0], names))
                 case "model_files.load":

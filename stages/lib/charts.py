@@ -42,15 +42,15 @@ def grouped_bars(
     save(figure, path)
 
 
-def ladder(
-    path: str | Path, epsilons_255: list[int], series: dict[str, list[float]], chance: float, title: str
-) -> None:
-    """Accuracy against epsilon, a line per model, with the level of guessing."""
+def ladder(path: str | Path, epsilons_255: list[int], series: dict[str, np.ndarray], chance: float, title: str) -> None:
+    """Accuracy against epsilon, with the level of guessing: per model mean, low and high, epsilons×3."""
     figure = Figure(figsize=(6.6, 4.4), layout="constrained")
     axis = figure.subplots()
     places = np.arange(len(epsilons_255))
     for position, (name, values) in enumerate(series.items()):
-        axis.plot(places, values, marker="o", markersize=4, label=name, color=colour(position))
+        mean, low, high = values.T
+        axis.plot(places, mean, marker="o", markersize=4, label=name, color=colour(position))
+        axis.fill_between(places, low, high, color=colour(position), alpha=0.15, linewidth=0)
     axis.axhline(chance, color="#777777", linestyle=":", linewidth=1, label="guessing")
     axis.set_xticks(places, [str(value) for value in epsilons_255])
     axis.set_xlabel("ε in grey levels (n/255)")

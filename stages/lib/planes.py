@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from umap import UMAP
 
 
+FEWEST = 10  # points that a plane makes sense of
 EXACT_BELOW = 4096  # points; UMAP's own limit
 
 
@@ -47,7 +48,8 @@ def fit(features: np.ndarray, section: Embed, seed: int) -> Plane:
 
     keep_compiled("umap", "pynndescent")
     count = min(section.neighbours, len(features) - 1)
-    settings: dict[str, Any] = {"n_jobs": 1, "random_state": derive_seed(seed, "umap") % 2**32}
+    number = derive_seed(seed, "umap") % 2**32
+    settings: dict[str, Any] = {"n_jobs": 1, "random_state": number}
     known: dict[str, Any] = {}
     if len(features) >= EXACT_BELOW:
         from pynndescent import NNDescent
@@ -55,12 +57,13 @@ def fit(features: np.ndarray, section: Embed, seed: int) -> Plane:
         with quiet():
             index = NNDescent(features, metric=section.metric, n_neighbors=count, **settings)
             known["precomputed_knn"] = (*index.neighbor_graph, index)
+    known["transform_seed"] = number
     umap = UMAP(n_neighbors=count, min_dist=section.min_dist, metric=section.metric, **known, **settings)
     with quiet():
         points = umap.fit_transform(features).astype(np.float32)
     if not points.std():
         raise StudyError("embed: UMAP put all images on one point; raise embed.neighbours or embed.min_dist")
-    return Plane(points, known["precomputed_knn"][0][:, 1:] if known else None, umap)
+    return Plane(points, known["precomputed_knn"][0][:, 1:] if "precomputed_knn" in known else None, umap)
 
 
 @contextmanager
@@ -70,6 +73,11 @@ def quiet() -> Iterator[None]:
         warnings.filterwarnings("ignore", message="n_jobs value")
         warnings.filterwarnings("ignore", message=".*Cannot cache compiled function")
         yield
+
+
+def neighbours_of(section: Embed, points: int) -> int:
+    """How many neighbours measures ask for: trustworthiness wants fewer than half of the points."""
+    return min(section.neighbours, points // 2 - 1)
 
 
 def exact_neighbours(points: np.ndarray, neighbours: int, metric: str) -> np.ndarray:
@@ -94,7 +102,7 @@ def trust(features: np.ndarray, points: np.ndarray, section: Embed) -> float:
     """How many of a point's neighbours in the plane are near it in the features too, in [0, 1]."""
     from sklearn.manifold import trustworthiness
 
-    neighbours = min(section.neighbours, len(points) // 2 - 1)
+    neighbours = neighbours_of(section, len(points))
     return float(trustworthiness(features, points, n_neighbors=neighbours, metric=section.metric))
 
 
@@ -102,7 +110,7 @@ def quality(features: np.ndarray, plane: Plane, labels: np.ndarray, section: Emb
     """How far a plane of features N×D with labels N can be trusted."""
     from sklearn.metrics import silhouette_score
 
-    neighbours = min(section.neighbours, len(features) // 2 - 1)
+    neighbours = neighbours_of(section, len(features))
     nearest = exact_neighbours(features, neighbours, section.metric)
     in_plane = exact_neighbours(plane.points, neighbours, "euclidean")
     return {

@@ -13,27 +13,27 @@ import numpy as np
 
 from stages.lib.errors import StudyError
 
-INVERSE_PENALTY = 0.01  # scikit-learn's C; chosen on validation images
 MOST_ITERATIONS = 1000
 
 
-def fit_probe(reference: np.ndarray, labels: np.ndarray) -> Callable[[np.ndarray], np.ndarray]:
+def fit_probe(reference: np.ndarray, labels: np.ndarray, inverse_penalty: float) -> Callable[[np.ndarray], np.ndarray]:
     """Fit to features M×D with labels M; what it returns predicts the labels N of features N×D.
 
-    Raises StudyError if it does not converge.
+    `inverse_penalty` is scikit-learn's C. Raises StudyError if it does not converge.
     """
     from sklearn.exceptions import ConvergenceWarning
     from sklearn.linear_model import LogisticRegression
     from sklearn.pipeline import make_pipeline
     from sklearn.preprocessing import StandardScaler
 
-    probe = make_pipeline(StandardScaler(), LogisticRegression(C=INVERSE_PENALTY, max_iter=MOST_ITERATIONS))
+    probe = make_pipeline(StandardScaler(), LogisticRegression(C=inverse_penalty, max_iter=MOST_ITERATIONS))
     with warnings.catch_warnings():
         warnings.simplefilter("error", ConvergenceWarning)
         try:
             probe.fit(reference.astype(np.float64), labels)
         except ConvergenceWarning:
             raise StudyError(
-                f"evaluate: the linear probe did not converge in {MOST_ITERATIONS} steps; look at the features"
+                f"evaluate: the linear probe did not converge in {MOST_ITERATIONS} steps; "
+                "lower evaluate.probe_inverse_penalty"
             ) from None
     return lambda features: probe.predict(features.astype(np.float64))

@@ -10,12 +10,12 @@ from stages.lib import comparisons, spread, suite_tables, tables
 from stages.lib.claims import Conclusion
 from stages.lib.comparisons import LEVEL, Difference
 from stages.lib.results import CellResults, Cells
-from stages.lib.scores import wilson_interval
+from stages.lib.scores import half_width
 from stages.lib.spread import Figures
 
 FIGURES = {
     "accuracy": "Test accuracy; whiskers are 95 % intervals",
-    "ladder": "Accuracy under the fast gradient sign method",
+    "ladder": "Accuracy under the fast gradient sign method; bands are 95 % intervals",
     "transfer": "Accuracy on images attacked through another model, first seed",
     "suite": "Accuracy under each corruption at each severity; stars mark those akin to what training does to images",
     "severity": "Accuracy against severity, the mean over a group's corruptions; bands are 95 % over images, at most",
@@ -30,18 +30,21 @@ FIGURES = {
 BESIDE = (
     "On test images. An image and its corrupted copy are a pair: so many of those right when clean still are. "
     "Calibration error (15 bins) and negative log-likelihood are of each loss's own logits, so they also tell how it "
-    "scales them. Angles are the mean over pairs of test images of the backbone's features, which are not negative: no "
-    "angle exceeds 90°."
+    "scales them. Angles are the mean over pairs of test images: of the backbone's features, which are never negative, "
+    "so that no angle exceeds 90°, and of the embeddings that a head makes of them, where it makes some. With several "
+    "seeds the intervals here are over seeds alone; with one, shares have one over their images and the rest has none."
 )
 OTHERS = (
     "Each says on how many of these images. Random signs of the same size are the least that an attack must beat; PGD "
-    "takes many steps, from several random starts, and is the most that is tried; Square asks for logits alone, so a "
-    "gradient that is hidden does not stop it. For the nearest neighbours, which have no gradient, a soft stand-in "
-    "is attacked and the real ones are scored. Alarms end the stage, unless accepted by name in `attack.accept`."
+    "takes many steps, from random starts, and is the most that is tried; Square asks for logits alone, so a gradient "
+    "that is hidden does not stop it. For the nearest neighbours, which have no gradient, a soft stand-in is attacked "
+    "and the real ones are scored. Who is wrong without an attack counts as wrong under PGD and Square. Alarms end the "
+    "stage, unless accepted by name in `attack.accept`."
 )
-EXAMPLES = (
-    "Of all images, of those that were right when clean, and after rounding the attacked image to 8 bits. Examples of "
-    "attacked images are in `reports/examples/` (in DVC's cache, not in git: they show the dataset's images)."
+IN_FULL = (
+    "Of those images that were right when clean, and after rounding the attacked image to 8 bits (which changes "
+    "nothing here: images of 8 bits moved by whole grey levels are such images again; PGD's below are not). Examples "
+    "of attacked images are in `reports/examples/` (in DVC's cache, not in git: they show the dataset's images)."
 )
 
 
@@ -57,7 +60,7 @@ def markdown(
     every = [result for results in cells.values() for result in results]
     first = every[0]
     seeds = sorted({result.cell.seed for result in every})
-    parts = ["# Comparison", *_dataset(first), _setting(every, seeds)]
+    parts = ["# Comparison", *_dataset(first), _setting(every, seeds), *_accepted(every, transfer)]
     parts += ["## Test accuracy", _spread(len(seeds)), _table(tables.studies_table(figures, spread.said))]
     parts += _figure("accuracy")
     if first.row("test_clean")["flip_accuracy"] is not None:
@@ -70,15 +73,14 @@ def markdown(
         _attack_note(first),
         _table(tables.ladder_table(cells, spread.said)),
         *_figure("ladder"),
-        EXAMPLES,
-        _table(tables.attack_table(cells)),
+        IN_FULL,
+        _table(tables.attack_table(cells, spread.said)),
     ]
     parts += [
         "## Other attacks",
         OTHERS,
         _table(tables.beside_attack_table(cells, spread.said)),
         _table(tables.attack_checks(cells)),
-        *_accepted(every, transfer),
         f"FGSM images of {transfer['images']} test images at ε = {transfer['epsilon_255']}/255, attacked through the "
         "model of a row and given to the model of a column (one figure's 95 % interval is at most "
         f"± {half_width(transfer['images']):.3f}):",
@@ -180,13 +182,13 @@ def _attack_note(first: CellResults) -> str:
 def _suite(cells: Cells) -> list[str]:
     stress = next(iter(cells.values()))[0].stress
     groups = stress.groups()
-    low, high = wilson_interval(0.5, stress.images)
     note = (
         f"On {stress.images} test images, stratified, the same for every model and corruption: one figure's 95 % "
-        f"interval is at most ± {(high - low) / 2:.3f}. `main` is CIFAR-10-C's corruptions ({len(groups['main'])} of "
-        f"15), `held out` its others ({len(groups['held out'])} of 4), each at five severities (Hendrycks & Dietterich "
-        "2019, arXiv 1903.12261), drawn anew on these images. `seen` are those of `main` akin to the mix or to the "
-        f"recipe's augmentation ({', '.join(groups['seen']) or 'none'}), `unseen` the rest."
+        f"interval is at most ± {half_width(stress.images):.3f}. `main` is CIFAR-10-C's corruptions "
+        f"({len(groups['main'])} of 15), `held out` its others ({len(groups['held out'])} of 4), each at five "
+        "severities (Hendrycks & Dietterich 2019, arXiv 1903.12261), drawn anew on these images. `seen` are those of "
+        "`main` akin to the mix or to the recipe's augmentation "
+        f"({', '.join(groups['seen']) or 'none'}), `unseen` the rest."
     )
     if suite_tables.REFERENCE in cells:
         error = (
@@ -210,12 +212,6 @@ def _planes(cells: Cells) -> list[str]:
         path = cell.result("embed.png").relative_to("reports")
         parts.append(f"![UMAP of {cell.key}]({path.as_posix()})")
     return parts
-
-
-def half_width(images: int) -> float:
-    """Of a share's 95 % interval, at its widest."""
-    low, high = wilson_interval(0.5, images)
-    return (high - low) / 2
 
 
 def _accepted(every: list[CellResults], transfer: dict[str, Any]) -> list[str]:

@@ -31,7 +31,7 @@ METRICS = (
     "suite_mean",
     "suite_unseen_mean",
 )
-SETTINGS = ("steps", "restarts", "queries", "neighbours", "positions")  # of the attacks beside the first
+SETTINGS = ("steps", "restarts", "queries", "neighbours", "positions")  # of attacks
 
 
 @dataclass(frozen=True)
@@ -87,11 +87,9 @@ class CellResults:
     def attacked(self, metric: str) -> tuple[np.ndarray, np.ndarray]:
         """Labels and predicted labels, N each, under an attack at an epsilon, such as `fgsm_2` or `pgd_4`."""
         name, _, epsilon_255 = metric.rpartition("_")
-        labels = from_text(self.attack["labels"])
-        if name == "fgsm":
-            return labels, from_text(self.attack["predictions"][epsilon_255])
-        found = self.attack["beside"][name]
-        return labels[from_text(found["positions"])], from_text(found["predictions"][epsilon_255])
+        found = self.attack["attacks"][name]
+        labels = from_text(self.attack["labels"])[from_text(found["positions"])]
+        return labels, from_text(found["predictions"][epsilon_255])
 
     def predictions(self, name: str) -> tuple[np.ndarray, np.ndarray]:
         """Labels and predicted labels, N each, of one set, in the order of the split's indices."""
@@ -154,12 +152,12 @@ def refuse_incomparable(result: CellResults, first: CellResults) -> None:
             "stressed images": each.stress.test_indices,
             "the suite's corruptions": sorted(each.stress.by_corruption),
             "attack's epsilons": [row["epsilon_255"] for row in each.attack["ladder"]],
-            "attacks beside it": {
+            "attacks": {
                 name: {
                     **{setting: found[setting] for setting in SETTINGS if setting in found},
                     "epsilons": list(found["predictions"]),
                 }
-                for name, found in each.attack["beside"].items()
+                for name, found in each.attack["attacks"].items()
             },
         }
         for each in (result, first)

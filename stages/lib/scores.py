@@ -45,3 +45,9 @@ def wilson_interval(accuracy: float, images: int) -> tuple[float, float]:
     centre = (accuracy + z**2 / (2 * images)) / (1 + z**2 / images)
     half = z / (1 + z**2 / images) * np.sqrt(accuracy * (1 - accuracy) / images + z**2 / (4 * images**2))
     return max(0.0, float(centre - half)), min(1.0, float(centre + half))
+
+
+def half_width(images: int) -> float:
+    """Of the 95 % interval of a share among so many images, at its widest."""
+    low, high = wilson_interval(0.5, images)
+    return (high - low) / 2

@@ -85,6 +85,16 @@ def mean_of(figure: dict[str, Any]) -> float | None:
     return figure["mean"]
 
 
+def mean_and_interval(figure: dict[str, Any]) -> tuple[float, float, float]:
+    """A figure where it is drawn: mean, lower and upper end."""
+    return (figure["mean"], *figure["interval_95"])
+
+
+def whole(figure: dict[str, Any]) -> dict[str, Any]:
+    """A figure where a machine reads all of it."""
+    return figure
+
+
 def said(figure: dict[str, Any]) -> str:
     """A figure where a person reads it: mean, standard deviation over seeds where there are several, 95 % interval."""
     if figure["mean"] is None:

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
+from stages.lib import suite_tables, tables
 from stages.lib.claims import Conclusion
 from stages.lib.comparisons import Difference
-from stages.lib.spread import Figures, covers
+from stages.lib.results import Cells
+from stages.lib.spread import Figures, covers, whole
 
 
 def difference_as_json(difference: Difference) -> dict[str, Any]:
@@ -27,10 +29,28 @@ def difference_as_json(difference: Difference) -> dict[str, Any]:
     }
 
 
-def as_json(table: Figures, found: list[Difference], concluded: list[Conclusion]) -> dict[str, Any]:
-    """The whole file."""
+TABLES = {
+    "beside_accuracy": tables.beside_accuracy,
+    "fast_gradient_sign": tables.ladder_table,
+    "fast_gradient_sign_in_full": tables.attack_table,
+    "other_attacks": tables.beside_attack_table,
+    "suite": suite_tables.means_table,
+    "recall_per_class": tables.recall_table,
+}
+
+
+def as_json(
+    cells: Cells,
+    table: Figures,
+    found: list[Difference],
+    concluded: list[Conclusion],
+    alarms: dict[str, dict[str, str]],
+) -> dict[str, Any]:
+    """The whole file; `alarms` are those accepted, with their reasons, by model."""
     return {
         "figures": table,
+        "tables": {name: make(cells, whole).to_dict() for name, make in TABLES.items()},
+        "alarms": {model: of_model for model, of_model in alarms.items() if of_model},
         "differences": [difference_as_json(difference) for difference in found],
         "conclusions": [
             {

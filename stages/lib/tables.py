@@ -11,9 +11,10 @@ from stages.lib.cells import from_text
 from stages.lib.results import CellResults, Cells
 from stages.lib.spread import Figures, Show, figure_of, figure_of_scalars
 
-ATTACKS_BESIDE = {  # name in attack.json → what a table calls it
+BESIDE = {  # attacks beside the first: name in attack.json → what a table calls it
     "noise": "random signs",
     "pgd": "PGD",
+    "pgd_8_bit": "PGD, rounded to 8 bits",
     "square": "Square",
     "knn_fgsm": "FGSM on the nearest neighbours",
 }
@@ -82,13 +83,13 @@ def beside_attack_table(cells: Cells, show: Show) -> pd.DataFrame:
     """Accuracy under the attacks beside the first: a row per attack and epsilon, a column per loss and training set."""
     columns = {}
     for (loss, train_set), results in cells.items():
-        beside = results[0].attack["beside"]
+        attacks = results[0].attack["attacks"]
         columns[f"{loss}, {train_set}"] = {
-            f"{title}, ε = {epsilon_255}/255, {beside[name]['images']} images": show(
+            f"{title}, ε = {epsilon_255}/255, {attacks[name]['images']} images": show(
                 figure_of(results, f"{name}_{epsilon_255}")
             )
-            for name, title in ATTACKS_BESIDE.items()
-            for epsilon_255 in beside[name]["predictions"]
+            for name, title in BESIDE.items()
+            for epsilon_255 in attacks[name]["predictions"]
         }
     return pd.DataFrame(columns).rename_axis("attack")
 
@@ -105,11 +106,20 @@ def beside_accuracy(cells: Cells, show: Show) -> pd.DataFrame:
     return pd.DataFrame(columns).rename_axis("figure")
 
 
-def attack_table(cells: Cells) -> pd.DataFrame:
-    """The attack in full: of all images, of those right when clean, and after rounding to 8 bits."""
-    every = [result for results in cells.values() for result in results]
-    rows = [{"model": result.cell.key, **row} for result in every for row in result.attack["ladder"]]
-    return pd.DataFrame(rows).set_index("model")
+def attack_table(cells: Cells, show: Show) -> pd.DataFrame:
+    """The attack on images that were right when clean, and after rounding to 8 bits: rows by epsilon."""
+    columns = {}
+    for (loss, train_set), results in cells.items():
+        column = {}
+        for position, row in enumerate(results[0].attack["ladder"]):
+            epsilon_255 = row["epsilon_255"]
+            kept = [result.attack["ladder"][position]["accuracy_of_clean_correct"] for result in results]
+            right = round(results[0].attack["ladder"][0]["accuracy"] * results[0].attack["images"])
+            figure = figure_of_scalars([np.nan if value is None else value for value in kept], right)
+            column[f"ε = {epsilon_255}/255, of those right when clean"] = show(figure)
+            column[f"ε = {epsilon_255}/255, rounded to 8 bits"] = show(figure_of(results, f"fgsm_8_bit_{epsilon_255}"))
+        columns[f"{loss}, {train_set}"] = column
+    return pd.DataFrame(columns).rename_axis("attack")
 
 
 def _beside_accuracy(result: CellResults) -> dict[str, tuple[float, int | None]]:
@@ -130,11 +140,12 @@ def _beside_accuracy(result: CellResults) -> dict[str, tuple[float, int | None]]
     for title, key in (("expected calibration error", "calibration_error"), ("negative log-likelihood", "loss")):
         for test in ("clean", "corrupted"):
             figures[f"{title}, {test}"] = result.row(f"test_{test}")[key], None
-    for test in ("clean", "corrupted"):
-        angles = result.evaluate["angles"][f"test_{test}"]
-        for where in ("within", "between"):
-            value = angles[f"{where}_class_degrees"]
-            figures[f"angle {where} classes in degrees, {test}"] = np.nan if value is None else value, None
+    for of in ("features", "embeddings"):
+        for test in ("clean", "corrupted"):
+            angles = result.evaluate["angles"][f"test_{test}"][of] or {}
+            for where in ("within", "between"):
+                value = angles.get(f"{where}_class_degrees")
+                figures[f"angle {where} classes in degrees, {of}, {test}"] = np.nan if value is None else value, None
     return figures
 
 
@@ -143,22 +154,27 @@ def attack_checks(cells: Cells) -> pd.DataFrame:
     columns = {}
     for results in cells.values():
         for result in results:
-            beside = result.attack["beside"]
-            gains = []
-            for name in beside:
-                if not name.startswith("fgsm_of_logits_x"):
-                    continue
-                positions = from_text(beside[name]["positions"])
-                for epsilon_255 in beside[name]["predictions"]:
-                    labels, found = result.attacked(f"{name}_{epsilon_255}")
-                    reported = result.attacked(f"fgsm_{epsilon_255}")[1][positions]
-                    gains.append(float((reported == labels).mean() - (found == labels).mean()))
+            attacks = result.attack["attacks"]
             columns[result.cell.key] = {
-                "most that the gradient of rescaled logits gains, points": f"{100 * max(gains):+.1f}",
-                "stand-in and nearest neighbours agree": f"{beside['knn_fgsm']['stand_in_agrees']:.3f}",
+                "images without a gradient": f"{attacks['fgsm']['zero_gradients']} of {attacks['fgsm']['images']}",
+                "most that the gradient of rescaled logits gains, points": f"{100 * _most_gained(result):+.1f}",
+                "stand-in and nearest neighbours agree": f"{attacks['knn_fgsm']['stand_in_agrees']:.3f}",
                 "alarms accepted": ", ".join(result.attack["alarms"]) or "none",
             }
     return pd.DataFrame(columns).rename_axis("check")
+
+
+def _most_gained(result: CellResults) -> float:
+    """How many more images the gradient of rescaled logits makes wrong than the reported one, the most, as a share."""
+    attacks, gains = result.attack["attacks"], []
+    for name in attacks:
+        if name.startswith("fgsm_of_logits_x"):
+            positions = from_text(attacks[name]["positions"])
+            for epsilon_255 in attacks[name]["predictions"]:
+                labels, found = result.attacked(f"{name}_{epsilon_255}")
+                reported = result.attacked(f"fgsm_{epsilon_255}")[1][positions]
+                gains.append(float((reported == labels).mean() - (found == labels).mean()))
+    return max(gains)
 
 
 def transfer_table(transfer: dict[str, Any]) -> pd.DataFrame:

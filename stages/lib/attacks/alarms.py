@@ -1,23 +1,27 @@
 """What tells that an attack says nothing of a model's robustness, because it failed (Carlini et al. 2019, 1902.06705).
 
-Each rule takes who was right, bool N, under two conditions on the same images, and gives an `Alarm` or None. "Beyond
-the paired interval" is 1.96 standard errors of the mean of paired differences.
+Each rule takes who was right, bool N, under two conditions on the same images, and gives an `Alarm` or None. A
+difference is beyond the paired interval where McNemar's exact test says so: it holds for few images as well.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from itertools import pairwise
+from itertools import combinations
 
 import numpy as np
 
 from stages.lib.errors import StudyError
 from stages.lib.schema.attack import ALARMS
+from stages.lib.scores import wilson_interval
+from stages.lib.statistics import mcnemar
 
 MOST_ZERO_GRADIENTS = 0.01  # of the images; Athalye et al. 2018 (arXiv 1802.00420)
 MOST_LEFT = 0.02  # of the images, right under an attack that nothing should survive
-RESCALING_MARGIN = 0.02  # ordinary models move a little when their logits are rescaled
+MOST_DIFFERENT = 0.001  # of the images: where two logits are equal but for rounding, a batch's other images decide
+MARGIN = 0.02  # ordinary models move a little when their logits are rescaled
+LEVEL = 0.05
 
 
 @dataclass(frozen=True)
@@ -34,31 +38,28 @@ class Alarm:
 
 def clearly_fewer(right: np.ndarray, others: np.ndarray, margin: float = 0.0) -> bool:
     """Whether `right` holds for fewer images than `others`, by more than `margin` and the paired interval."""
-    fewer = others.astype(float) - right.astype(float)
-    if len(fewer) < 2:
-        return False
-    error = 1.96 * fewer.std(ddof=1) / np.sqrt(len(fewer))
-    return bool(fewer.mean() > margin and fewer.mean() - error > 0)
+    return bool(others.mean() - right.mean() > margin and mcnemar(right, others) < LEVEL)
 
 
-def zero_gradients(zero: int, images: int) -> Alarm | None:
+def zero_gradients(zero: int, images: int, name: str = "zero_gradients", of: str = "of the model") -> Alarm | None:
     """More than 1 % of the images have a gradient that is zero everywhere."""
     if zero <= MOST_ZERO_GRADIENTS * images:
         return None
-    return Alarm("zero_gradients", f"the input gradient of {zero} of {images} images is zero; lower the logits' scale")
+    return Alarm(name, f"the input gradient {of} is zero for {zero} of {images} images; lower the logits' scale")
 
 
 def not_clean_at_zero(differ: int, images: int) -> Alarm | None:
-    """Epsilon 0 gives other predictions than no attack."""
-    if not differ:
+    """Epsilon 0 gives other predictions than `evaluate` saw without an attack."""
+    if differ <= MOST_DIFFERENT * images:
         return None
-    return Alarm("not_clean_at_zero", f"{differ} of {images} predictions at epsilon 0 are not those on clean images")
+    return Alarm("not_clean_at_zero", f"{differ} of {images} predictions at epsilon 0 are not what evaluate saw")
 
 
 def rises_with_epsilon(ladder: dict[int, np.ndarray], chance: float) -> Alarm | None:
-    """A larger epsilon leaves more images right than the one before it, which is above chance."""
-    for (low, before), (high, after) in pairwise(ladder.items()):
-        if before.mean() > chance and clearly_fewer(before, after):
+    """A larger epsilon leaves more images right than a smaller one, which is above chance and its interval."""
+    for (low, before), (high, after) in combinations(ladder.items(), 2):
+        above_chance = wilson_interval(float(before.mean()), len(before))[0] > chance
+        if above_chance and clearly_fewer(before, after):
             return Alarm(
                 "rises_with_epsilon",
                 f"accuracy rises from {before.mean():.3f} at epsilon {low}/255 to {after.mean():.3f} at {high}/255",
@@ -97,9 +98,9 @@ def some_left(right: np.ndarray, epsilon_255: int) -> Alarm | None:
     )
 
 
-def accepted(alarms: Iterable[Alarm | None], accept: Iterable[str], stage: str = "attack") -> list[Alarm]:
+def accepted(alarms: Iterable[Alarm], accept: Iterable[str], stage: str = "attack") -> list[Alarm]:
     """The alarms that there are; StudyError, with all reasons, unless every one of them is accepted by name."""
-    raised = [alarm for alarm in alarms if alarm is not None]
+    raised = list(alarms)
     refused = [alarm for alarm in raised if alarm.name not in set(accept)]
     if refused:
         reasons = "; ".join(f"{alarm.name}: {alarm.reason}" for alarm in refused)

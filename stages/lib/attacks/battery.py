@@ -6,8 +6,6 @@ the same size are weaker; PGD is stronger; Square asks for no gradient, so a mas
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
 from functools import partial
 
 import numpy as np
@@ -17,65 +15,38 @@ from torch import Tensor
 from stages.lib.attacks import Logits, alarms
 from stages.lib.attacks.alarms import Alarm
 from stages.lib.attacks.pgd import projected_gradient_descent, random_starts
+from stages.lib.attacks.scoring import ByEpsilon, Found, Target, features_of, in_batches, predict, rescale, to_8_bit
 from stages.lib.attacks.signs import gradient_signs, random_signs, step
 from stages.lib.attacks.square import square
+from stages.lib.attacks.stand_in import SoftNeighbours
+from stages.lib.model import Classifier
+from stages.lib.neighbours import knn_predictions
 from stages.lib.schema.attack import Attack
 from stages.lib.subsets import stratified
 
 FACTORS = (0.1, 10)  # that the logits are rescaled by
-ByEpsilon = dict[int, np.ndarray]  # epsilon in grey levels → predicted labels
-
-
-@dataclass(frozen=True)
-class Target:
-    """The attacked images, float32 in [0, 1] N×3×H×W, int64 labels, and their indices among the test images."""
-
-    images: Tensor
-    labels: Tensor
-    indices: np.ndarray
-
-    def of(self, positions: np.ndarray) -> Target:
-        """Some of them."""
-        chosen = torch.from_numpy(positions).to(self.images.device)
-        return Target(self.images[chosen], self.labels[chosen], self.indices[positions])
-
-    def right(self, predictions: ByEpsilon) -> ByEpsilon:
-        """Who is right, bool N, at each epsilon."""
-        labels = self.labels.cpu().numpy()
-        return {epsilon: predicted == labels for epsilon, predicted in predictions.items()}
-
-
-def in_batches(function: Callable[..., Tensor], batch_size: int, *tensors: Tensor) -> Tensor:
-    """What a function of the tensors' rows gives, batch by batch."""
-    starts = range(0, len(tensors[0]), batch_size)
-    return torch.cat([function(*(tensor[start : start + batch_size] for tensor in tensors)) for start in starts])
-
-
-def predict(logits: Logits, images: Tensor, batch_size: int) -> np.ndarray:
-    """Predicted labels of float32 images in [0, 1], N×3×H×W."""
-    with torch.no_grad():
-        return in_batches(lambda batch: logits(batch).argmax(1), batch_size, images).cpu().numpy()
-
-
-def rescale(logits: Logits, factor: float) -> Logits:
-    """The same logits, times a factor: the same predictions, and another softmax."""
-    return lambda images: factor * logits(images)
 
 
 class Battery:
-    """One model under every attack. Each method returns predictions, and adds an alarm to `alarms` where one is due."""
+    """One model under every attack. Each method returns predictions, and adds to `alarms` those that are due."""
 
-    def __init__(self, logits: Logits, target: Target, section: Attack) -> None:
-        self.logits, self.target, self.section = logits, target, section
-        self.alarms: list[Alarm | None] = []
+    def __init__(self, logits: Logits, target: Target, section: Attack, clean: np.ndarray) -> None:
+        """`clean` are the labels, N, that `evaluate` saw predicted of the unattacked images."""
+        self.logits, self.target, self.section, self.clean = logits, target, section, clean
+        self.alarms: list[Alarm] = []
+        self.labels = target.labels.cpu().numpy()
         self.sizes = [epsilon for epsilon in section.epsilons_255 if epsilon > 0]
         self.device = target.images.device
 
+    def watch(self, alarm: Alarm | None) -> None:
+        """Keep an alarm, if it is one."""
+        if alarm is not None:
+            self.alarms.append(alarm)
+
     def chosen(self, count: int, name: str, among: np.ndarray | None = None) -> np.ndarray:
         """Positions of `count` of the attacked images, stratified; of those at the positions `among`, if given."""
-        among = np.arange(len(self.target.labels)) if among is None else among
-        labels = self.target.labels.cpu().numpy()[among]
-        return among[stratified(labels, count, self.section.seed, name)]
+        among = np.arange(len(self.labels)) if among is None else among
+        return among[stratified(self.labels[among], count, self.section.seed, name)]
 
     def signs_of(self, logits: Logits, target: Target) -> Tensor:
         """The gradient's signs, int8 N×3×H×W."""
@@ -88,80 +59,80 @@ class Battery:
             for epsilon in epsilons_255
         }
 
-    def fast_gradient_sign(self, chance: float) -> tuple[Tensor, ByEpsilon, ByEpsilon]:
-        """Signs; predictions on the attacked images, and on those rounded to 8 bits."""
-        target, batch_size = self.target, self.section.batch_size
+    def fast_gradient_sign(self) -> tuple[Tensor, Found, Found]:
+        """Signs; what is found with the attacked images, and with those rounded to 8 bits."""
+        target, everyone = self.target, np.arange(len(self.labels))
         signs = self.signs_of(self.logits, target)
-        self.alarms.append(alarms.zero_gradients(int((signs == 0).flatten(1).all(1).sum()), len(signs)))
+        zero = without_gradient(signs)
+        self.watch(alarms.zero_gradients(zero, len(signs)))
         exact = self.along(target, signs, self.section.epsilons_255)
         rounded = {
-            epsilon: predict(self.logits, torch.round(step(target.images, signs, epsilon) * 255) / 255, batch_size)
+            epsilon: predict(self.logits, to_8_bit(step(target.images, signs, epsilon)), self.section.batch_size)
             for epsilon in self.section.epsilons_255
         }
-        clean = predict(self.logits, target.images, batch_size)
-        self.alarms.append(alarms.not_clean_at_zero(int((exact[0] != clean).sum()), len(clean)))
-        self.alarms.append(alarms.rises_with_epsilon(target.right(exact), chance))
-        return signs, exact, rounded
+        self.watch(alarms.not_clean_at_zero(int((exact[0] != self.clean).sum()), len(self.clean)))
+        chance = np.bincount(self.labels).max() / len(self.labels)  # of always saying the commonest class
+        self.watch(alarms.rises_with_epsilon(target.right(exact), chance))
+        return signs, Found(everyone, exact, {"zero_gradients": zero}), Found(everyone, rounded)
 
-    def noise(self, fgsm: ByEpsilon) -> ByEpsilon:
-        """Predictions on images moved along random signs."""
+    def noise(self, fgsm: ByEpsilon) -> Found:
+        """With images moved along random signs."""
         target = self.target
         signs = random_signs(target.indices, target.images.shape[1:], self.section.seed).to(self.device)
         found = self.along(target, signs, self.sizes)
-        self.alarms.append(
-            alarms.stronger(
-                "noise_stronger", "random-sign noise", "the gradient's sign", target.right(found), target.right(fgsm)
-            )
-        )
-        return found
+        names = ("noise_stronger", "random-sign noise", "the gradient's sign")
+        self.watch(alarms.stronger(*names, target.right(found), target.right(fgsm)))
+        return Found(np.arange(len(self.labels)), found)
 
-    def rescaled(self, fgsm: ByEpsilon, positions: np.ndarray) -> dict[str, ByEpsilon]:
-        """Predictions when the signs are the gradient's of logits ×0.1 and ×10, which must not serve it better."""
+    def rescaled(self, fgsm: ByEpsilon, positions: np.ndarray) -> dict[str, Found]:
+        """With the signs of the gradient of the logits ×0.1 and ×10, which must not serve it better."""
         target, found = self.target.of(positions), {}
         reported = target.right({epsilon: predicted[positions] for epsilon, predicted in fgsm.items()})
         for factor in FACTORS:
-            signs = self.signs_of(rescale(self.logits, factor), target)
-            found[f"{factor:g}"] = self.along(target, signs, self.sizes)
-            self.alarms.append(
-                alarms.stronger(
-                    "rescaled_logits",
-                    f"the gradient of {factor:g} × the logits",
-                    "the reported attack",
-                    target.right(found[f"{factor:g}"]),
-                    reported,
-                    alarms.RESCALING_MARGIN,
-                )
-            )
+            predicted = self.along(target, self.signs_of(rescale(self.logits, factor), target), self.sizes)
+            names = ("rescaled_logits", f"the gradient of {factor:g} × the logits", "the reported attack")
+            self.watch(alarms.stronger(*names, target.right(predicted), reported, alarms.MARGIN))
+            found[f"fgsm_of_logits_x{factor:g}"] = Found(positions, predicted)
         return found
 
-    def pgd(self, fgsm: ByEpsilon, positions: np.ndarray) -> ByEpsilon:
-        """Predictions under PGD: of each image, under the first restart that makes it wrong."""
-        section, target = self.section.pgd, self.target.of(positions)
-        found = {
-            epsilon: self.pgd_restarted(target, fgsm[0][positions], epsilon)
-            for epsilon in {*section.epsilons_255, section.large_epsilon_255}
-        }
-        large = target.right(found)[section.large_epsilon_255]
-        self.alarms.append(alarms.some_left(large, section.large_epsilon_255))
-        found = {epsilon: found[epsilon] for epsilon in section.epsilons_255}
-        one_step = target.right({epsilon: fgsm[epsilon][positions] for epsilon in found})
-        self.alarms.append(alarms.stronger("pgd_weaker", "one step", "PGD", one_step, target.right(found)))
-        return found
+    def pgd(self, fgsm: ByEpsilon) -> dict[str, Found]:
+        """With PGD, as it is and rounded to 8 bits; of each image, what the first restart that succeeds makes of it.
 
-    def pgd_restarted(self, target: Target, clean: np.ndarray, epsilon_255: int) -> np.ndarray:
-        """Predictions after as many restarts as are needed and allowed; `clean` are those without an attack."""
-        predicted, labels = clean.copy(), target.labels.cpu().numpy()
+        Who is wrong without an attack stays so.
+        """
+        section = self.section.pgd
+        positions = self.chosen(section.images, "pgd")
+        target, clean = self.target.of(positions), self.clean[positions]
+        exact, rounded = {}, {}
+        for epsilon in sorted({*section.epsilons_255, section.large_epsilon_255}):
+            exact[epsilon], rounded[epsilon] = self.pgd_restarted(target, clean, epsilon)
+        right, was_right = target.right(exact), clean == self.labels[positions]
+        self.watch(alarms.some_left(right[section.large_epsilon_255], section.large_epsilon_255))
+        # Those wrong when clean count as wrong under PGD, so they must in what it is compared with.
+        one_step = target.right({epsilon: fgsm[epsilon][positions] for epsilon in section.epsilons_255})
+        one_step = {epsilon: found & was_right for epsilon, found in one_step.items()}
+        self.watch(alarms.stronger("pgd_weaker", "one step", "PGD", one_step, right))
+        settings = {"steps": section.steps, "restarts": section.restarts}
+        return {"pgd": Found(positions, exact, settings), "pgd_8_bit": Found(positions, rounded, settings)}
+
+    def pgd_restarted(self, target: Target, clean: np.ndarray, epsilon_255: int) -> tuple[np.ndarray, np.ndarray]:
+        """Predictions after as many restarts as are needed and allowed, and the same with images rounded to 8 bits."""
+        labels, (exact, rounded) = target.labels.cpu().numpy(), (clean.copy(), clean.copy())
         for restart in range(self.section.pgd.restarts):
-            left = np.flatnonzero(predicted == labels)
+            left = np.flatnonzero((exact == labels) | (rounded == labels))
             if not len(left):
                 break
-            predicted[left] = self.pgd_once(target.of(left), epsilon_255, restart)
-        return predicted
+            attacked = self.pgd_once(target.of(left), epsilon_255, restart)
+            for found, images in ((exact, attacked), (rounded, to_8_bit(attacked))):
+                predicted = predict(self.logits, images, self.section.batch_size)
+                still = found[left] == labels[left]
+                found[left[still]] = predicted[still]
+        return exact, rounded
 
-    def pgd_once(self, target: Target, epsilon_255: int, restart: int) -> np.ndarray:
-        """Predictions after one restart."""
+    def pgd_once(self, target: Target, epsilon_255: int, restart: int) -> Tensor:
+        """The attacked images of one restart."""
         starts = random_starts(target.indices, target.images.shape[1:], self.section.seed, restart).to(self.device)
-        attacked = in_batches(
+        return in_batches(
             lambda images, labels, start: projected_gradient_descent(
                 self.logits, images, labels, epsilon_255, self.section.pgd.steps, start
             ),
@@ -170,24 +141,67 @@ class Battery:
             target.labels,
             starts,
         )
-        return predict(self.logits, attacked, self.section.batch_size)
 
-    def square(self, pgd: ByEpsilon, pgd_positions: np.ndarray, positions: np.ndarray) -> ByEpsilon:
-        """Predictions under the Square attack; `positions` are some of PGD's."""
-        section, target = self.section.square, self.target.of(positions)
-        attacked = square(
-            self.logits,
-            target.images,
-            target.labels,
-            section.epsilon_255,
-            section.queries,
-            target.indices,
-            self.section.seed,
-        )
-        found = {section.epsilon_255: predict(self.logits, attacked, self.section.batch_size)}
-        white = {section.epsilon_255: pgd[section.epsilon_255][np.searchsorted(pgd_positions, positions)]}
-        black_right, white_right = target.right(found), target.right(white)
-        self.alarms.append(
-            alarms.stronger("square_stronger", "Square, without gradients,", "PGD", black_right, white_right)
-        )
-        return found
+    def square(self, pgd: Found) -> Found:
+        """With the Square attack, on some of PGD's images. Who is wrong without an attack stays so."""
+        section, batch_size = self.section.square, self.section.batch_size
+        positions = self.chosen(section.images, "square", pgd.positions)
+        predicted = self.clean[positions].copy()
+        left = np.flatnonzero(predicted == self.labels[positions])
+        for start in range(0, len(left), batch_size):
+            some = left[start : start + batch_size]
+            target = self.target.of(positions[some])
+            attacked = square(
+                self.logits,
+                target.images,
+                target.labels,
+                section.epsilon_255,
+                section.queries,
+                target.indices,
+                self.section.seed,
+            )
+            predicted[some] = predict(self.logits, attacked, batch_size)
+        white = pgd.predictions[section.epsilon_255][np.searchsorted(pgd.positions, positions)]
+        right = self.target.of(positions).right
+        names = ("square_stronger", "Square, without gradients,", "PGD")
+        found = {section.epsilon_255: predicted}
+        self.watch(alarms.stronger(*names, right(found), right({section.epsilon_255: white})))
+        return Found(positions, found, {"queries": section.queries})
+
+    def neighbours(
+        self, model: Classifier, signs: Tensor, positions: np.ndarray, known: tuple[np.ndarray, np.ndarray], count: int
+    ) -> Found:
+        """What `count` nearest neighbours say of images that their soft stand-in was attacked with.
+
+        `known` are features M×512 and labels M that neighbours are sought among; `signs` are of the classifier's own
+        gradient, which must not serve better against the neighbours, nor may the gradient of a softer stand-in.
+        """
+        target = self.target.of(positions)
+        reference, labels = (torch.from_numpy(array).to(self.device) for array in known)
+        stand_in = SoftNeighbours(model, reference, labels.long(), self.section.neighbours_temperature)
+
+        def under(signs: Tensor, epsilons_255: list[int]) -> ByEpsilon:
+            moved = {epsilon: step(target.images, signs, epsilon) for epsilon in epsilons_255}
+            return {
+                epsilon: knn_predictions(*known, features_of(model, images, self.section.batch_size), count)
+                for epsilon, images in moved.items()
+            }
+
+        own = self.signs_of(stand_in, target)
+        self.watch(alarms.zero_gradients(without_gradient(own), len(own), "knn_masked", "of the neighbours' stand-in"))
+        found = under(own, self.section.epsilons_255)
+        others = {
+            "the classifier's gradient": signs[torch.from_numpy(positions).to(self.device)],
+            "the gradient of a softer stand-in": self.signs_of(rescale(stand_in, FACTORS[0]), target),
+        }
+        for name, of_other in others.items():
+            right = target.right(under(of_other, self.section.pgd.epsilons_255))
+            names = ("knn_masked", name, "the stand-in's, against the neighbours,")
+            self.watch(alarms.stronger(*names, right, target.right(found), alarms.MARGIN))
+        agreement = (predict(stand_in, target.images, self.section.batch_size) == found[0]).mean()
+        return Found(positions, found, {"neighbours": count, "stand_in_agrees": float(agreement)})
+
+
+def without_gradient(signs: Tensor) -> int:
+    """How many images have a gradient that is zero everywhere."""
+    return int((signs == 0).flatten(1).all(1).sum())

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from stages.lib.attacks import Logits
-from stages.lib.attacks.signs import assert_within
+from stages.lib.attacks.ball import assert_within
 from stages.lib.seeds import streams
 
 REACH = 2.5  # all steps together, in epsilons: every point of the ball is within reach of every other (Madry et al.)

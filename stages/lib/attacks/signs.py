@@ -1,7 +1,8 @@
 """One step along signs: the fast gradient sign method, through cleverhans, and random signs beside it.
 
 Goodfellow et al. 2015 (arXiv 1412.6572). The signs of a gradient hold for every epsilon, so they are computed once:
-cleverhans differentiates the cross-entropy of the logits it is given and steps along the signs of the gradient.
+cleverhans differentiates the cross-entropy of the logits it is given and steps along the signs of the gradient. It
+takes the mean over a batch, which changes no sign but where a gradient is about to underflow.
 """
 
 from __future__ import annotations
@@ -13,10 +14,8 @@ import torch
 from torch import Tensor
 
 from stages.lib.attacks import Logits
-from stages.lib.errors import StudyError
+from stages.lib.attacks.ball import assert_within
 from stages.lib.seeds import streams
-
-TOLERANCE = 1e-6
 
 
 def gradient_signs(logits: Logits, images: Tensor, labels: Tensor) -> Tensor:
@@ -41,14 +40,3 @@ def step(images: Tensor, signs: Tensor, epsilon_255: int) -> Tensor:
     moved = (images + epsilon_255 / 255 * signs).clamp(0, 1)
     assert_within(images, moved, epsilon_255)
     return moved
-
-
-def assert_within(images: Tensor, attacked: Tensor, epsilon_255: int) -> None:
-    """StudyError unless `attacked` is in [0, 1] and within epsilon_255/255 of `images`, value by value."""
-    moved = (attacked - images).abs().max().item()
-    low, high = attacked.min().item(), attacked.max().item()
-    if not (moved <= epsilon_255 / 255 + TOLERANCE and low >= 0 and high <= 1):
-        raise StudyError(
-            f"attack: epsilon {epsilon_255}/255 moved a value by {moved * 255:.3f}/255 into [{low:.4f}, {high:.4f}]; "
-            "images must be in [0, 1] with normalisation inside the model"
-        )

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from stages.lib.attacks import Logits
-from stages.lib.attacks.signs import assert_within
+from stages.lib.attacks.ball import assert_within
 from stages.lib.seeds import streams
 
 FIRST_SHARE = 0.8  # of the image, that the first squares cover; as in AutoAttack (Croce & Hein 2020, 2003.01690)

@@ -13,20 +13,18 @@ from torch.nn.functional import normalize
 
 from stages.lib.model import Classifier
 
-TEMPERATURE = 0.02  # of cosines; chosen on validation images, for agreement with three neighbours
-
 
 class SoftNeighbours:
     """Logits of images from the similarity of their features to those of known images."""
 
-    def __init__(self, model: Classifier, reference: Tensor, labels: Tensor, classes: int) -> None:
-        """`reference` float32 M×512 and `labels` int64 M of known images, on the model's device."""
-        self.model = model
+    def __init__(self, model: Classifier, reference: Tensor, labels: Tensor, temperature: float) -> None:
+        """`reference` float32 M×512 and `labels` int64 M of known images, on the model's device, of every class."""
+        self.model, self.temperature = model, temperature
         order = labels.argsort(stable=True)
         self.directions = normalize(reference[order], dim=1)
-        self.sizes = torch.bincount(labels, minlength=classes).tolist()
+        self.sizes = torch.bincount(labels).tolist()
 
     def __call__(self, images: Tensor) -> Tensor:
-        """Log of the summed similarity, up to a constant, N×classes, differentiable; −∞ for a class without images."""
-        similarities = normalize(self.model.features(images), dim=1) @ self.directions.T / TEMPERATURE
+        """Log of the summed similarity exp(cosine / temperature), N×classes, differentiable."""
+        similarities = normalize(self.model.features(images), dim=1) @ self.directions.T / self.temperature
         return torch.stack([part.logsumexp(1) for part in similarities.split(self.sizes, dim=1)], dim=1)

@@ -16,6 +16,7 @@ ALARMS = (  # stages/lib/attacks/alarms.py
     "pgd_weaker",
     "pgd_leaves_some",
     "square_stronger",
+    "knn_masked",
     "transfer_stronger",
 )
 
@@ -41,7 +42,8 @@ class Square(Section):
 class Attack(Section):
     """`epsilons_255` are the attack's sizes in grey levels; `images` test images are attacked, stratified.
 
-    `control_images` of them serve for the logits rescaled and for the neighbours' stand-in; `accept` names alarms.
+    `control_images` of them serve for the logits rescaled and for the neighbours' stand-in, a soft one whose cosines
+    are divided by `neighbours_temperature`; `accept` names alarms.
     """
 
     epsilons_255: list[int] = Field(min_length=1)
@@ -51,6 +53,7 @@ class Attack(Section):
     seed: int = Field(ge=0)
     pgd: ProjectedGradientDescent
     square: Square
+    neighbours_temperature: float = Field(gt=0)
     examples: int = Field(ge=1, le=20)
     example_epsilon_255: int = Field(ge=1, le=255)
     accept: list[str]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pydantic import Field
+from pydantic import Field, field_validator
 
 from stages.lib.schema.base import Section
 
@@ -11,3 +11,10 @@ class Stability(Section):
     """`seeds` of the planes that are compared, `embed.seed` or not."""
 
     seeds: list[int] = Field(min_length=2)
+
+    @field_validator("seeds")
+    @classmethod
+    def _no_repeats(cls, values: list[int]) -> list[int]:
+        if len(set(values)) != len(values):
+            raise ValueError("each seed once: a plane is the same as itself")
+        return values
