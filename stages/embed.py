@@ -43,8 +43,8 @@ def main() -> None:
         "attacked": plane.take(attacked[of_attacked].astype(np.float32)),
     }
     # Taken into the plane, even clean images do not lie where they were fitted: displacement is from where they are
-    # taken to. In another order, or UMAP would know them and give back what it fitted.
-    still = plane.take(features[::-1])[::-1]
+    # taken to.
+    still = plane.take(features)
     before = {"corrupted": still, "attacked": still[of_chosen]}
     figures = planes.quality(features, plane, labels[chosen], section)
     figures["median_displacement_spreads_clean"] = planes.displacement(plane.points, still, plane)

@@ -13,7 +13,8 @@ from torch import Tensor, nn
 
 from stages.lib import losses, model_files, params
 from stages.lib.attacks import Logits
-from stages.lib.attacks.battery import Battery, Target
+from stages.lib.attacks.battery import Battery
+from stages.lib.attacks.scoring import Target, predict
 from stages.lib.cells import Cell
 from stages.lib.inference import to_float
 from stages.lib.model import FEATURES, Classifier, Head
@@ -29,6 +30,7 @@ SECTION: dict[str, Any] = {
     "seed": 0,
     "pgd": {"images": 10, "epsilons_255": [2, 4], "large_epsilon_255": 64, "steps": 3, "restarts": 2},
     "square": {"images": 6, "epsilon_255": 4, "queries": 12},
+    "neighbours_temperature": 0.02,
     "examples": 2,
     "example_epsilon_255": 8,
     "accept": [],
@@ -115,20 +117,27 @@ def changed(section: dict[str, Any], **changes: Any) -> dict[str, Any]:
     }
 
 
-def battery_of(logits: Logits, images: Tensor | None = None, labels: Tensor | None = None, **changes: Any) -> Battery:
-    """On float32 images, or else those of `some_images`; they are the test images 3, 10, 17 and so on."""
+def battery_of(
+    logits: Logits,
+    images: Tensor | None = None,
+    labels: Tensor | None = None,
+    clean: np.ndarray | None = None,
+    **changes: Any,
+) -> Battery:
+    """On float32 images, or else those of `some_images`; they are the test images 3, 10, 17 and so on.
+
+    `clean` are the predictions that `evaluate` saw, or else those of the logits.
+    """
     images = to_float(some_images()) if images is None else images
     labels = some_labels() if labels is None else labels
-    return Battery(
-        logits,
-        Target(images, labels, np.arange(len(labels)) * 7 + 3),
-        Attack.model_validate(changed(SECTION, **changes)),
-    )
+    section = Attack.model_validate(changed(SECTION, **changes))
+    clean = predict(logits, images, section.batch_size) if clean is None else clean
+    return Battery(logits, Target(images, labels, np.arange(len(labels)) * 7 + 3), section, clean)
 
 
 def names_of(battery: Battery) -> set[str]:
     """Of the alarms that it raised."""
-    return {alarm.name for alarm in battery.alarms if alarm is not None}
+    return {alarm.name for alarm in battery.alarms}
 
 
 def saved_model(name: str, folder: Path, seed: int = 2, factor: float = 1.0) -> None:
@@ -160,5 +169,10 @@ def study_of(folder: Path, cells: Sequence[Cell], **sections: Any) -> None:
     np.savez(folder / "data/split/0.npz", train=np.arange(9, 18), val=np.arange(9), test=np.arange(12))
     source = {"name": "made", "origin": "a test", "checksum": "none", "official": False, "classes": ["a", "b", "c"]}
     (folder / "data/raw/source.json").write_text(json.dumps(source))
-    settings = {"batch_size": 7, "knn_neighbours": 3, "flip_test_time_augmentation": False}
+    settings = {
+        "batch_size": 7,
+        "knn_neighbours": 3,
+        "probe_inverse_penalty": 0.01,
+        "flip_test_time_augmentation": False,
+    }
     (folder / "params.yaml").write_text(json.dumps({"evaluate": settings, "attack": SHORT} | sections))

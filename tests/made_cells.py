@@ -45,20 +45,34 @@ SETS = {"train_clean": 40, "val_clean": 20, "val_corrupted": 20, "test_clean": 5
 EPSILONS_255 = [0, 1, 2, 4, 8, 16]
 ATTACKED_INDICES = np.flatnonzero(np.arange(50) % 4 < 2)  # of both classes, the wrong ones at the end among them
 ATTACKED = 26
-# The attacks beside the first, each on some of its images, which are no prefix of them.
+# The attacks, those beside the first each on some of its images, which are no prefix of them.
 EVERY = np.arange(ATTACKED)
 CONTROL, OF_PGD = EVERY[EVERY % 3 != 1], EVERY[EVERY % 5 != 2]
 POSITIONS = {
+    "fgsm": EVERY,
+    "fgsm_8_bit": EVERY,
     "noise": EVERY,
-    "pgd": OF_PGD,
-    "square": OF_PGD[::2],
-    "knn_fgsm": CONTROL,
     "fgsm_of_logits_x0.1": CONTROL,
     "fgsm_of_logits_x10": CONTROL,
+    "pgd": OF_PGD,
+    "pgd_8_bit": OF_PGD,
+    "square": OF_PGD[::2],
+    "knn_fgsm": CONTROL,
 }
-OF_ATTACK = {"noise": [1, 2, 4, 8, 16], "pgd": [1, 2, 4], "square": [4], "knn_fgsm": EPSILONS_255}
+OF_ATTACK = {  # epsilons
+    "fgsm": EPSILONS_255,
+    "fgsm_8_bit": EPSILONS_255,
+    "noise": [1, 2, 4, 8, 16],
+    "fgsm_of_logits_x0.1": [1, 2, 4, 8, 16],
+    "fgsm_of_logits_x10": [1, 2, 4, 8, 16],
+    "pgd": [1, 2, 4, 16],
+    "pgd_8_bit": [1, 2, 4, 16],
+    "square": [4],
+    "knn_fgsm": EPSILONS_255,
+}
 SETTINGS: dict[str, dict[str, Any]] = {
     "pgd": {"steps": 20, "restarts": 2},
+    "pgd_8_bit": {"steps": 20, "restarts": 2},
     "square": {"queries": 30},
     "knn_fgsm": {"neighbours": 3},
 }
@@ -108,13 +122,23 @@ def right_under_attack(cell: Cell, epsilon_255: int) -> int:
     return 20 - rank(cell) - EPSILONS_255.index(epsilon_255)
 
 
-def right_beside(cell: Cell, attack: str, epsilon_255: int) -> int:
-    """How many images are right under an attack beside the first, of those at its positions."""
+def kept_under_attack(cell: Cell, epsilon_255: int) -> float:
+    """The share of those right when clean that are right under attack: the first images are."""
+    clean = right_under_attack(cell, 0)
+    return min(right_under_attack(cell, epsilon_255), clean) / clean
+
+
+def right_under(cell: Cell, attack: str, epsilon_255: int) -> int:
+    """How many images are right under an attack, of those at its positions; rounding is made to tell."""
+    if attack == "fgsm_8_bit":
+        return right_under_attack(cell, epsilon_255) - 1
+    if attack == "fgsm":
+        return right_under_attack(cell, epsilon_255)
     if attack.startswith("fgsm_of_logits"):
         # Of these images, under the first: the first ones are right.
         reported = int((right_under_attack(cell, epsilon_255) > CONTROL).sum())
         return reported - (gained(cell) if (attack, epsilon_255) == ("fgsm_of_logits_x10", 4) else -1)
-    most = {"noise": 25, "pgd": 18, "square": 10, "knn_fgsm": 16}[attack]
+    most = {"noise": 25, "pgd": 18, "pgd_8_bit": 19, "square": 10, "knn_fgsm": 16}[attack]
     return most - rank(cell) - EPSILONS_255.index(epsilon_255) * (attack != "square")
 
 
@@ -139,8 +163,11 @@ def calibration_error(cell: Cell, name: str) -> float:
     return 0.02 + rank(cell) / 100 + name.endswith("corrupted") / 10
 
 
-def angles(cell: Cell, name: str) -> dict[str, float]:
-    wider = 5.0 * name.endswith("corrupted")
+def angles(cell: Cell, name: str, of: str = "features") -> dict[str, float] | None:
+    """Of features, or of embeddings, which one loss makes and the other does not."""
+    if of == "embeddings" and cell.loss != "angular":
+        return None
+    wider = 5.0 * name.endswith("corrupted") + 40 * (of == "embeddings")
     return {"within_class_degrees": 30 + rank(cell) + wider, "between_class_degrees": 70 - rank(cell) + wider}
 
 
@@ -211,7 +238,10 @@ def evaluation(cell: Cell) -> Tree:
         "trained_on": {"device": "cpu", "torch": "0", "precision": "float32"},
         "dataset": dataset,
         "sets": rows,
-        "angles": {name: angles(cell, name) for name in ("test_clean", "test_corrupted")},
+        "angles": {
+            name: {of: angles(cell, name, of) for of in ("features", "embeddings")}
+            for name in ("test_clean", "test_corrupted")
+        },
         "details": details,
         "labels": {name.split("_")[0]: to_text(labels_of(name)) for name in SETS},
     }
@@ -222,8 +252,8 @@ def attack(cell: Cell) -> Tree:
         {
             "epsilon_255": epsilon,
             "accuracy": right_under_attack(cell, epsilon) / ATTACKED,
-            "accuracy_of_clean_correct": None,
-            "accuracy_8_bit": 0.5,
+            "accuracy_of_clean_correct": kept_under_attack(cell, epsilon),
+            "accuracy_8_bit": right_under(cell, "fgsm_8_bit", epsilon) / ATTACKED,
         }
         for epsilon in EPSILONS_255
     ]
@@ -234,25 +264,22 @@ def attack(cell: Cell) -> Tree:
         "ladder": ladder,
         "test_indices": to_text(ATTACKED_INDICES),
         "labels": to_text(attacked_labels()),
-        "predictions": {
-            str(epsilon): to_text(guessed(attacked_labels(), right_under_attack(cell, epsilon)))
-            for epsilon in EPSILONS_255
-        },
-        "beside": {name: attack_beside(cell, name) for name in POSITIONS},
+        "attacks": {name: one_attack(cell, name) for name in POSITIONS},
         "alarms": {},
     }
 
 
-def attack_beside(cell: Cell, name: str) -> Tree:
+def one_attack(cell: Cell, name: str) -> Tree:
     positions = POSITIONS[name]
     return {
         **SETTINGS.get(name, {}),
         **({"stand_in_agrees": 0.9 + rank(cell) / 100} if name == "knn_fgsm" else {}),
+        **({"zero_gradients": rank(cell)} if name == "fgsm" else {}),
         "images": len(positions),
         "positions": to_text(positions),
         "predictions": {
-            str(epsilon): to_text(guessed(attacked_labels()[positions], right_beside(cell, name, epsilon)))
-            for epsilon in OF_ATTACK.get(name, EPSILONS_255[1:])
+            str(epsilon): to_text(guessed(attacked_labels()[positions], right_under(cell, name, epsilon)))
+            for epsilon in OF_ATTACK[name]
         },
     }
 
@@ -332,6 +359,11 @@ def change_file(path: Path, **changes: object) -> None:
 
 def change_result(cell: Cell, name: str, **changes: object) -> None:
     change_file(cell.result(name), **changes)
+
+
+def change_attack(cell: Cell, name: str, **changes: object) -> None:
+    attacks = json.loads(cell.result("attack.json").read_text(encoding="utf-8"))["attacks"]
+    change_result(cell, "attack.json", attacks=attacks | {name: attacks[name] | changes})
 
 
 def change_dataset(cell: Cell, **changes: object) -> None:

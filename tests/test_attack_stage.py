@@ -17,7 +17,8 @@ from attacked import SHORT, battery_of, changed, names_of, saved_model, some_ima
 from stages import attack as stage
 from stages import evaluate
 from stages.lib import device, losses, model_files
-from stages.lib.attacks.battery import Battery, ByEpsilon, Target
+from stages.lib.attacks.battery import Battery
+from stages.lib.attacks.scoring import ByEpsilon, Target, features_of
 from stages.lib.attacks.signs import step
 from stages.lib.cells import Cell, from_text
 from stages.lib.errors import StudyError
@@ -51,14 +52,9 @@ def test_attacks_leave_the_model_as_it_was(name: str, tmp_path: Path) -> None:
     model, _ = model_files.load(tmp_path, CPU)
     before = {key: tensor.clone() for key, tensor in model.state_dict().items()}
     short = {name: SHORT[name] for name in ("batch_size", "pgd", "square")}
-    tried = battery_of(model, to_float(some_images(6, 16)), some_labels(6), **short)
-    every = np.arange(6)
-    _, exact, _ = tried.fast_gradient_sign(chance=1.0)
-    tried.noise(exact)
-    tried.rescaled(exact, every)
-    tried.square(tried.pgd(exact, every), every, every)
-    known = (stage.features_of(model, tried.target.images, 4), some_labels(6).numpy())
-    stage.attack_neighbours(model, tried, every, known, 1)
+    tried = battery_of(model, to_float(some_images(6, 16)), some_labels(6), accept=list(ALARMS), **short)
+    known = (features_of(model, tried.target.images, 4), some_labels(6).numpy())
+    stage.attack(tried, model, known, 1)
     assert all(weight.grad is None for weight in model.parameters())
     assert not any(module.training for module in model.modules())
     for key, tensor in model.state_dict().items():
@@ -79,9 +75,10 @@ def test_stages_agree(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     clean, said = rows["test_clean"]["accuracy"], evaluated["details"]["test_clean"]
     assert 0 < clean < 1
     assert attacked["images"] == 12 and attacked["ladder"][0]["accuracy"] == clean
-    np.testing.assert_array_equal(predicted(attacked)[0], from_text(said["predictions"]))
+    fgsm, neighbours = (attacked["attacks"][attack] for attack in ("fgsm", "knn_fgsm"))
+    np.testing.assert_array_equal(predicted(fgsm)[0], from_text(said["predictions"]))
+    assert "not_clean_at_zero" not in attacked["alarms"]
     np.testing.assert_array_equal(from_text(attacked["test_indices"]), np.arange(12))
-    neighbours = attacked["beside"]["knn_fgsm"]
     positions = from_text(neighbours["positions"])
     np.testing.assert_array_equal(predicted(neighbours)[0], from_text(said["knn_predictions"])[positions])
     assert neighbours["neighbours"] == evaluated["knn_neighbours"] and len(positions) == SHORT["control_images"]
@@ -89,47 +86,83 @@ def test_stages_agree(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 
 
 def test_stage_writes_what_the_battery_finds(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    cell, every = Cell("cross_entropy", "clean", 0), np.arange(12)
+    """Of 10 of the 12 test images."""
+    cell, section = Cell("cross_entropy", "clean", 0), changed(ACCEPTING, images=10, control_images=7)
     monkeypatch.chdir(tmp_path)
-    study_of(tmp_path, [cell], attack=ACCEPTING)
-    _, attacked = (run_stage(module, cell, monkeypatch) for module in (evaluate, stage))
-    model, notes = model_files.load(cell.model, CPU)
+    study_of(tmp_path, [cell], attack=section)
+    evaluated, attacked = (run_stage(module, cell, monkeypatch) for module in (evaluate, stage))
+    model, _ = model_files.load(cell.model, CPU)
     images, labels = read_npz("data/raw/test.npz", "images", "labels")
-    target = Target(to_float(torch.from_numpy(images)), torch.from_numpy(labels.astype(np.int64)), every)
-    tried = Battery(model, target, Attack.model_validate(SHORT))
-    signs, exact, rounded = tried.fast_gradient_sign(chance=1 / len(notes["classes"]))
-    noise, control, of_pgd = tried.noise(exact), tried.chosen(8, "control"), tried.chosen(10, "pgd")
-    rescaled, pgd = tried.rescaled(exact, control), tried.pgd(exact, of_pgd)
-    of_square = tried.chosen(6, "square", of_pgd)
+    chosen = from_text(attacked["test_indices"])
+    assert len(set(chosen)) == 10 and chosen.tolist() != list(range(10))
+    images, labels = images[chosen], labels[chosen]
+    np.testing.assert_array_equal(from_text(attacked["labels"]), labels)
+    target = Target(to_float(torch.from_numpy(images)), torch.from_numpy(labels.astype(np.int64)), chosen)
+    clean = from_text(evaluated["details"]["test_clean"]["predictions"])[chosen]
+    tried = Battery(model, target, Attack.model_validate(section), clean)
+    signs, fgsm, rounded = tried.fast_gradient_sign()
+    pgd, control = tried.pgd(fgsm.predictions), tried.chosen(7, "control")
+    features, known_labels = read_npz(f"data/evaluated/{cell.key}.npz", "reference_features", "reference_labels")
     expected = {
-        "noise": (every, noise),
-        "pgd": (of_pgd, pgd),
-        "square": (of_square, tried.square(pgd, of_pgd, of_square)),
-        "fgsm_of_logits_x0.1": (control, rescaled["0.1"]),
-        "fgsm_of_logits_x10": (control, rescaled["10"]),
+        "fgsm": fgsm,
+        "fgsm_8_bit": rounded,
+        "noise": tried.noise(fgsm.predictions),
+        **tried.rescaled(fgsm.predictions, control),
+        **pgd,
+        "square": tried.square(pgd["pgd"]),
+        "knn_fgsm": tried.neighbours(model, signs, control, (features, known_labels), 3),
     }
-    assert set(attacked["beside"]) == {*expected, "knn_fgsm"}
-    assert attacked["ladder"] == stage.summarise(exact, rounded, labels)
-    assert {epsilon: said.tolist() for epsilon, said in predicted(attacked).items()} == {
-        epsilon: said.tolist() for epsilon, said in exact.items()
-    }
-    for name, (positions, predictions) in expected.items():
-        found = attacked["beside"][name]
-        assert from_text(found["positions"]).tolist() == positions.tolist() and found["images"] == len(positions)
-        assert list(predicted(found)) == list(predictions)
-        for epsilon, said in predictions.items():
-            np.testing.assert_array_equal(predicted(found)[epsilon], said, err_msg=name)
+    assert set(attacked["attacks"]) == set(expected)
+    for name, found in expected.items():
+        written = attacked["attacks"][name]
+        assert set(written) == {"images", "positions", "predictions", *found.settings}
+        assert {key: written[key] for key in found.settings} == found.settings
+        assert written["images"] == len(found.positions)
+        assert from_text(written["positions"]).tolist() == found.positions.tolist()
+        assert list(predicted(written)) == list(found.predictions)
+        for epsilon, said in found.predictions.items():
+            np.testing.assert_array_equal(predicted(written)[epsilon], said, err_msg=name)
+    every = SHORT["epsilons_255"]
+    rungs = {"noise": every[1:], "pgd": [4, 64], "pgd_8_bit": [4, 64], "square": [4]}
+    rungs |= {f"fgsm_of_logits_x{factor}": every[1:] for factor in ("0.1", "10")}
+    for name, written in attacked["attacks"].items():
+        assert list(predicted(written)) == rungs.get(name, every)
+    assert attacked["attacks"]["fgsm"]["zero_gradients"] == 0
+    assert attacked["attacks"]["knn_fgsm"]["neighbours"] == 3
+    assert attacked["ladder"] == stage.summarise(fgsm.predictions, rounded.predictions, labels)
     assert set(attacked["alarms"]) == names_of(tried)
     # What transfer and embed read.
     names = ("test_indices", "signs", "features", "epsilon_255")
     arrays = dict(zip(names, read_npz(f"data/attacked/{cell.key}.npz", *names), strict=True))
     np.testing.assert_array_equal(arrays["signs"], signs.numpy())
-    np.testing.assert_array_equal(arrays["test_indices"], every)
-    seen = stage.features_of(model, step(target.images, signs, SHORT["example_epsilon_255"]), 5)
+    np.testing.assert_array_equal(arrays["test_indices"], chosen)
+    seen = features_of(model, step(target.images, signs, SHORT["example_epsilon_255"]), 5)
     np.testing.assert_allclose(arrays["features"], seen, rtol=1e-3, atol=1e-5)
     assert arrays["epsilon_255"] == SHORT["example_epsilon_255"]
     digest = hashlib.sha256(b"".join(array.tobytes() for array in arrays.values())).hexdigest()
-    assert read_json(f"reports/attacked/{cell.key}.json") == {"model": cell.key, "sha256": digest}
+    assert read_json(f"reports/attacked/{cell.seed}/{cell.key}.json") == {"model": cell.key, "sha256": digest}
+
+
+def test_stage_ends_where_evaluate_saw_something_else(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of one image; it does not end where the other is of an image that is not attacked."""
+    cell = Cell("cross_entropy", "clean", 1)
+    monkeypatch.chdir(tmp_path)
+    study_of(tmp_path, [cell], attack=changed(ACCEPTING, images=10))
+    (tmp_path / "data/split/0.npz").rename(tmp_path / "data/split/1.npz")
+    run_stage(evaluate, cell, monkeypatch)
+    path = Path(f"data/evaluated/{cell.key}.npz")
+    with np.load(path) as kept:
+        arrays = dict(kept)
+    indices = from_text(run_stage(stage, cell, monkeypatch)["test_indices"])
+    assert Path(f"reports/attacked/1/{cell.key}.json").exists()
+    (left_out, *_) = set(range(12)) - set(indices.tolist())
+    for index, raised in ((left_out, False), (int(indices[3]), True)):
+        logits = arrays["test_clean_logits"].copy()
+        logits[index] = -logits[index]
+        np.savez(path, **arrays | {"test_clean_logits": logits})
+        found = run_stage(stage, cell, monkeypatch)["alarms"]
+        assert ("not_clean_at_zero" in found) == raised
+    assert found["not_clean_at_zero"] == "1 of 10 predictions at epsilon 0 are not what evaluate saw"
 
 
 def test_stage_ends_at_an_alarm_and_writes_nothing_unless_it_is_accepted(
@@ -145,4 +178,7 @@ def test_stage_ends_at_an_alarm_and_writes_nothing_unless_it_is_accepted(
     assert not cell.result("attack.json").exists()
     assert not [path for name in ("data", "reports") for path in tmp_path.glob(f"{name}/attacked/*")]
     write_json("params.yaml", read_json("params.yaml") | {"attack": ACCEPTING})
-    assert "of 12 images is zero" in run_stage(stage, cell, monkeypatch)["alarms"]["zero_gradients"]
+    written = run_stage(stage, cell, monkeypatch)
+    zero = written["attacks"]["fgsm"]["zero_gradients"]
+    assert 0 < zero <= 12
+    assert f"of the model is zero for {zero} of 12 images" in written["alarms"]["zero_gradients"]

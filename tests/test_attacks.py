@@ -25,7 +25,10 @@ from torch import Tensor, nn
 
 from stages import attack as stage
 from stages.lib.attacks import Logits, battery
-from stages.lib.attacks.signs import assert_within, gradient_signs, random_signs, step
+from stages.lib.attacks.ball import assert_within
+from stages.lib.attacks.pgd import projected_gradient_descent
+from stages.lib.attacks.signs import gradient_signs, random_signs, step
+from stages.lib.attacks.square import square
 from stages.lib.errors import StudyError
 from stages.lib.inference import to_float
 from stages.lib.model import Classifier
@@ -83,9 +86,9 @@ def test_true_labels_are_attacked_and_not_predictions() -> None:
     np.testing.assert_allclose(found.numpy(), by_loop(model, images, labels, 8 / 255), atol=2e-7)
     assert (found - fast_gradient_sign(model, images, predictions, 8)).abs().amax((1, 2, 3)).min() > 8 / 255
     tried = battery_of(model, images, labels)
-    signs, exact, _ = tried.fast_gradient_sign(chance=1.0)
+    signs, exact, _ = tried.fast_gradient_sign()
     assert torch.equal(step(images, signs, 8), found)
-    np.testing.assert_array_equal(exact[8], model(found).argmax(1).numpy())
+    np.testing.assert_array_equal(exact.predictions[8], model(found).argmax(1).numpy())
 
 
 def test_attack_on_a_linear_model_takes_the_whole_bound() -> None:
@@ -143,13 +146,35 @@ def test_ball_and_range_are_checked_value_by_value(value: float, attacked: float
         assert "\n" not in str(caught.value)
 
 
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float64])
+def test_images_of_another_dtype_are_refused(dtype: torch.dtype) -> None:
+    """By every attack, though a step of float32 makes float32 of half precision."""
+    plain, images, labels = TwoPlanes(), grey_images(4), torch.tensor([0, 1, 0, 1])
+    model: Logits = lambda given: plain(given.float())  # noqa: E731
+    given, starts = images.to(dtype), torch.zeros_like(images)
+    attacks: list[Callable[[], Tensor]] = [
+        lambda: fast_gradient_sign(model, given, labels, 4),
+        lambda: projected_gradient_descent(model, given, labels, 4, 2, starts),
+        lambda: square(model, given, labels, 4, 2, range(4), 0),
+    ]
+    for attack in attacks:
+        with pytest.raises(StudyError, match=f"^attack: images are {dtype}; it takes float32"):
+            attack()
+    for pair in ((given, images), (images, given)):
+        with pytest.raises(StudyError, match=f"images are {dtype};"):
+            assert_within(*pair, 255)
+
+
 # --- the ladder --------------------------------------------------------------------------------------------
 
 
 def test_ladder_is_the_predictions_on_attacked_images() -> None:
     model, images, labels = tiny_model(), to_float(some_images()), some_labels()
-    signs, *ladders = battery_of(model).fast_gradient_sign(chance=1.0)
+    signs, exact, rounded = battery_of(model).fast_gradient_sign()
     assert torch.equal(signs, gradient_signs(model, images, labels))
+    ladders = [exact.predictions, rounded.predictions]
+    assert exact.settings == {"zero_gradients": 0}
+    assert exact.positions.tolist() == rounded.positions.tolist() == list(range(COUNT))
     for epsilon_255 in SECTION["epsilons_255"]:
         attacked = by_loop(model, images, labels, epsilon_255 / 255)
         for ladder, seen in zip(ladders, (attacked, np.rint(attacked * 255) / 255), strict=True):
@@ -162,10 +187,9 @@ def test_ladder_is_the_predictions_on_attacked_images() -> None:
 def test_model_that_always_says_the_same_has_a_flat_ladder() -> None:
     favourite = torch.tensor([8.0, 0.0, 0.0])
     tried = battery_of(tiny_model(lambda logits: 0.01 * logits + favourite))
-    _, exact, rounded = tried.fast_gradient_sign(chance=1 / CLASSES)
-    found = {
-        row[name] for row in stage.summarise(exact, rounded, some_labels().numpy()) for name in row if "acc" in name
-    }
+    _, exact, rounded = tried.fast_gradient_sign()
+    rows = stage.summarise(exact.predictions, rounded.predictions, some_labels().numpy())
+    found = {row[name] for row in rows for name in row if "acc" in name}
     assert found == {(some_labels() == 0).double().mean().item(), 1.0}  # 1 of those that are right when clean
     assert not names_of(tried)
 
@@ -183,9 +207,9 @@ class BetweenLevels(nn.Module):
 def test_rounding_to_eight_bits_is_scored_apart(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(battery, "step", lambda images, _, epsilon: images + 0.4 * epsilon / 255)
     model = Classifier(BetweenLevels(), Same(), [0.0] * 3, [1.0] * 3)
-    _, exact, rounded = battery_of(model).fast_gradient_sign(chance=1.0)
-    assert exact[1].tolist() == [1] * COUNT
-    assert rounded[1].tolist() == exact[0].tolist() == [0] * COUNT
+    _, exact, rounded = battery_of(model).fast_gradient_sign()
+    assert exact.predictions[1].tolist() == [1] * COUNT
+    assert rounded.predictions[1].tolist() == exact.predictions[0].tolist() == [0] * COUNT
 
 
 def test_summary_of_a_ladder() -> None:

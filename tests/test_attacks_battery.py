@@ -7,17 +7,17 @@ import math
 import numpy as np
 import pytest
 import torch
-from attacked import CLASSES, COUNT, battery_of, by_loop, some_images, some_labels, tiny_model
+from attacked import CLASSES, COUNT, SECTION, battery_of, by_loop, names_of, some_images, some_labels, tiny_model
 from torch import Tensor
 
 from stages import attack as stage
-from stages.lib.attacks import stand_in
-from stages.lib.attacks.battery import ByEpsilon, predict
-from stages.lib.attacks.signs import gradient_signs, random_signs, step
+from stages.lib.attacks.scoring import Found, predict
+from stages.lib.attacks.signs import random_signs, step
 from stages.lib.attacks.stand_in import SoftNeighbours
 from stages.lib.inference import to_float
 from stages.lib.model import FEATURES, Classifier
 from stages.lib.neighbours import knn_predictions
+from stages.lib.schema.attack import ALARMS
 
 # --- the nearest neighbours' stand-in ----------------------------------------------------------------------
 
@@ -35,90 +35,120 @@ def near_images(model: Classifier) -> Tensor:
 def test_soft_neighbours_are_their_equation_written_out() -> None:
     model, images = tiny_model(), to_float(some_images())
     known = near_images(model)
-    found = SoftNeighbours(model, known, KNOWN_LABELS, CLASSES)(images)
+    found = SoftNeighbours(model, known, KNOWN_LABELS, 0.1)(images)
     for features, logits in zip(model.features(images).tolist(), found.tolist(), strict=True):
         summed = [0.0] * CLASSES
         for other, label in zip(known.tolist(), KNOWN_LABELS.tolist(), strict=True):
             product = sum(a * b for a, b in zip(features, other, strict=True))
             lengths = math.hypot(*features) * math.hypot(*other)
-            summed[label] += math.exp(product / lengths / 0.02)
+            summed[label] += math.exp(product / lengths / 0.1)
         assert logits == pytest.approx([math.log(each) for each in summed], abs=1e-3)
 
 
-def test_soft_neighbours_at_a_low_temperature_are_the_nearest_neighbour(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_soft_neighbours_at_a_low_temperature_are_the_nearest_neighbour() -> None:
     model, images = tiny_model(), to_float(some_images())
     known = near_images(model)
     nearest = knn_predictions(known.numpy(), KNOWN_LABELS.numpy(), model.features(images).numpy(), 1)
-    monkeypatch.setattr(stand_in, "TEMPERATURE", 1e-4)
-    found = SoftNeighbours(model, known, KNOWN_LABELS, CLASSES)(images).argmax(1)
+    found = SoftNeighbours(model, known, KNOWN_LABELS, 1e-4)(images).argmax(1)
     assert found.tolist() == nearest.tolist() and len(set(nearest)) > 1
 
 
-def test_class_that_no_known_image_has_is_never_predicted() -> None:
-    model, images, labels = tiny_model(), to_float(some_images()), some_labels()
-    few = SoftNeighbours(model, near_images(model), KNOWN_LABELS.clamp(max=1), CLASSES)
-    assert (few(images)[:, 2] == -torch.inf).all() and few(images)[:, :2].isfinite().all()
-    assert gradient_signs(few, images, labels).abs().flatten(1).any(1).all()
+def test_soft_neighbours_at_a_high_temperature_are_the_class_with_the_most_images() -> None:
+    model, images = tiny_model(), to_float(some_images())
+    found = SoftNeighbours(model, near_images(model), KNOWN_LABELS, 1e4)(images).argmax(1)
+    assert found.tolist() == [KNOWN_LABELS.bincount().argmax()] * COUNT
 
 
+@pytest.mark.parametrize("temperature", [0.02, 0.5])
 @pytest.mark.parametrize("batch_size", [1, 5, 100])
-def test_neighbours_are_scored_on_what_their_stand_in_was_attacked_with(batch_size: int) -> None:
+def test_neighbours_are_scored_on_what_their_stand_in_was_attacked_with(batch_size: int, temperature: float) -> None:
     model, positions = tiny_model(), np.array([1, 4, 5, 8, 13])
-    tried = battery_of(model, batch_size=batch_size)
-    target = tried.target.of(positions)
-    known = near_images(model)
-    found, agreement = stage.attack_neighbours(model, tried, positions, (known.numpy(), KNOWN_LABELS.numpy()), 3)
-    soft = SoftNeighbours(model, known, KNOWN_LABELS, CLASSES)
-    for epsilon, predictions in found.items():
+    tried = battery_of(model, batch_size=batch_size, neighbours_temperature=temperature)
+    target, known = tried.target.of(positions), near_images(model)
+    signs = torch.zeros(tried.target.images.shape, dtype=torch.int8)
+    found = tried.neighbours(model, signs, positions, (known.numpy(), KNOWN_LABELS.numpy().astype(np.uint8)), 3)
+    soft = SoftNeighbours(model, known, KNOWN_LABELS, temperature)
+    assert list(found.predictions) == SECTION["epsilons_255"] and found.positions.tolist() == positions.tolist()
+    for epsilon, predictions in found.predictions.items():
         attacked = torch.from_numpy(by_loop(soft, target.images, target.labels, epsilon / 255)).float()
         expected = knn_predictions(known.numpy(), KNOWN_LABELS.numpy(), model.features(attacked).numpy(), 3)
         np.testing.assert_array_equal(predictions, expected)
-    assert agreement == (predict(soft, target.images, 4) == found[0]).mean()
+    agreement = (predict(soft, target.images, 4) == found.predictions[0]).mean()
+    assert found.settings == {"neighbours": 3, "stand_in_agrees": agreement}
 
 
 # --- the battery -------------------------------------------------------------------------------------------
 
+NAMES = ["fgsm", "fgsm_8_bit", "noise", "fgsm_of_logits_x0.1", "fgsm_of_logits_x10", "pgd", "pgd_8_bit", "square"]
 
-def everything(batch_size: int) -> dict[str, ByEpsilon]:
-    """Every attack's predictions."""
-    tried = battery_of(tiny_model(), batch_size=batch_size)
-    _, exact, rounded = tried.fast_gradient_sign(chance=1.0)
-    control, of_pgd = tried.chosen(8, "control"), tried.chosen(10, "pgd")
-    pgd, of_square = tried.pgd(exact, of_pgd), tried.chosen(6, "square", of_pgd)
-    known = (near_images(tiny_model()).numpy(), KNOWN_LABELS.numpy())
-    return {
-        "fgsm": exact,
-        "rounded": rounded,
-        "noise": tried.noise(exact),
-        **tried.rescaled(exact, control),
-        "pgd": pgd,
-        "square": tried.square(pgd, of_pgd, of_square),
-        "knn": stage.attack_neighbours(tiny_model(), tried, control, known, 3)[0],
-    }
+
+def everything(batch_size: int) -> dict[str, Found]:
+    """What every attack finds, as the stage asks for them."""
+    model = tiny_model()
+    tried = battery_of(model, batch_size=batch_size, accept=list(ALARMS))
+    done = stage.attack(tried, model, (near_images(model).numpy(), KNOWN_LABELS.numpy()), 3)
+    assert done.alarms == tried.alarms
+    return done.found
 
 
 @pytest.mark.parametrize("batch_size", [1, 3, 14, 100])
 def test_no_attack_depends_on_the_batch_size(batch_size: int) -> None:
     one, other = everything(5), everything(batch_size)
-    assert list(one) == ["fgsm", "rounded", "noise", "0.1", "10", "pgd", "square", "knn"]
+    assert list(one) == list(other) == [*NAMES, "knn_fgsm"]
     for name, found in one.items():
-        assert list(found) == list(other[name])
-        for epsilon_255, predictions in found.items():
-            np.testing.assert_array_equal(predictions, other[name][epsilon_255], err_msg=name)
+        np.testing.assert_array_equal(found.positions, other[name].positions)
+        assert found.settings == other[name].settings and list(found.predictions) == list(other[name].predictions)
+        for epsilon_255, predictions in found.predictions.items():
+            np.testing.assert_array_equal(predictions, other[name].predictions[epsilon_255], err_msg=name)
 
 
 def test_noise_and_rescaled_logits_are_what_they_say() -> None:
     model, images, labels = tiny_model(), to_float(some_images()), some_labels()
     tried, positions = battery_of(model), np.array([0, 3, 4, 9])
-    _, exact, _ = tried.fast_gradient_sign(chance=1.0)
-    noise, rescaled = tried.noise(exact), tried.rescaled(exact, positions)
+    _, exact, _ = tried.fast_gradient_sign()
+    noise, rescaled = tried.noise(exact.predictions), tried.rescaled(exact.predictions, positions)
+    assert noise.positions.tolist() == list(range(COUNT))
     signs = random_signs(tried.target.indices, images.shape[1:], 0)
     for epsilon in (1, 2, 4, 8, 16):
-        np.testing.assert_array_equal(noise[epsilon], model(step(images, signs, epsilon)).argmax(1).numpy())
+        np.testing.assert_array_equal(noise.predictions[epsilon], model(step(images, signs, epsilon)).argmax(1).numpy())
         for factor in (0.1, 10.0):
             by = lambda given, factor=factor: factor * model(given)  # noqa: E731
             attacked = torch.from_numpy(by_loop(by, images[positions], labels[positions], epsilon / 255)).float()
-            np.testing.assert_array_equal(rescaled[f"{factor:g}"][epsilon], model(attacked).argmax(1).numpy())
+            found = rescaled[f"fgsm_of_logits_x{factor:g}"]
+            assert found.positions.tolist() == positions.tolist()
+            np.testing.assert_array_equal(found.predictions[epsilon], model(attacked).argmax(1).numpy())
+
+
+@pytest.mark.parametrize(("other", "raised"), [(0, set()), (1, {"not_clean_at_zero"})])
+def test_epsilon_0_is_compared_with_what_evaluate_saw(other: int, raised: set[str]) -> None:
+    model = tiny_model()
+    clean = predict(model, to_float(some_images()), 3)
+    clean[4] = (clean[4] + other) % CLASSES
+    tried = battery_of(model, clean=clean)
+    tried.fast_gradient_sign()
+    assert {alarm.name for alarm in tried.alarms if "zero" in alarm.name} == raised
+    assert not raised or f"1 of {COUNT} predictions" in tried.alarms[0].reason
+
+
+def put_right(images: Tensor) -> Tensor:
+    """Two classes, light and dark images, and a gradient that leads away from mistakes."""
+    margin = 50 * (images - 0.5).mean((1, 2, 3))
+    margin = 2 * margin.detach() - margin
+    return torch.stack([margin, -margin], 1)
+
+
+@pytest.mark.parametrize(("dark", "raised"), [(60, {"rises_with_epsilon"}), (36, set()), (24, set())])
+def test_chance_is_to_say_the_commonest_class_of_the_attacked_images(dark: int, raised: set[str]) -> None:
+    """Of 120 images 75 % are right at first, and all are in the end; so many are dark, which is the other class."""
+    labels = (torch.arange(120) < dark).long()
+    right = torch.arange(120) % 4 < 3
+    levels = 0.5 + torch.where(right == (labels == 0), 3.0, -3.0) / 255
+    images = levels[:, None, None, None].expand(-1, 3, 8, 8).contiguous()
+    tried = battery_of(put_right, images, labels, batch_size=50)
+    _, exact, _ = tried.fast_gradient_sign()
+    assert (exact.predictions[0] == tried.labels).mean() == 0.75
+    assert (exact.predictions[4] == tried.labels).all()
+    assert names_of(tried) == raised
 
 
 def test_chosen_images_are_stratified_and_among_those_given() -> None:

@@ -7,11 +7,23 @@ from collections import Counter
 import numpy as np
 import pytest
 import torch
-from attacked import COUNT, TwoPlanes, battery_of, grey_images, some_images, some_labels, tiny_model
-from torch import Tensor
+from attacked import (
+    CLASSES,
+    COUNT,
+    TwoPlanes,
+    battery_of,
+    grey_images,
+    names_of,
+    some_images,
+    some_labels,
+    tiny_model,
+)
+from torch import Tensor, nn
 
+from stages.lib.attacks import Logits, battery
+from stages.lib.attacks.ball import assert_within
 from stages.lib.attacks.pgd import projected_gradient_descent, random_starts
-from stages.lib.attacks.signs import assert_within
+from stages.lib.attacks.scoring import Found, to_8_bit
 from stages.lib.attacks.square import margins, side_of_square, square
 from stages.lib.inference import to_float
 
@@ -65,31 +77,84 @@ def test_random_starts_of_an_image_are_its_own() -> None:
 
 
 def heads_or_tails(images: Tensor) -> Tensor:
-    """Logits without a gradient, so that PGD stays where it starts: on grey images, wrong from half of the starts."""
-    above = torch.sign(images.mean((1, 2, 3)) - 0.5)
-    return torch.stack([above, 0 * above], 1)
+    """Logits without a gradient, so that PGD stays where it starts.
+
+    On grey images they are of class 0; where a start is dark they are of class 2 if its red is, else of class 1.
+    """
+    dark, red = (part.sub(127.5 / 255).lt(-1e-5) for part in (images.mean((1, 2, 3)), images[:, 0].mean((1, 2))))
+    labels = dark * (1 + red.long())
+    return nn.functional.one_hot(labels, CLASSES) + 0 * images.sum((1, 2, 3))[:, None]
 
 
 @pytest.mark.parametrize("restarts", [1, 2, 4])
-def test_an_image_is_wrong_under_the_first_restart_that_makes_it_so(restarts: int) -> None:
-    images, labels = torch.full((COUNT, 3, 8, 8), 0.5), torch.zeros(COUNT, dtype=torch.int64)
-    labels[::3] = 1  # wrong when clean, and not to be put right
-    tried = battery_of(heads_or_tails, images, labels, pgd={"restarts": restarts})
-    _, fgsm, _ = tried.fast_gradient_sign(chance=1.0)
-    positions = np.arange(1, COUNT)
-    found = tried.pgd(fgsm, positions)
-    assert list(found) == [2, 4]
-    for predictions in found.values():
-        starts = [random_starts(tried.target.indices[1:], (3, 8, 8), 0, restart) for restart in range(restarts)]
-        ever_dark = torch.stack(starts).mean((2, 3, 4)).amin(0) < 0
-        assert predictions.tolist() == (ever_dark & (labels[1:] == 0)).long().tolist()
+def test_of_each_image_the_first_restart_that_succeeds_is_kept(restarts: int) -> None:
+    """With and without rounding, each for itself; and what is wrong without an attack stays as it was."""
+    grey, labels = torch.full((COUNT, 3, 8, 8), 0.5), torch.zeros(COUNT, dtype=torch.int64)
+    labels[::3] = 1  # wrong when clean, and some starts would put them right
+    tried = battery_of(heads_or_tails, grey, labels, pgd={"restarts": restarts, "images": 12})
+    _, fgsm, _ = tried.fast_gradient_sign()
+    found = tried.pgd(fgsm.predictions)
+    assert list(found) == ["pgd", "pgd_8_bit"]
+    for name, attacked in found.items():
+        positions = attacked.positions
+        assert positions.tolist() == tried.chosen(12, "pgd").tolist() and len(positions) == 12
+        assert attacked.settings == {"steps": 3, "restarts": restarts}
+        assert list(attacked.predictions) == [2, 4, 64]  # the large one as well
+        for epsilon, predictions in attacked.predictions.items():
+            expected = np.zeros(12, int)
+            for restart in reversed(range(restarts)):
+                starts = random_starts(tried.target.indices[positions], (3, 8, 8), 0, restart)
+                images = grey[positions] + epsilon / 255 * starts
+                said = heads_or_tails(to_8_bit(images) if name == "pgd_8_bit" else images).argmax(1).numpy()
+                expected = np.where(said != 0, said, expected)
+            expected[labels[positions].numpy() == 1] = 0
+            np.testing.assert_array_equal(predictions, expected, err_msg=f"{name}, {epsilon}")
+    assert restarts < 4 or {0, 1, 2} == set(found["pgd"].predictions[4])
 
 
-def test_pgd_at_the_large_epsilon_is_told_only_where_it_is_asked_for() -> None:
-    _, fgsm, _ = battery_of(tiny_model()).fast_gradient_sign(chance=1.0)
-    for asked in ([2, 4], [4, 16]):
-        tried = battery_of(tiny_model(), pgd={"epsilons_255": asked, "large_epsilon_255": 16})
-        assert list(tried.pgd(fgsm, np.arange(COUNT))) == asked
+def only_rounding(images: Tensor) -> Tensor:
+    """Logits without a gradient: dark images are wrong between grey levels, light ones on them, except a flat one."""
+    levels = images * 255
+    between = (levels - levels.round()).abs().amax((1, 2, 3)) > 0.1
+    flat = levels.amax((1, 2, 3)) - levels.amin((1, 2, 3)) < 0.1
+    wrong = torch.where(levels.mean((1, 2, 3)) < 128, between, ~between & ~flat)
+    return torch.stack([~wrong, wrong], 1) + 0 * images.sum((1, 2, 3))[:, None]
+
+
+def test_pgd_is_scored_before_and_after_rounding_each_for_itself() -> None:
+    images = (torch.tensor([64, 192, 64, 192]) / 255)[:, None, None, None].expand(-1, 3, 8, 8).contiguous()
+    tried = battery_of(only_rounding, images, torch.zeros(4, dtype=torch.int64))
+    _, fgsm, _ = tried.fast_gradient_sign()
+    assert tried.clean.tolist() == [0] * 4
+    found = tried.pgd(fgsm.predictions)
+    for epsilon in (2, 4):
+        assert found["pgd"].predictions[epsilon].tolist() == [1, 0, 1, 0]  # rounding saves the dark ones
+        assert found["pgd_8_bit"].predictions[epsilon].tolist() == [0, 1, 0, 1]  # and loses the light ones
+
+
+def test_images_that_are_wrong_when_clean_are_left_as_they_are() -> None:
+    """Neither PGD nor Square puts them right, though every moved image is; `clean` says what they are taken for."""
+    labels = torch.zeros(COUNT, dtype=torch.int64)
+    clean = np.arange(COUNT) % CLASSES
+    for said in range(CLASSES):  # whatever the logits say of attacked images
+        always = lambda given, said=said: torch.eye(CLASSES)[[said] * len(given)] + 0 * given.sum((1, 2, 3))[:, None]  # noqa: E731
+        tried = battery_of(always, labels=labels, clean=clean)
+        _, fgsm, _ = tried.fast_gradient_sign()
+        pgd = tried.pgd(fgsm.predictions)
+        for found in (*pgd.values(), tried.square(pgd["pgd"])):
+            was = clean[found.positions]
+            for predictions in found.predictions.values():
+                assert predictions.tolist() == np.where(was == 0, said, was).tolist()
+        assert clean.tolist() == (np.arange(COUNT) % CLASSES).tolist()
+
+
+@pytest.mark.parametrize(("one_step", "raised"), [(0, set()), (1, {"pgd_weaker"})])
+def test_pgd_is_compared_with_one_step_on_images_that_are_right_when_clean(one_step: int, raised: set[str]) -> None:
+    """One step that makes those wrong is the stronger, even if it puts as many others right."""
+    always: Logits = lambda given: torch.eye(2)[[0] * len(given)] + 0 * given.sum((1, 2, 3))[:, None]  # noqa: E731
+    tried = battery_of(always, labels=torch.arange(COUNT) % 2, pgd={"images": COUNT})
+    tried.pgd(dict.fromkeys((2, 4), np.full(COUNT, one_step)))
+    assert names_of(tried) == {"pgd_leaves_some"} | raised
 
 
 # --- Square ------------------------------------------------------------------------------------------------
@@ -188,3 +253,26 @@ def test_square_changes_rectangles_within_stripes() -> None:
     found = square(tiny_model(), images, some_labels(), 8, 50, range(COUNT), 0)
     edge = torch.stack([(images - 8 / 255).clamp(0), (images + 8 / 255).clamp(max=1)])
     assert ((found - edge).abs().amin(0) < 1e-6).all()
+
+
+@pytest.mark.parametrize("batch_size", [1, 4, 100])
+def test_square_is_given_what_is_right_when_clean_in_batches(batch_size: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    given: list[np.ndarray] = []
+
+    def spied(
+        logits: Logits, images: Tensor, labels: Tensor, epsilon: int, queries: int, indices: np.ndarray, seed: int
+    ) -> Tensor:
+        given.append(indices)
+        return square(logits, images, labels, epsilon, queries, indices, seed)
+
+    monkeypatch.setattr(battery, "square", spied)
+    tried = battery_of(tiny_model(), batch_size=batch_size, square={"images": 9}, pgd={"images": 11})
+    of_pgd = tried.chosen(11, "pgd")
+    found = tried.square(Found(of_pgd, {4: tried.clean[of_pgd]}))
+    assert set(found.positions) <= set(of_pgd) and len(found.positions) == 9
+    asked = found.positions[(tried.clean == tried.labels)[found.positions]]
+    assert 1 < len(asked) < 9
+    np.testing.assert_array_equal(np.concatenate(given), tried.target.indices[asked])
+    assert [len(batch) for batch in given[:-1]] == [batch_size] * (len(given) - 1)
+    assert len(given[-1]) <= batch_size
+    assert found.settings == {"queries": 12} and list(found.predictions) == [4]

@@ -85,6 +85,20 @@ BAD: dict[str, tuple[str, Any, str]] = {
     "unknown choice": ("download.dataset", "mnist", "download.dataset is 'mnist': input should be 'cifar10', 'digits'"),
     "unknown metric": ("embed.metric", "l1", "embed.metric is 'l1': string should match pattern '^(cosine|eucli"),
     "negative section seed": ("attack.seed", -1, "attack.seed is -1: input should be greater than or equal to 0"),
+    "no penalty": ("evaluate.probe_inverse_penalty", 0.0, "evaluate.probe_inverse_penalty is 0.0: input should be gr"),
+    "missing penalty": ("evaluate.probe_inverse_penalty", ABSENT, "evaluate.probe_inverse_penalty is missing"),
+    "temperature of 0": (
+        "attack.neighbours_temperature",
+        0.0,
+        "attack.neighbours_temperature is 0.0: input should be greater than 0",
+    ),
+    "missing temperature": ("attack.neighbours_temperature", ABSENT, "attack.neighbours_temperature is missing"),
+    "one plane": ("stability.seeds", [0], "stability.seeds is [0]: list should have at least 2 items"),
+    "the same plane twice": (
+        "stability.seeds",
+        [0, 1, 0],
+        "stability.seeds is [0, 1, 0]: each seed once: a plane is the same as itself",
+    ),
     "epsilons not rising": (EPSILONS, [0, 2, 1, 4, 8], f"{EPSILONS} is [0, 2, 1, 4, 8]: {RISING}"),
     "epsilon twice": (EPSILONS, [0, 1, 1, 2, 4, 8], f"{EPSILONS} is [0, 1, 1, 2, 4, 8]: {RISING}"),
     "no epsilon 0": (EPSILONS, [1, 2, 4, 8], f"{EPSILONS} is [1, 2, 4, 8]: {RISING}"),
@@ -186,6 +200,7 @@ def test_loss_outside_losses_is_answered_with_what_to_type() -> None:
         [("loss", "cross_entropy"), ("losses", ["cross_entropy"]), ("loss_config.angular", ABSENT)],
         [("train_sets", ["corrupted"]), ("seeds", [2, 0, 1])],
         [("attack.epsilons_255", [0, 1, 2, 3, 4, 8, 255])],
+        [("attack.accept", ["knn_masked", "zero_gradients"]), ("stability.seeds", [3, 1])],
         [("loss_config.cross_entropy.label_smoothing", 0)],  # a whole number where fractions are allowed
     ],
 )

@@ -38,6 +38,13 @@ class Plain(Head):
         return features
 
 
+class Centred(Plain):
+    """Embeddings are the features about the middle grey, in all directions."""
+
+    def embeddings(self, features: Tensor) -> Tensor:
+        return features - 0.5
+
+
 def images_of(levels: list[tuple[int, int, int]]) -> np.ndarray:
     """Images 6×6 whose thirds, from left to right, have those grey levels."""
     images = np.zeros((len(levels), 6, 6, 3), np.uint8)
@@ -49,7 +56,8 @@ def images_of(levels: list[tuple[int, int, int]]) -> np.ndarray:
 
 def section(**changes: Any) -> Evaluate:
     return Evaluate.model_validate(
-        {"batch_size": 2, "knn_neighbours": 1, "flip_test_time_augmentation": False} | changes
+        {"batch_size": 2, "knn_neighbours": 1, "probe_inverse_penalty": 0.01, "flip_test_time_augmentation": False}
+        | changes
     )
 
 
@@ -109,7 +117,7 @@ OWN_FIRST = {
 def test_probe_is_fitted_on_the_models_own_training_features(model: Classifier) -> None:
     results, _ = evaluate(model, OWN_FIRST, "train_corrupted", ["a", "b"], section())
     features = {name: outputs(model, images, 100)[1] for name, (images, _) in OWN_FIRST.items()}
-    probe = fit_probe(features["train_corrupted"], OWN_FIRST["train_corrupted"][1])
+    probe = fit_probe(features["train_corrupted"], OWN_FIRST["train_corrupted"][1], 0.01)
     for row in results["sets"]:
         name, details = row["set"], results["details"][row["set"]]
         if name.startswith("train"):
@@ -118,6 +126,26 @@ def test_probe_is_fitted_on_the_models_own_training_features(model: Classifier) 
         predictions = from_text(details["probe_predictions"])
         assert predictions.tolist() == probe(features[name]).tolist()
         assert row["probe_accuracy"] == (predictions == OWN_FIRST[name][1]).mean() < 0.3
+
+
+def test_probe_is_penalised_as_params_say(model: Classifier) -> None:
+    known, labels = outputs(model, OWN_FIRST["train_corrupted"][0], 100)[1], OWN_FIRST["train_corrupted"][1]
+    queries = outputs(model, OWN_FIRST["test_clean"][0], 100)[1]
+    found = []
+    for penalty in (1e-6, 10.0):
+        results, _ = evaluate(model, OWN_FIRST, "train_corrupted", ["a", "b"], section(probe_inverse_penalty=penalty))
+        found.append(from_text(results["details"]["test_clean"]["probe_predictions"]).tolist())
+        assert found[-1] == fit_probe(known, labels, penalty)(queries).tolist()
+    assert found[0] != found[1]
+
+
+def test_reference_need_not_be_the_first_set(model: Classifier) -> None:
+    backwards = dict(reversed(OWN_FIRST.items()))
+    (expected, arrays), (found, others) = (
+        evaluate(model, sets, "train_corrupted", ["a", "b"], section()) for sets in (OWN_FIRST, backwards)
+    )
+    assert found["details"] == expected["details"] and found["sets"] == expected["sets"][::-1]
+    assert all(np.array_equal(arrays[name], others[name]) for name in arrays) and set(arrays) == set(others)
 
 
 @pytest.mark.parametrize("loss", losses.names())
@@ -132,7 +160,9 @@ def test_probe_and_neighbours_are_the_same_for_every_loss(model: Classifier, los
         for each in (model, other)
     )
     assert [row["loss"] for row in expected["sets"]] != [row["loss"] for row in found["sets"]]
-    assert expected["angles"] == found["angles"]
+    for name, angles in expected["angles"].items():
+        assert angles["features"] == found["angles"][name]["features"] and angles["embeddings"] is None
+        assert (found["angles"][name]["embeddings"] is None) == (not hasattr(head, "embeddings"))
     for name in ("val_clean", "test_clean", "test_corrupted"):
         for classifier in ("knn", "probe"):
             predictions = (each["details"][name][f"{classifier}_predictions"] for each in (expected, found))
@@ -162,7 +192,19 @@ def test_calibration_and_angles_are_of_the_sets_own_logits_and_features(model: C
     assert list(results["angles"]) == ["test_clean", "test_corrupted"]
     for name, found in results["angles"].items():
         images, labels = OWN_FIRST[name]
-        assert found == class_angles(outputs(model, images, 100)[1], labels)
+        assert found == {"features": class_angles(outputs(model, images, 100)[1], labels), "embeddings": None}
+
+
+def test_angles_of_embeddings_are_of_what_the_head_compares_with_classes() -> None:
+    model = Classifier(Halves(), Centred(), [0.0] * 3, [1.0] * 3).eval()
+    results, _ = evaluate(model, OWN_FIRST, "train_corrupted", ["a", "b"], section())
+    for name, found in results["angles"].items():
+        images, labels = OWN_FIRST[name]
+        features = outputs(model, images, 100)[1]
+        assert found["features"] == class_angles(features, labels)
+        assert found["embeddings"] == class_angles(features - np.float32(0.5), labels)
+        between = "between_class_degrees"
+        assert found["features"][between] < 90 < found["embeddings"][between]  # features are not negative
 
 
 def test_rows_of_every_set_have_the_same_keys(model: Classifier) -> None:

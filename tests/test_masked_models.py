@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
-from attacked import CLASSES, COUNT, SIDE, battery_of, names_of, some_images, some_labels, tiny_model
+from attacked import CLASSES, COUNT, SIDE, Same, battery_of, names_of, some_images, some_labels, tiny_model
 from torch import Tensor, nn
 
-from stages.lib.attacks import Logits
+from stages.lib.attacks import Logits, alarms
 from stages.lib.attacks.battery import Battery
+from stages.lib.attacks.scoring import Found
+from stages.lib.attacks.signs import gradient_signs
 from stages.lib.inference import to_float
+from stages.lib.model import FEATURES, Classifier
 
 PATTERNS = torch.randn(CLASSES, 3, SIDE, SIDE, generator=torch.Generator().manual_seed(7)).sign()
 
@@ -66,16 +70,15 @@ def dice(images: Tensor) -> Tensor:
 def under_every_attack(logits: Logits, mislabelled: int = 0) -> Battery:
     images, labels = easy(120, 1)
     labels[:mislabelled] = (labels[:mislabelled] + 1) % CLASSES
-    searches = {
+    searches: dict[str, Any] = {
         "pgd": {"images": 60, "epsilons_255": [4, 16], "steps": 8},
         "square": {"images": 60, "epsilon_255": 16, "queries": 60},
     }
     tried = battery_of(logits, images, labels, batch_size=120, **searches)
-    _, exact, _ = tried.fast_gradient_sign(chance=1 / CLASSES)
-    tried.noise(exact)
-    tried.rescaled(exact, tried.chosen(60, "control"))
-    of_pgd = tried.chosen(60, "pgd")
-    tried.square(tried.pgd(exact, of_pgd), of_pgd, tried.chosen(60, "square", of_pgd))
+    _, fgsm, _ = tried.fast_gradient_sign()
+    tried.noise(fgsm.predictions)
+    tried.rescaled(fgsm.predictions, tried.chosen(60, "control"))
+    tried.square(tried.pgd(fgsm.predictions)["pgd"])
     return tried
 
 
@@ -92,8 +95,8 @@ def test_logits_so_large_that_their_gradient_vanishes_are_found_out(factor: int,
     images, labels = easy(120, 1)
     assert torch.equal(masked(images).argmax(1), plain(images).argmax(1))
     tried = under_every_attack(masked)
-    _, exact, _ = tried.fast_gradient_sign(chance=1.0)
-    assert (exact[16] == labels.numpy()).mean() > 0.9
+    _, exact, _ = tried.fast_gradient_sign()
+    assert (exact.predictions[16] == labels.numpy()).mean() > 0.9
     found = {"zero_gradients", "pgd_leaves_some", "square_stronger"}
     assert names_of(tried) == found | ({"rescaled_logits"} if rescaling_helps else set())
 
@@ -135,11 +138,11 @@ def test_model_that_answers_differently_each_time_is_found_out() -> None:
 )
 def test_model_without_gradients_is_found_out(change: Callable[[Tensor], Tensor]) -> None:
     tried = battery_of(tiny_model(change))
-    signs, _, _ = tried.fast_gradient_sign(chance=1 / CLASSES)
+    signs, found, _ = tried.fast_gradient_sign()
     zero = int((signs == 0).flatten(1).all(1).sum())
-    assert zero > COUNT // 4
-    (alarm,) = (alarm for alarm in tried.alarms if alarm and alarm.name == "zero_gradients")
-    assert f"of {zero} of {COUNT} images is zero" in alarm.reason
+    assert zero > COUNT // 4 and found.settings == {"zero_gradients": zero}
+    (alarm,) = (alarm for alarm in tried.alarms if alarm.name == "zero_gradients")
+    assert f"of the model is zero for {zero} of {COUNT} images" in alarm.reason
 
 
 def test_zero_gradients_are_counted_image_by_image() -> None:
@@ -147,17 +150,89 @@ def test_zero_gradients_are_counted_image_by_image() -> None:
     for vanish in (0, 4):
         factors = torch.tensor([[1.0]] * (COUNT - vanish) + [[0.0]] * vanish)
         tried = battery_of(tiny_model(factors.mul), images, labels, batch_size=COUNT)
-        tried.fast_gradient_sign(chance=1.0)
-        reasons = [alarm.reason for alarm in tried.alarms if alarm and alarm.name == "zero_gradients"]
-        assert len(reasons) == bool(vanish)
-        assert not vanish or f"the input gradient of 4 of {COUNT} images" in reasons[0]
+        _, found, _ = tried.fast_gradient_sign()
+        reasons = [alarm.reason for alarm in tried.alarms if alarm.name == "zero_gradients"]
+        assert len(reasons) == bool(vanish) and found.settings == {"zero_gradients": vanish}
+        assert not vanish or f"of the model is zero for 4 of {COUNT} images" in reasons[0]
 
 
-@pytest.mark.parametrize(("right_at", "raised"), [([5, 9, 11], True), ([0, 2, 7], False)])
-def test_square_is_compared_with_pgd_on_the_same_images(right_at: list[int], raised: bool) -> None:
+@pytest.mark.parametrize(("where", "raised"), [("beside", False), ("same", True)])
+def test_square_is_compared_with_pgd_on_the_same_images(where: str, raised: bool) -> None:
     """Of a model that is always wrong, and of what PGD is said to have found on more images than Square attacks."""
     always: Logits = lambda images: torch.tensor([[0.0, 1.0, 0.0]]).expand(len(images), -1)  # noqa: E731
-    of_pgd, positions = np.array([0, 2, 5, 7, 9, 11]), np.array([5, 9, 11])
+    of_pgd = np.setdiff1d(np.arange(COUNT), [1, 6])
     tried = battery_of(always, labels=torch.zeros(COUNT, dtype=torch.int64))
-    tried.square({2: np.ones(6, int), 4: np.where(np.isin(of_pgd, right_at), 0, 1)}, of_pgd, positions)
+    attacked = np.isin(of_pgd, tried.chosen(6, "square", of_pgd))
+    right = attacked if where == "same" else ~attacked
+    found = tried.square(Found(of_pgd, {2: np.ones(12, int), 4: np.where(right, 0, 1)}))
+    assert found.positions.tolist() == of_pgd[attacked].tolist()
     assert names_of(tried) == ({"square_stronger"} if raised else set())
+
+
+# --- the nearest neighbours' stand-in ----------------------------------------------------------------------
+
+
+class Patterns(nn.Module):
+    """Features: how much of each class's pattern an image holds, then something done to them; zeros fill up."""
+
+    def __init__(self, change: Callable[[Tensor], Tensor]) -> None:
+        super().__init__()
+        self.change = change
+
+    def forward(self, images: Tensor) -> Tensor:
+        held = (images - 0.5).flatten(1) @ PATTERNS.flatten(1).T
+        return self.change(nn.functional.pad(held + 3, (0, FEATURES - CLASSES)))
+
+
+def untrue(features: Tensor) -> Tensor:
+    """The features to the last bit, with a gradient that leads away from mistakes."""
+    return features.detach() - (features - features.detach())
+
+
+def untrue_where_faint(features: Tensor) -> Tensor:
+    """The features, with a gradient that leads away from mistakes where there is little of it."""
+    if features.requires_grad:
+        features.register_hook(lambda grad: torch.where(grad.norm(dim=1, keepdim=True) < 1e-7, -grad, grad))
+    return features
+
+
+def of_neighbours(change: Callable[[Tensor], Tensor], temperature: float, helps: bool) -> list[str]:
+    """Reasons to disbelieve what neighbours on such features are said to withstand.
+
+    The classifier's gradient is a true one where it `helps`, or else zero.
+    """
+    (images, labels), (others, known_labels) = easy(120, 1), easy(60, 2)
+    model = Classifier(Patterns(change), Same(), [0.0] * 3, [1.0] * 3)
+    tried = battery_of(model, images, labels, batch_size=120, neighbours_temperature=temperature)
+    known = (model.features(others).detach().numpy(), known_labels.numpy())
+    honest = Classifier(Patterns(lambda features: features), Same(), [0.0] * 3, [1.0] * 3)
+    signs = gradient_signs(honest, images, labels) if helps else torch.zeros(images.shape, dtype=torch.int8)
+    found = tried.neighbours(model, signs, tried.chosen(60, "control"), known, 3)
+    assert (found.predictions[0] == labels[found.positions].numpy()).mean() > 0.9
+    assert names_of(tried) <= {"knn_masked"}
+    return [alarm.reason for alarm in tried.alarms]
+
+
+@pytest.mark.parametrize("temperature", [0.02, 0.1])
+def test_ordinary_features_raise_no_alarm(temperature: float) -> None:
+    assert not of_neighbours(lambda features: features, temperature, helps=True)
+
+
+def test_neighbours_whose_stand_in_has_no_gradient_are_found_out() -> None:
+    (reason,) = of_neighbours(lambda features: features.round(decimals=2), 0.02, helps=False)
+    assert reason.startswith("the input gradient of the neighbours' stand-in is zero for 60 of 60 images")
+
+
+def test_neighbours_that_a_softer_stand_in_serves_better_against_are_found_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    (reason,) = of_neighbours(untrue_where_faint, 0.004, helps=False)
+    assert reason.startswith("the gradient of a softer stand-in leaves 0.")
+    monkeypatch.setattr(alarms, "MARGIN", 0.99)
+    assert not of_neighbours(untrue_where_faint, 0.004, helps=False)
+
+
+def test_neighbours_that_the_classifier_serves_better_against_are_found_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    (reason,) = of_neighbours(untrue, 0.02, helps=True)
+    assert reason.startswith("the classifier's gradient leaves 0.")
+    assert "fewer than the stand-in's, against the neighbours,'s" in reason
+    monkeypatch.setattr(alarms, "MARGIN", 0.99)
+    assert not of_neighbours(untrue, 0.02, helps=True)

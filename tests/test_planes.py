@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from types import ModuleType
 
 import numpy as np
 import pytest
@@ -51,6 +52,19 @@ def test_plane_is_the_same_twice_and_takes_others_in(exact_below: int, monkeypat
     assert (labels[nearest] == np.arange(30) % 3).mean() > 0.9
     recall = planes.quality(features, one, labels, SECTION)["index_recall"]
     assert recall is None if exact_below == 4096 else recall is not None and recall > 0.9
+
+
+@pytest.mark.parametrize("metric", ["cosine", "euclidean"])
+def test_features_are_taken_to_one_place_whatever_the_others_are(metric: str) -> None:
+    features, _ = clusters(45)
+    plane = planes.fit(features, SECTION.model_copy(update={"metric": metric}), seed=0)
+    still = plane.take(features)
+    # Not where they were fitted: UMAP would give that back, did it know them.
+    assert planes.displacement(plane.points, still, plane) > 0
+    for some in (np.arange(0, 45, 2), np.random.default_rng(0).permutation(45), np.array([7])):
+        assert np.array_equal(plane.take(features[some]), still[some])
+    half = np.where(np.arange(45)[:, None] % 2, features, clusters(45, seed=5)[0])
+    assert np.array_equal(plane.take(half)[1::2], still[1::2])
 
 
 def test_single_point_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -118,12 +132,12 @@ def test_compiled_code_is_kept_for_the_next_process(tmp_path: Path) -> None:
 # --- the stages --------------------------------------------------------------------------------------------
 
 
-def inputs(folder: Path, monkeypatch: pytest.MonkeyPatch, attacked: np.ndarray, stage: str) -> Cell:
-    """What `embed` and `stability` read, of 60 test images."""
+def inputs(folder: Path, monkeypatch: pytest.MonkeyPatch, attacked: np.ndarray, stage: str, count: int = 60) -> Cell:
+    """What `embed` and `stability` read, of `count` test images; the "attack" moves no feature."""
     cell = Cell("cross_entropy", "clean", 0)
     monkeypatch.chdir(folder)
     monkeypatch.setattr(sys, "argv", [stage, "--loss", cell.loss, "--train-set", cell.train_set, "--seed", "0"])
-    features, labels = clusters(60)
+    features, labels = clusters(count)
     for name in ("evaluated", "attacked", "raw"):
         (folder / "data" / name).mkdir(parents=True)
     np.savez(
@@ -144,8 +158,10 @@ def inputs(folder: Path, monkeypatch: pytest.MonkeyPatch, attacked: np.ndarray, 
     return cell
 
 
-def test_embed_writes_the_same_bytes_twice(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    attacked = np.arange(0, 60, 2)
+@pytest.mark.parametrize("attacked", [np.arange(0, 60, 2), np.arange(60)], ids=["some attacked", "all attacked"])
+def test_embed_writes_the_same_bytes_twice(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, attacked: np.ndarray
+) -> None:
     cell = inputs(tmp_path, monkeypatch, attacked, "embed")
     written = []
     for _ in range(2):
@@ -160,13 +176,30 @@ def test_embed_writes_the_same_bytes_twice(tmp_path: Path, monkeypatch: pytest.M
     assert (result["images"], result["attacked_images"]) == (45, len(both))
     found = {row["measure"]: row["value"] for row in result["measures"]}
     # What was "attacked" are the clean features again; what was "corrupted" are other images' altogether.
-    assert found["median_displacement_spreads_attacked"] < 0.3 < found["median_displacement_spreads_corrupted"]
+    assert found["median_displacement_spreads_attacked"] == 0 < 0.3 < found["median_displacement_spreads_corrupted"]
+    # Clean ones, from where they were fitted to where they are taken.
+    assert 0 < found["median_displacement_spreads_clean"] < 0.3
 
 
 def test_embed_without_an_attacked_image_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     inputs(tmp_path, monkeypatch, np.arange(0), "embed")
     with pytest.raises(StudyError, match=r"none of its images is attacked; raise embed\.images or attack\.images"):
         embed.main()
+
+
+@pytest.mark.parametrize("stage", [embed, stability])
+def test_too_few_images_for_a_plane_are_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, stage: ModuleType
+) -> None:
+    name = stage.__name__.rpartition(".")[2]
+    inputs(tmp_path, monkeypatch, np.arange(9), name, count=9)
+    with pytest.raises(StudyError, match=f"{name}: 9 test images are too few for a plane; 10 are needed"):
+        stage.main()
+    assert not (tmp_path / "reports").exists()
+
+
+def test_measures_ask_for_fewer_neighbours_than_half_of_the_points() -> None:
+    assert [planes.neighbours_of(SECTION, points) for points in (10, 11, 17, 18, 60)] == [4, 4, 7, 8, 8]
 
 
 def test_stability_compares_planes_of_several_seeds(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -37,6 +37,7 @@ from made_cells import (
     attack,
     calibration_error,
     cells_of,
+    change_attack,
     change_dataset,
     change_file,
     change_result,
@@ -46,16 +47,18 @@ from made_cells import (
     expected_means,
     expected_metrics,
     gained,
+    kept_under_attack,
     labels_of,
     loss_of,
     mean_under_stress,
+    one_attack,
     predictions_of,
     rank,
     read_strictly,
     results_of,
     right,
-    right_beside,
     right_of_probe,
+    right_under,
     right_under_attack,
     right_under_stress,
     rows_said,
@@ -65,9 +68,11 @@ from made_cells import (
     wilson,
     write_study,
 )
+from matplotlib.figure import Figure
 from scipy import stats
 
 from stages import compare
+from stages.lib import charts
 from stages.lib.cells import Cell, to_text
 from stages.lib.errors import StudyError
 from stages.lib.spread import figure_of, figure_of_scalars
@@ -192,6 +197,40 @@ def test_differences_are_of_one_loss_or_one_training_set_and_are_paired(compared
     assert found["angular-clean", "cross_entropy-clean", "test_clean"]["p_mcnemar_by_seed"] == [0.5, 0.5]
 
 
+WHOLE = ["beside_accuracy", "fast_gradient_sign", "fast_gradient_sign_in_full", "other_attacks", "suite",
+         "recall_per_class"]  # fmt: skip
+
+
+@pytest.mark.parametrize("losses", [LOSSES, ["angular"]], ids=["all", "no reference for errors"])
+def test_statistics_hold_the_tables_with_whole_figures(study: Path, losses: list[str]) -> None:
+    choose_study(losses=losses)
+    compare.main()
+    tables = read_strictly("reports/statistics.json")["tables"]
+    assert list(tables) == WHOLE
+    for name, found in tables.items():
+        columns, rows = table(name)
+        assert list(found) == columns
+        for position, column in enumerate(columns):
+            assert list(found[column]) == list(rows)
+            for row, means in rows.items():
+                figure = found[column][row]
+                if math.isnan(means[position]):
+                    assert figure["mean"] is None
+                    continue
+                assert figure["mean"] == pytest.approx(means[position], abs=1e-6)
+                assert figure["std"] >= 0 and figure["n"] == 2
+                if figure["interval_95"] is None:  # no share, and nothing shows what another seed would change
+                    assert figure["std"] == 0 and row.startswith(("mCE", "relative mCE"))
+                    continue
+                low, high = figure["interval_95"]
+                assert low <= figure["mean"] <= high
+    figures = read_strictly("reports/statistics.json")["figures"]
+    for loss, train_set in product(losses, TRAIN_SETS):
+        for epsilon in (1, 2, 4, 8):
+            of_ladder = tables["fast_gradient_sign"][f"{loss}, {train_set}"][str(epsilon)]
+            assert of_ladder == figures[loss][f"{train_set}_trained"][f"fgsm_{epsilon}"]
+
+
 # --- tables -----------------------------------------------------------------------------------------------
 
 
@@ -222,8 +261,8 @@ def test_tables_hold_the_same_figures(compared: Path) -> None:
     )
 
 
-def beside(cell: Cell) -> dict[str, float]:
-    """What stands beside accuracy, by its definition from the counts."""
+def beside(cell: Cell) -> dict[str, float | None]:
+    """What stands beside accuracy, by its definition from the counts; None where a loss makes no embeddings."""
     tests = ("clean", "corrupted")
     recalls = {test: [confusion_of(cell, f"test_{test}")[label][label] / 25 for label in (0, 1)] for test in tests}
     return {
@@ -233,8 +272,10 @@ def beside(cell: Cell) -> dict[str, float]:
         **{f"expected calibration error, {test}": calibration_error(cell, f"test_{test}") for test in tests},
         **{f"negative log-likelihood, {test}": loss_of(cell, f"test_{test}") for test in tests},
         **{
-            f"angle {where} classes in degrees, {test}": angles(cell, f"test_{test}")[f"{where}_class_degrees"]
+            f"angle {where} classes in degrees, {of}, {test}": found[f"{where}_class_degrees"] if found else None
+            for of in ("features", "embeddings")
             for test in tests
+            for found in [angles(cell, f"test_{test}", of)]
             for where in ("within", "between")
         },
     }
@@ -248,7 +289,11 @@ def test_what_stands_beside_accuracy_has_students_interval_over_seeds(compared: 
         each = [beside(cell) for cell in cells_of(*names)]
         assert list(found) == list(each[0])
         for name in each[0]:
-            values = [figures[name] for figures in each]
+            values = [value for figures in each if (value := figures[name]) is not None]
+            if not values:
+                assert "embeddings" in name and names[0] == "cross_entropy"
+                assert math.isnan(found[name][position]) and in_report[name][position] == ""
+                continue
             assert found[name][position] == pytest.approx(np.mean(values), abs=1e-6), name
             low, high = stats.t.interval(0.95, len(SEEDS) - 1, np.mean(values), stats.sem(values))
             if name.startswith(("recall", "right")):
@@ -265,8 +310,8 @@ def test_of_one_seed_only_the_shares_beside_accuracy_have_an_interval(study: Pat
         images = dict.fromkeys((f"recall of the worst class, {test}" for test in ("clean", "corrupted")), 25)
         images["right corrupted, of those right clean"] = right(cell, "test_clean")
         for name, value in beside(cell).items():
-            expected = f"{value:.4f}"
-            if name in images:
+            expected = "" if value is None else f"{value:.4f}"
+            if value is not None and name in images:
                 expected += " ({:.3f} to {:.3f})".format(*wilson(value, images[name]))
             assert in_report[name][position] == expected
 
@@ -293,33 +338,44 @@ def test_a_model_that_is_never_right_has_no_share_of_the_right(study: Path, seed
     details = evaluation(CELLS[0])["details"]
     details["test_clean"]["predictions"] = to_text(wrong)
     change_result(CELLS[0], "evaluate.json", details=details)
-    predictions = attack(CELLS[0])["predictions"] | {"0": to_text(wrong[ATTACKED_INDICES])}
-    change_result(CELLS[0], "attack.json", predictions=predictions)
+    predictions = one_attack(CELLS[0], "fgsm")["predictions"] | {"0": to_text(wrong[ATTACKED_INDICES])}
+    change_attack(CELLS[0], "fgsm", predictions=predictions)
+    ladder = attack(CELLS[0])["ladder"]
+    ladder = [row | {"accuracy": row["accuracy"] * bool(row["epsilon_255"])} for row in ladder]
+    none_kept = [row | {"accuracy_of_clean_correct": None} for row in ladder]
+    change_result(CELLS[0], "attack.json", ladder=none_kept)
     choose_study(seeds=seeds)
     compare.main()
     _, found = table("beside_accuracy")
     shares = found["right corrupted, of those right clean"]
     assert [math.isnan(share) for share in shares] == [True, False, False, False]  # no mean over fewer seeds
     assert rows_said("Beside accuracy")["right corrupted, of those right clean"][0] == ""
+    _, found = table("fast_gradient_sign_in_full")
+    kept = found["ε = 2/255, of those right when clean"]
+    assert [math.isnan(share) for share in kept] == [True, False, False, False]
+    assert not np.isnan(found["ε = 2/255, rounded to 8 bits"]).any()
 
 
 def test_angles_between_no_pairs_are_left_out(study: Path) -> None:
     without = {"within_class_degrees": None, "between_class_degrees": 60.0}
-    of_both = {
-        name: without if name == "test_clean" else angles(CELLS[1], name) for name in evaluation(CELLS[1])["angles"]
-    }
-    change_result(CELLS[1], "evaluate.json", angles=of_both)
+    cell = Cell("angular", "clean", SEEDS[1])
+    of_both = evaluation(cell)["angles"]
+    of_both["test_clean"]["embeddings"] = without
+    change_result(cell, "evaluate.json", angles=of_both)
     compare.main()
     _, found = table("beside_accuracy")
+    in_report = rows_said("Beside accuracy")
     for name, values in found.items():
-        absent = name == "angle within classes in degrees, clean"
-        assert [math.isnan(value) for value in values] == [absent, False, False, False]
-        assert (rows_said("Beside accuracy")[name][0] == "") == absent
+        no_pairs, no_embeddings = name == "angle within classes in degrees, embeddings, clean", "embeddings" in name
+        absent = [no_embeddings, no_embeddings, no_pairs, False]
+        assert [math.isnan(value) for value in values] == absent
+        assert [text == "" for text in in_report[name]] == absent
 
 
 TITLES = {
     "noise": "random signs",
     "pgd": "PGD",
+    "pgd_8_bit": "PGD, rounded to 8 bits",
     "square": "Square",
     "knn_fgsm": "FGSM on the nearest neighbours",
 }
@@ -337,16 +393,46 @@ def test_attacks_beside_the_first_are_tabled(compared: Path) -> None:
     assert list(found) == list(rows)
     for position, names in enumerate(product(LOSSES, TRAIN_SETS)):
         for row, (attack_name, epsilon) in rows.items():
-            counts = [right_beside(cell, attack_name, epsilon) for cell in cells_of(*names)]
+            counts = [right_under(cell, attack_name, epsilon) for cell in cells_of(*names)]
             mean = np.mean(counts) / len(POSITIONS[attack_name])
             assert found[row][position] == pytest.approx(mean, abs=1e-6)
             assert in_report[row][position].startswith(f"{mean:.4f} ± ")
 
 
-def test_accuracy_under_an_attack_beside_has_an_interval_over_its_images(study: Path) -> None:
-    for name, epsilons in OF_ATTACK.items():
+def test_first_attack_is_tabled_in_full(compared: Path) -> None:
+    columns, found = table("fast_gradient_sign_in_full")
+    in_report = rows_said("Fast gradient sign attack")
+    assert columns == MODELS
+    names = ("of those right when clean", "rounded to 8 bits")
+    assert list(found) == [f"ε = {epsilon}/255, {name}" for epsilon in EPSILONS_255 for name in names]
+    for (position, (loss, train_set)), epsilon in product(enumerate(product(LOSSES, TRAIN_SETS)), EPSILONS_255):
+        kept = [kept_under_attack(cell, epsilon) for cell in cells_of(loss, train_set)]
+        rounded = [right_under(cell, "fgsm_8_bit", epsilon) / ATTACKED for cell in cells_of(loss, train_set)]
+        for name, values in zip(names, (kept, rounded), strict=True):
+            row = f"ε = {epsilon}/255, {name}"
+            assert found[row][position] == pytest.approx(np.mean(values), abs=1e-6)
+            spread = f"{np.mean(values):.4f} ± {np.std(values, ddof=1):.4f} ("
+            assert in_report[row][position].startswith(spread), row
+
+
+def test_of_one_seed_those_right_when_clean_are_the_images_of_an_interval(study: Path) -> None:
+    choose_study(seeds=[0])
+    compare.main()
+    found = rows_said("Fast gradient sign attack")
+    for (position, cell), epsilon in product(enumerate(FIRST_SEED), EPSILONS_255):
+        for name, share, images in (
+            ("of those right when clean", kept_under_attack(cell, epsilon), right_under_attack(cell, 0)),
+            ("rounded to 8 bits", right_under(cell, "fgsm_8_bit", epsilon) / ATTACKED, ATTACKED),
+        ):
+            low, high = wilson(share, images)
+            expected = f"{share:.4f} ({low:.3f} to {high:.3f})"
+            assert found[f"ε = {epsilon}/255, {name}"][position] == expected
+
+
+def test_accuracy_under_an_attack_has_an_interval_over_its_images(study: Path) -> None:
+    for name, epsilons in OF_ATTACK.items():  # of each, at its largest epsilon
         count, metric = len(POSITIONS[name]), f"{name}_{epsilons[-1]}"
-        rights = [right_beside(cell, name, epsilons[-1]) for cell in cells_of("angular", "corrupted")]
+        rights = [right_under(cell, name, epsilons[-1]) for cell in cells_of("angular", "corrupted")]
         of_one = figure_of(results_of(CELLS[-2]), metric)
         assert (of_one["mean"], of_one["images"]) == (pytest.approx(rights[0] / count), count)
         assert of_one["interval_95"] == pytest.approx(wilson(rights[0] / count, count))
@@ -362,8 +448,11 @@ def test_report_checks_the_attacks(compared: Path) -> None:
     assert found["check"] == [cell.key for cell in CELLS]
     gains = found["most that the gradient of rescaled logits gains, points"]
     assert gains == [f"{100 * gained(cell) / len(CONTROL):+.1f}" for cell in CELLS]
+    assert found["images without a gradient"] == [f"{rank(cell)} of {ATTACKED}" for cell in CELLS]
     assert found["stand-in and nearest neighbours agree"] == [f"{0.9 + rank(cell) / 100:.3f}" for cell in CELLS]
-    assert set(found["alarms accepted"]) == {"none"} and "Accepted alarm" not in said("Other attacks")
+    assert set(found["alarms accepted"]) == {"none"}
+    assert "Accepted alarm" not in Path("reports/report.md").read_text(encoding="utf-8")
+    assert read_strictly("reports/statistics.json")["alarms"] == {}
 
 
 def test_transferred_attacks_are_tabled_in_the_order_of_the_study(compared: Path) -> None:
@@ -465,11 +554,15 @@ def test_claims_about_models_that_are_not_there_are_not_answered(study: Path) ->
     assert conclusions[0]["because"][0].startswith("trained on corrupted − on clean, angular → corrupted: −2.0 points")
 
 
-def test_report_says_which_alarms_were_accepted_and_why(study: Path) -> None:
-    change_result(CELLS[5], "attack.json", alarms={"zero_gradients": "3 are zero", "pgd_leaves_some": "0.1 stay"})
-    change_file(Path("reports/transfer.json"), alarms={"transfer_stronger": "one serves better"})
+def test_report_says_at_its_top_which_alarms_were_accepted_and_why(study: Path) -> None:
+    of_model = {"zero_gradients": "3 are zero", "pgd_leaves_some": "0.1 stay"}
+    of_transfer = {"transfer_stronger": "one serves better"}
+    change_result(CELLS[5], "attack.json", alarms=of_model)
+    change_file(Path("reports/transfer.json"), alarms=of_transfer)
     compare.main()
-    lines = [line for line in said("Other attacks").splitlines() if line.startswith(">")]
+    top, *sections = Path("reports/report.md").read_text(encoding="utf-8").split("\n## ")
+    assert sections[0].startswith("Test accuracy\n") and "Accepted alarm" not in "".join(sections)
+    lines = [line for line in top.splitlines() if line.startswith(">")]
     assert lines == [
         f"> **Accepted alarm**, {CELLS[5].key}: zero_gradients: 3 are zero.",
         ">",
@@ -479,6 +572,8 @@ def test_report_says_which_alarms_were_accepted_and_why(study: Path) -> None:
     ]
     accepted = rows_said("Other attacks")["alarms accepted"]
     assert accepted.pop(5) == "zero_gradients, pgd_leaves_some" and set(accepted) == {"none"}
+    # Models without one are not in it.
+    assert read_strictly("reports/statistics.json")["alarms"] == {CELLS[5].key: of_model, "transfer": of_transfer}
 
 
 def test_report_says_how_stable_a_plane_is(compared: Path) -> None:
@@ -528,6 +623,23 @@ def test_report_has_flip_test_time_augmentation_beside_where_it_was_on(study: Pa
     change_result(CELLS[1], "evaluate.json", sets=[{**row, "flip_accuracy": None} for row in one])
     with pytest.raises(StudyError, match="differ in flip test-time augmentation"):
         compare.main()
+
+
+def test_ladder_is_drawn_with_its_intervals(study: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    drawn: dict[str, Figure] = {}
+    monkeypatch.setattr(charts, "save", lambda figure, path: drawn.update({path.name: figure}))
+    compare.main()
+    (axis,) = drawn["ladder.png"].axes
+    lines = {str(line.get_label()): np.asarray(line.get_ydata()) for line in axis.lines}
+    assert list(lines) == [*MODELS, "guessing"] and lines["guessing"].tolist() == [0.5, 0.5]
+    assert "95 % interval over seeds and images" in axis.get_title()
+    for names, band in zip(product(LOSSES, TRAIN_SETS), axis.collections, strict=True):
+        of_each = [figure_of(results_of(*cells_of(*names)), f"fgsm_{epsilon}") for epsilon in EPSILONS_255]
+        assert lines[", ".join(names)] == pytest.approx([figure["mean"] for figure in of_each])
+        corners = np.asarray(band.get_paths()[0].vertices)
+        for place, figure in enumerate(of_each):
+            at_place = corners[corners[:, 0] == place, 1]
+            assert [at_place.min(), at_place.max()] == pytest.approx(figure["interval_95"])
 
 
 def test_suite_and_recall_are_said_with_spread_and_interval(compared: Path) -> None:

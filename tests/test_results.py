@@ -25,9 +25,9 @@ from made_cells import (
     STRESSED,
     TRAIN_SETS,
     Tree,
-    attack_beside,
     attacked_labels,
     cells_of,
+    change_attack,
     change_dataset,
     change_file,
     change_result,
@@ -35,12 +35,13 @@ from made_cells import (
     expected_means,
     expected_metrics,
     labels_of,
+    one_attack,
     outputs,
     predictions_of,
     read_strictly,
     results_of,
-    right_beside,
     right_of_probe,
+    right_under,
     stress,
     transfer,
     write_study,
@@ -97,13 +98,13 @@ def test_metrics_are_what_the_scores_of_single_images_add_up_to(study: Path, cel
 
 @pytest.mark.parametrize("name", POSITIONS)
 @pytest.mark.parametrize("cell", [CELLS[0], CELLS[-1]], ids=lambda cell: cell.key)
-def test_attacks_beside_the_first_are_scored_on_their_own_images(study: Path, cell: Cell, name: str) -> None:
+def test_attacks_are_scored_on_their_own_images(study: Path, cell: Cell, name: str) -> None:
     (result,) = results_of(cell)
     count = len(POSITIONS[name])
-    for epsilon_255 in OF_ATTACK.get(name, OF_ATTACK["noise"]):
+    for epsilon_255 in OF_ATTACK[name]:
         labels, predicted = result.attacked(f"{name}_{epsilon_255}")
         assert labels.tolist() == attacked_labels()[POSITIONS[name]].tolist()
-        expected = right_beside(cell, name, epsilon_255)
+        expected = right_under(cell, name, epsilon_255)
         assert (predicted == labels).tolist() == [True] * expected + [False] * (count - expected)
         assert result.images(f"{name}_{epsilon_255}") == count
         (scores,) = scores_of(result, f"{name}_{epsilon_255}").values()
@@ -144,19 +145,20 @@ def test_comparing_twice_gives_the_same_bytes(study: Path) -> None:
 # --- what does not compare --------------------------------------------------------------------------------
 
 
-def attacks_beside(name: str, **changes: object) -> Tree:
-    """Those on the cell that the tests below change, one of them changed."""
-    found = {each: attack_beside(CELLS[3], each) for each in POSITIONS}
+def attacks_but(name: str, **changes: object) -> Tree:
+    """All on the cell that the tests below change, one of them changed."""
+    found = {each: one_attack(CELLS[3], each) for each in POSITIONS}
     return found | {name: found[name] | changes}
 
 
 OTHER_ATTACKS = {
-    "more steps": attacks_beside("pgd", steps=SETTINGS["pgd"]["steps"] + 1),
-    "more restarts": attacks_beside("pgd", restarts=SETTINGS["pgd"]["restarts"] + 1),
-    "more queries": attacks_beside("square", queries=SETTINGS["square"]["queries"] + 1),
-    "other images": attacks_beside("knn_fgsm", positions=to_text(CONTROL[::-1])),
-    "other epsilons": attacks_beside("pgd", predictions={"2": attack_beside(CELLS[3], "pgd")["predictions"]["2"]}),
-    "an attack less": {name: attack_beside(CELLS[3], name) for name in POSITIONS if name != "square"},
+    "more steps": attacks_but("pgd", steps=SETTINGS["pgd"]["steps"] + 1),
+    "more restarts": attacks_but("pgd", restarts=SETTINGS["pgd"]["restarts"] + 1),
+    "more steps before rounding": attacks_but("pgd_8_bit", steps=SETTINGS["pgd"]["steps"] + 1),
+    "more queries": attacks_but("square", queries=SETTINGS["square"]["queries"] + 1),
+    "other images": attacks_but("knn_fgsm", positions=to_text(CONTROL[::-1])),
+    "other epsilons": attacks_but("pgd", predictions={"2": one_attack(CELLS[3], "pgd")["predictions"]["2"]}),
+    "an attack less": {name: one_attack(CELLS[3], name) for name in POSITIONS if name != "square"},
 }
 
 
@@ -198,7 +200,7 @@ def test_cells_of_different_data_are_refused(study: Path, change: dict[str, obje
         ("stress.json", {"test_indices": to_text(np.arange(1, STRESSED + 1))}, "stressed images"),
         ("stress.json", {"rows": stress(CELLS[3])["rows"][:-5]}, "the suite's corruptions"),
         ("attack.json", {"ladder": [{"epsilon_255": 0, "accuracy": 0.5}]}, "attack's epsilons"),
-        *[("attack.json", {"beside": found}, "attacks beside it") for found in OTHER_ATTACKS.values()],
+        *[("attack.json", {"attacks": found}, "attacks") for found in OTHER_ATTACKS.values()],
     ],
 )
 def test_cells_made_in_different_ways_are_refused(study: Path, name: str, change: Tree, what: str) -> None:
@@ -228,7 +230,8 @@ def test_cell_with_one_more_set_compares(study: Path) -> None:
 
 def test_attack_on_another_model_is_refused(study: Path) -> None:
     others = 1 - predictions_of(CELLS[2], "test_clean")[ATTACKED_INDICES]
-    change_result(CELLS[2], "attack.json", predictions={"0": to_text(others)})
+    predictions = one_attack(CELLS[2], "fgsm")["predictions"] | {"0": to_text(others)}
+    change_attack(CELLS[2], "fgsm", predictions=predictions)
     with pytest.raises(StudyError, match=f"the attack on {CELLS[2].key} at epsilon 0 is not what evaluate saw"):
         compare.main()
     assert outputs(study) == {}

@@ -8,7 +8,7 @@ from scipy.stats import binomtest
 from sklearn import metrics
 
 from stages.lib.neighbours import knn_predictions, unit
-from stages.lib.scores import confusion_matrix, expected_calibration_error, per_class, wilson_interval
+from stages.lib.scores import confusion_matrix, expected_calibration_error, half_width, per_class, wilson_interval
 
 NAMES = ["ant", "bee", "cat", "dog", "eel"]
 
@@ -69,6 +69,17 @@ def test_wilson_interval_is_scipys(images: int, share: float) -> None:
 def test_wilson_interval_stays_in_range() -> None:
     ends = [end for images in range(1, 300) for share in (0.0, 1.0) for end in wilson_interval(share, images)]
     assert min(ends) >= 0 and max(ends) <= 1 and all(type(end) is float for end in ends)
+
+
+@pytest.mark.parametrize("images", [1, 2, 7, 40, 1000])
+def test_no_interval_of_a_share_is_wider_than_its_half_width_says(images: int) -> None:
+    ends = [wilson_interval(right / images, images) for right in range(images + 1)]
+    widest = max(high - low for low, high in ends) / 2
+    assert widest <= half_width(images) + 1e-12
+    if images % 2 == 0:
+        assert half_width(images) == pytest.approx(widest, abs=1e-12)
+        theirs = binomtest(images // 2, images).proportion_ci(method="wilson")
+        assert half_width(images) == pytest.approx((theirs.high - theirs.low) / 2, abs=1e-12)
 
 
 # --- calibration -------------------------------------------------------------------------------------------

@@ -78,7 +78,7 @@ def test_every_pair_has_a_row_and_each_models_own_is_what_the_attack_found() -> 
     for cell in CELLS:
         own = read_json(cell.result("attack.json"))
         positions = np.searchsorted(from_text(own["test_indices"]), indices)
-        predictions = from_text(own["predictions"]["4"])[positions]
+        predictions = from_text(own["attacks"]["fgsm"]["predictions"]["4"])[positions]
         np.testing.assert_array_equal(from_text(found["predictions"][f"{cell.key} → {cell.key}"]), predictions)
         assert accuracy[cell.key, cell.key] == (predictions == labels).mean()
     for source, target in pairs:

@@ -37,9 +37,12 @@ class Plane:
     umap: UMAP
 
     def take(self, features: np.ndarray) -> np.ndarray:
-        """Where other features M×D lie in the same plane, float32 M×2."""
+        """Where features M×D lie in the same plane, float32 M×2: each in its place, whatever the others are.
+
+        Taken backwards, or UMAP would know the features that it was fitted on, and give back the points fitted.
+        """
         with quiet():
-            return self.umap.transform(features).astype(np.float32)
+            return self.umap.transform(features[::-1])[::-1].astype(np.float32)
 
 
 def fit(features: np.ndarray, section: Embed, seed: int) -> Plane:
