@@ -113,23 +113,32 @@ def test_of_each_image_the_first_restart_that_succeeds_is_kept(restarts: int) ->
 
 
 def only_rounding(images: Tensor) -> Tensor:
-    """Logits without a gradient: dark images are wrong between grey levels, light ones on them, except a flat one."""
+    """Logits without a gradient, of images that were at 64 or 192 before they were moved.
+
+    The former are wrong between grey levels where they have become darker, the latter on them, unless all at one.
+    """
     levels = images * 255
     between = (levels - levels.round()).abs().amax((1, 2, 3)) > 0.1
-    flat = levels.amax((1, 2, 3)) - levels.amin((1, 2, 3)) < 0.1
-    wrong = torch.where(levels.mean((1, 2, 3)) < 128, between, ~between & ~flat)
+    one = levels.amax((1, 2, 3)) - levels.amin((1, 2, 3)) < 0.1
+    mean = levels.mean((1, 2, 3))
+    wrong = torch.where(mean < 128, between & (mean < 64), ~between & ~one)
     return torch.stack([~wrong, wrong], 1) + 0 * images.sum((1, 2, 3))[:, None]
 
 
 def test_pgd_is_scored_before_and_after_rounding_each_for_itself() -> None:
-    images = (torch.tensor([64, 192, 64, 192]) / 255)[:, None, None, None].expand(-1, 3, 8, 8).contiguous()
-    tried = battery_of(only_rounding, images, torch.zeros(4, dtype=torch.int64))
+    """An image that one start has made wrong stays so, though the next is for its sake after rounding."""
+    dark = np.arange(10) < 8
+    levels = torch.where(torch.from_numpy(dark), 64.0, 192.0) / 255
+    images = levels[:, None, None, None].expand(-1, 3, 8, 8).contiguous()
+    tried = battery_of(only_rounding, images, torch.zeros(10, dtype=torch.int64))
     _, fgsm, _ = tried.fast_gradient_sign()
-    assert tried.clean.tolist() == [0] * 4
+    assert tried.clean.tolist() == [0] * 10
+    first, second = (random_starts(tried.target.indices, (3, 8, 8), 0, n).mean((1, 2, 3)).numpy() < 0 for n in (0, 1))
+    assert (dark & first & ~second).any() and (dark & ~first & second).any()
     found = tried.pgd(fgsm.predictions)
     for epsilon in (2, 4):
-        assert found["pgd"].predictions[epsilon].tolist() == [1, 0, 1, 0]  # rounding saves the dark ones
-        assert found["pgd_8_bit"].predictions[epsilon].tolist() == [0, 1, 0, 1]  # and loses the light ones
+        assert found["pgd"].predictions[epsilon].tolist() == (dark & (first | second)).astype(int).tolist()
+        assert found["pgd_8_bit"].predictions[epsilon].tolist() == (~dark).astype(int).tolist()
 
 
 def test_images_that_are_wrong_when_clean_are_left_as_they_are() -> None:
