@@ -124,7 +124,8 @@ def _spread(seeds: int) -> str:
         return f"{said}, and in brackets a 95 % interval over images."
     return (
         f"{said} ± standard deviation over seeds (ddof = 1), and in brackets a 95 % interval over seeds and images; of "
-        "train_ and val_ figures over seeds, of the generalisation gap over seeds and test images."
+        "train_ and val_ figures over seeds, of the generalisation gap over seeds and test images, and of what is no "
+        "mean over one set of images (shares of those right when clean, calibration, angles) over seeds."
     )
 
 
@@ -203,7 +204,8 @@ def _suite(cells: Cells) -> list[str]:
 def _planes(cells: Cells) -> list[str]:
     parts = [
         "UMAP planes of the first seed's models: fitted on clean test images; corrupted and attacked ones transformed "
-        "into the same plane. An arrow leads from where a class's images lay to where the same images went (medians). "
+        "into the same plane. An arrow leads from where a class's clean images go when they are transformed as well to "
+        "where their copies go (medians). "
         "Distances and sizes of clusters in it mean little; each caption says how far to trust it. Pale grey points "
         "are the clean images again, not a class."
     ]
