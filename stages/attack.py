@@ -3,9 +3,9 @@
 On declared, stratified numbers of clean test images, the same for every model; stages/lib/attacks/battery.py says
 which attacks. It ends where an alarm says that a figure would not be sound, unless params accept that alarm by name.
 Out: `attack.json` (accuracy per epsilon, among all images and among those right when clean, also after rounding to 8
-bits; per-image predictions under every attack; alarms accepted); `reports/attacked/SEED/KEY.json`, which stands for
-`data/attacked/KEY.npz`, cached: the gradient's signs, for `transfer`, and features of attacked images, for `embed`;
-and `reports/examples/KEY.png`, cached because it shows the dataset's images.
+bits; per-image predictions under every attack; alarms accepted); `data/attacked/KEY.npz`, cached: the gradient's signs,
+for `transfer`, and features of attacked images, for `embed`; `reports/attacked/SEED/KEY.json`, in git, which says what
+that file is and how far the features moved; `reports/examples/KEY.png`, cached as it shows the dataset's images.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ import torch
 from torch import Tensor
 
 from stages.lib import device, model_files, params
+from stages.lib.angles import angles_between
 from stages.lib.attacks import alarms
 from stages.lib.attacks.battery import Battery
 from stages.lib.attacks.scoring import ByEpsilon, Found, Target, features_of, predict
@@ -30,6 +31,8 @@ from stages.lib.inference import to_float
 from stages.lib.model import Classifier
 from stages.lib.schema.attack import Attack
 from stages.lib.subsets import stratified
+
+PERCENTILES = (5, 25, 50, 75, 95)
 
 
 @dataclass(frozen=True)
@@ -57,6 +60,15 @@ def summarise(exact: ByEpsilon, rounded: ByEpsilon, labels: np.ndarray) -> list[
             }
         )
     return rows
+
+
+def moved(before: np.ndarray, after: np.ndarray) -> list[dict[str, Any]]:
+    """How far features N×D moved: a row per percentile of the angles between before and after."""
+    angles = np.percentile(angles_between(before, after), PERCENTILES)
+    return [
+        {"percentile": percentile, "moved_degrees": round(float(angle), 2)}
+        for percentile, angle in zip(PERCENTILES, angles, strict=True)
+    ]
 
 
 def as_texts(predictions: ByEpsilon) -> dict[str, str]:
@@ -104,9 +116,10 @@ def main() -> None:
     on = device.choose()
     model, notes = model_files.load(cell.model, on)
     all_images, all_labels = read_npz("data/raw/test.npz", "images", "labels")
-    clean_logits, features, known_labels, neighbours = read_npz(
+    clean_logits, clean_features, features, known_labels, neighbours = read_npz(
         f"data/evaluated/{cell.key}.npz",
         "test_clean_logits",
+        "test_clean_features",
         "reference_features",
         "reference_labels",
         "knn_neighbours",
@@ -137,7 +150,16 @@ def main() -> None:
     }
     write_npz(f"data/attacked/{cell.key}.npz", **arrays)
     digest = hashlib.sha256(b"".join(array.tobytes() for array in arrays.values())).hexdigest()
-    write_json(f"reports/attacked/{cell.seed}/{cell.key}.json", {"model": cell.key, "sha256": digest})
+    write_json(
+        f"reports/attacked/{cell.seed}/{cell.key}.json",
+        {
+            "model": cell.key,
+            "epsilon_255": epsilon,
+            "images": len(chosen),
+            "sha256": digest,
+            "moved": moved(clean_features[chosen], arrays["features"]),
+        },
+    )
     write_json(
         cell.result("attack.json"),
         {

@@ -42,9 +42,13 @@ def main() -> None:
             other.unlink()
     write_npz(f"data/suite/{name}.npz", images=copies, indices=indices)
     changes = np.abs(copies.astype(np.int16) - images[indices]).mean((1, 2, 3, 4))
+    rows = [
+        {"severity": severity, "mean_absolute_change_255": round(float(change), 4)}
+        for severity, change in zip(SEVERITIES, changes, strict=True)
+    ]
     digest = hashlib.sha256(indices.astype("<i8").tobytes() + copies.tobytes()).hexdigest()
-    described = {"corruption": name, "images": len(indices), "mean_absolute_change_255": changes.round(4).tolist()}
-    write_json(f"reports/suite/{name}.json", {**described, "sha256": digest})
+    described = {"corruption": name, "images": len(indices), "sha256": digest, "changes": rows}
+    write_json(f"reports/suite/{name}.json", described)
     print(f"suite {name}: {len(indices)} images, mean absolute change {' '.join(f'{c:.1f}' for c in changes)}")
 
 

@@ -36,6 +36,13 @@ def test_angles_are_a_plain_loops_over_pairs_in_blocks_of_any_size(block: int, m
     assert type(within) is float and type(between) is float and within < between
 
 
+def test_angles_between_each_feature_and_its_like() -> None:
+    features = np.array([[1, 0], [2, 0], [3, 0], [0, 0]], np.float16)
+    others = np.array([[5, 0], [1, 1], [-1, 0], [1, 0]], np.float16)
+    # A feature of length zero has no direction, and is at a right angle to every one.
+    np.testing.assert_allclose(angles.angles_between(features, others), [0, 45, 180, 90], atol=1e-3)
+
+
 def test_classes_at_right_angles() -> None:
     features = np.array([[3, 0], [0, 2], [0.5, 0], [0, 7], [0, 0.1]], np.float32)
     assert class_angles(features, np.array([0, 1, 0, 1, 1])) == {WITHIN: 0, BETWEEN: pytest.approx(90)}

@@ -140,7 +140,19 @@ def test_stage_writes_what_the_battery_finds(tmp_path: Path, monkeypatch: pytest
     np.testing.assert_allclose(arrays["features"], seen, rtol=1e-3, atol=1e-5)
     assert arrays["epsilon_255"] == SHORT["example_epsilon_255"]
     digest = hashlib.sha256(b"".join(array.tobytes() for array in arrays.values())).hexdigest()
-    assert read_json(f"reports/attacked/{cell.seed}/{cell.key}.json") == {"model": cell.key, "sha256": digest}
+    described = read_json(f"reports/attacked/{cell.seed}/{cell.key}.json")
+    angles = [row["moved_degrees"] for row in described.pop("moved")]
+    assert described == {
+        "model": cell.key,
+        "epsilon_255": SHORT["example_epsilon_255"],
+        "images": 10,
+        "sha256": digest,
+    }
+    (clean_features,) = read_npz(f"data/evaluated/{cell.key}.npz", "test_clean_features")
+    pairs = zip(clean_features[chosen].astype(np.float64), arrays["features"].astype(np.float64), strict=True)
+    cosines = [before @ after / np.sqrt(before @ before * (after @ after)) for before, after in pairs]
+    assert angles[2] == pytest.approx(np.median(np.degrees(np.arccos(cosines))), abs=0.1)
+    assert angles == sorted(angles) and angles[0] > 0
 
 
 def test_stage_ends_where_evaluate_saw_something_else(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -252,12 +252,23 @@ def test_results_of_cells_are_in_git_and_not_in_the_cache(name: str) -> None:
     assert all(settings.get("cache") is False for path, settings in results.items() if path.startswith("reports/"))
 
 
+def test_results_in_git_keep_no_stage_out_of_the_run_cache() -> None:
+    """DVC keeps no run of a stage with uncached outs; `download` is meant to have none, and `compare` is quick."""
+    uncached = {
+        name
+        for name, stage in STAGES.items()
+        if any(how.get("cache") is False for how in paths(stage, "outs").values())
+    }
+    assert uncached == {"download", "compare"}
+
+
 @pytest.mark.parametrize("name", ["compare", "headline"])
 def test_comparison_runs_on_a_fresh_clone(name: str) -> None:
     """What `compare` and `headline` read is in git, but for the check's marker, which is made anew."""
     data = [dep for dep in STAGES[name]["deps"] if not dep.startswith("stages/")]
+    kinds = ("outs", "plots")
     in_git = {
-        path for stage in STAGES.values() for path, how in paths(stage, "outs").items() if how.get("cache") is False
+        path for stage in STAGES.values() for path, how in paths(stage, *kinds).items() if how.get("cache") is False
     }
     assert data[0] == "data/checked.txt" and data[1].startswith("reports/cells")
     assert set(data[2:]) <= in_git

@@ -151,7 +151,13 @@ def test_description_changes_with_the_bytes(
     study: tuple[np.ndarray, np.ndarray], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     before = json.loads(Path("reports/suite/gaussian_noise.json").read_text())
-    assert before["images"] == 9 and sorted(before["mean_absolute_change_255"]) == before["mean_absolute_change_255"]
+    changes = [row["mean_absolute_change_255"] for row in before["changes"]]
+    assert before["images"] == 9 and changes == sorted(changes)
+    assert [row["severity"] for row in before["changes"]] == [1, 2, 3, 4, 5]
+    images, _ = study
+    with np.load("data/suite/gaussian_noise.npz") as made:
+        change = np.abs(made["images"][2].astype(int) - images[made["indices"]]).mean()
+    assert changes[2] == pytest.approx(change, abs=1e-4)
     monkeypatch.setattr(sys, "argv", ["suite", "--corruption", "gaussian_noise"])
     suite.main()
     assert json.loads(Path("reports/suite/gaussian_noise.json").read_text()) == before

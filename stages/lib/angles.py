@@ -9,6 +9,12 @@ from stages.lib.neighbours import unit
 BLOCK = 1000  # images at a time: a block of angles takes 4 MB for each thousand other images
 
 
+def angles_between(features: np.ndarray, others: np.ndarray) -> np.ndarray:
+    """The angle, in degrees, between each of features N×D and its like among others N×D."""
+    cosines = (unit(features.astype(np.float32)) * unit(others.astype(np.float32))).sum(1)
+    return np.degrees(np.arccos(np.clip(cosines, -1, 1)))
+
+
 def class_angles(features: np.ndarray, labels: np.ndarray) -> dict[str, float | None]:
     """The mean angle, in degrees, of pairs of features N×D of the same class and of pairs of different classes.
 
