@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import json
+import sys
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from attacked import study_of
 
-from bench import corruptions, plain, report, speed, time_to_accuracy, trials
+from bench import corruptions, measuring, plain, report, speed, time_to_accuracy, trials
 from stages.lib import params
+from stages.lib.cells import Cell
 from stages.lib.convolution import Convolution3x3
 from stages.lib.model import resnet18
 from stages.lib.schema.recipe import Recipe
@@ -122,3 +125,25 @@ def test_a_trial_is_scored_on_all_validation_images(study: None) -> None:
     row = trials.trial({"flip": "off"}, "normface", {"scale": 8.0}, "clean")
     assert row["val_images"] == 20 and 0 <= row["val_accuracy"] <= 1 and row["recipe"]["flip"] == "off"
     assert row["changes"] == {"flip": "off", "loss_config": {"scale": 8.0}} and row["loss"] == "normface"
+
+
+def test_settings_of_measurement_are_tried_on_validation_images(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(report, "RESULTS", tmp_path)
+    monkeypatch.setattr(measuring, "IMAGES", 6)
+    monkeypatch.setattr(measuring, "ATTACKED", 3)
+    study_of(tmp_path, [Cell("cross_entropy", "clean", 0), Cell("angular", "clean", 0)])
+    Path("data/raw/test.npz").unlink()
+    for loss in ("cross_entropy", "angular"):
+        monkeypatch.setattr(sys, "argv", ["", "--loss", loss, "--train-set", "clean", "--seed", "0"])
+        measuring.main()
+    found = json.loads((tmp_path / "measuring.json").read_text(encoding="utf-8"))
+    assert list(found) == ["cross_entropy-clean-0", "angular-clean-0"]
+    for row in found.values():
+        assert all(0 <= accuracy <= 1 for accuracy in row["probe"].values()) and len(row["probe"]) == 4
+        assert len(row["stand_in"]) == 5
+        for shares in row["stand_in"].values():
+            assert set(shares) == {"agrees", "right_at_1", "right_at_2", "right_at_4"}
+            assert all(0 <= share <= 1 for share in shares.values())

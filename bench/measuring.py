@@ -1,0 +1,106 @@
+"""How the two settings were chosen that steer what is measured of features, on validation images of one model.
+
+`evaluate.probe_inverse_penalty` is taken for the linear probe's accuracy, and `attack.neighbours_temperature` for how
+few images the neighbours have right when their soft stand-in is attacked: the strongest attack is the one to report.
+`python -m bench.measuring --loss angular --train-set clean` adds a model's rows to `bench/results/measuring.json`.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import torch
+
+from bench import report
+from stages.lib import device, model_files
+from stages.lib.attacks.scoring import features_of, predict
+from stages.lib.attacks.signs import gradient_signs, step
+from stages.lib.attacks.stand_in import SoftNeighbours
+from stages.lib.cells import Cell
+from stages.lib.errors import StudyError, run
+from stages.lib.files import read_json, read_npz, write_json
+from stages.lib.inference import all_features, to_float
+from stages.lib.model import Classifier
+from stages.lib.neighbours import knn_predictions
+from stages.lib.probe import fit_probe
+from stages.lib.subsets import stratified
+
+INVERSE_PENALTIES = (0.0001, 0.001, 0.01, 0.1)
+TEMPERATURES = (0.005, 0.01, 0.02, 0.05, 0.1)
+EPSILONS_255 = (1, 2, 4)
+IMAGES, ATTACKED, NEIGHBOURS, BATCH_SIZE = 4000, 500, 3, 250
+
+Known = tuple[np.ndarray, np.ndarray]  # features float32 M×512 and labels M of the training images
+
+
+def probes(known: Known, queries: np.ndarray, labels: np.ndarray) -> dict[str, float | None]:
+    """The probe's accuracy on features N×512 with labels N by its inverse penalty; None where it did not converge."""
+    found: dict[str, float | None] = {}
+    for inverse_penalty in INVERSE_PENALTIES:
+        try:
+            predicted = fit_probe(*known, inverse_penalty)(queries)
+        except StudyError:
+            found[str(inverse_penalty)] = None
+        else:
+            found[str(inverse_penalty)] = float((predicted == labels).mean())
+    return found
+
+
+def stand_ins(model: Classifier, known: Known, images: torch.Tensor, labels: torch.Tensor) -> dict[str, Any]:
+    """By the stand-in's temperature: how often it agrees with the neighbours, and what they have right when attacked.
+
+    `images` are float32 in [0, 1], N×3×H×W, with int64 labels N, on the model's device.
+    """
+    reference, known_labels = (torch.from_numpy(array).to(images.device) for array in known)
+    clean = knn_predictions(*known, features_of(model, images, BATCH_SIZE), NEIGHBOURS)
+    truth, found = labels.cpu().numpy(), {}
+    for temperature in TEMPERATURES:
+        stand_in = SoftNeighbours(model, reference, known_labels.long(), temperature)
+        signs = torch.cat(
+            [
+                gradient_signs(stand_in, some, of_some)
+                for some, of_some in zip(images.split(BATCH_SIZE), labels.split(BATCH_SIZE), strict=True)
+            ]
+        )
+        right = {}
+        for epsilon in EPSILONS_255:
+            features = features_of(model, step(images, signs, epsilon), BATCH_SIZE)
+            right[f"right_at_{epsilon}"] = float((knn_predictions(*known, features, NEIGHBOURS) == truth).mean())
+        agrees = float((predict(stand_in, images, BATCH_SIZE) == clean).mean())
+        found[str(temperature)] = {"agrees": agrees, **right}
+    return found
+
+
+def main() -> None:
+    cell = Cell.from_arguments(__doc__)
+    on = device.choose()
+    model, _ = model_files.load(cell.model, on)
+    train, val = read_npz(f"data/split/{cell.seed}.npz", "train", "val")
+    images, labels = read_npz("data/raw/train.npz", "images", "labels")
+    (own,) = read_npz(f"data/{cell.train_set}/train.npz", "images")
+    chosen = val[stratified(labels[val], IMAGES, 0, "measuring")]
+    known = all_features(model, torch.from_numpy(own[train]), BATCH_SIZE).cpu().numpy(), labels[train]
+    queries = all_features(model, torch.from_numpy(images[chosen]), BATCH_SIZE).cpu().numpy()
+    attacked = chosen[stratified(labels[chosen], ATTACKED, 0, "measuring, attacked")]
+    row = {
+        "probe": probes(known, queries, labels[chosen]),
+        "stand_in": stand_ins(
+            model,
+            known,
+            to_float(torch.from_numpy(images[attacked]).to(on)),
+            torch.from_numpy(labels[attacked].astype(np.int64)).to(on),
+        ),
+        "images": IMAGES,
+        "attacked_images": ATTACKED,
+        "machine": report.machine(on),
+    }
+    path = report.RESULTS / "measuring.json"
+    write_json(path, (read_json(path) if path.exists() else {}) | {cell.key: row})
+    for name in ("probe", "stand_in"):
+        for setting, found in row[name].items():
+            print(f"{cell.key}  {name:8s} {setting:>7s}  {found}")
+
+
+if __name__ == "__main__":
+    run(main)
