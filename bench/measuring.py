@@ -83,7 +83,7 @@ def main() -> None:
     known = all_features(model, torch.from_numpy(own[train]), BATCH_SIZE).cpu().numpy(), labels[train]
     queries = all_features(model, torch.from_numpy(images[chosen]), BATCH_SIZE).cpu().numpy()
     attacked = chosen[stratified(labels[chosen], ATTACKED, 0, "measuring, attacked")]
-    row = {
+    row: dict[str, Any] = {
         "probe": probes(known, queries, labels[chosen]),
         "stand_in": stand_ins(
             model,
