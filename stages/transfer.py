@@ -7,6 +7,7 @@ A stage of its own that only `compare` reads, so that no model's own results dep
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -32,7 +33,7 @@ def stronger_than_own(right: dict[tuple[str, str], np.ndarray], epsilon_255: int
         alarms.stronger(
             "transfer_stronger",
             f"the gradient of {source}, against {target},",
-            "its own",
+            "its own gradient",
             {epsilon_255: under},
             {epsilon_255: right[target, target]},
         )
@@ -47,6 +48,10 @@ def main() -> None:
     section, attack = params.section("transfer", Transfer), params.section("attack", Attack)
     losses, train_sets, seeds = (params.lookup(values, name) for name in ("losses", "train_sets", "seeds"))
     cells = [Cell(loss, train_set, seeds[0]) for loss in losses for train_set in train_sets]
+    # This stage depends on the folder: what is no longer in the study would change its hash for good.
+    for path in Path(f"reports/attacked/{seeds[0]}").glob("*.json"):
+        if path.stem not in {cell.key for cell in cells}:
+            path.unlink()
     on = device.choose()
     all_images, all_labels = read_npz("data/raw/test.npz", "images", "labels")
     attacked, chosen = {}, None
@@ -75,7 +80,7 @@ def main() -> None:
     ]
     for row in rows:
         print(f"{row['source']:28s} → {row['target']:28s} {row['accuracy']:.4f} of {len(labels)} images", flush=True)
-    taken = alarms.accepted(stronger_than_own(right, section.epsilon_255), attack.accept, "transfer")
+    taken = alarms.accepted(stronger_than_own(right, section.epsilon_255), section.accept, "transfer")
     write_json(
         "reports/transfer.json",
         {

@@ -113,7 +113,7 @@ def test_stronger_names_the_first_epsilon_at_which_it_is_so() -> None:
     strong = {0: right(0), 1: right(80), 2: right(60), 4: right(40)}
     weak = {1: right(78), 2: right(50), 4: right(0)}
     found = alarms.stronger("noise_stronger", "noise", "the gradient", weak, strong)
-    reason = "noise leaves 0.500 right at epsilon 2/255, fewer than the gradient's 0.600, on 100 images"
+    reason = "noise leaves 0.500 right at epsilon 2/255, fewer than the gradient (0.600), on 100 images"
     assert found == Alarm("noise_stronger", reason)
     assert alarms.stronger("noise_stronger", "noise", "the gradient", weak, strong, margin=0.5) is None
 
@@ -124,7 +124,9 @@ def test_transferred_images_may_not_serve_better_than_a_models_own() -> None:
     )
     (alarm,) = found
     assert alarm.name == "transfer_stronger"
-    assert alarm.reason.startswith("the gradient of b, against a, leaves 0.300 right at epsilon 8/255, fewer than its")
+    assert alarm.reason.startswith(
+        "the gradient of b, against a, leaves 0.300 right at epsilon 8/255, fewer than its own"
+    )
 
 
 def test_an_alarm_has_a_name_that_params_can_accept() -> None:

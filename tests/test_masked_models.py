@@ -233,6 +233,6 @@ def test_neighbours_that_a_softer_stand_in_serves_better_against_are_found_out(m
 def test_neighbours_that_the_classifier_serves_better_against_are_found_out(monkeypatch: pytest.MonkeyPatch) -> None:
     (reason,) = of_neighbours(untrue, 0.02, helps=True)
     assert reason.startswith("the classifier's gradient leaves 0.")
-    assert "fewer than the stand-in's, against the neighbours,'s" in reason
+    assert "fewer than that of the stand-in, against the neighbours (" in reason
     monkeypatch.setattr(alarms, "MARGIN", 0.99)
     assert not of_neighbours(untrue, 0.02, helps=True)

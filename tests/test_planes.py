@@ -65,6 +65,11 @@ def test_features_are_taken_to_one_place_whatever_the_others_are(metric: str) ->
         assert np.array_equal(plane.take(features[some]), still[some])
     half = np.where(np.arange(45)[:, None] % 2, features, clusters(45, seed=5)[0])
     assert np.array_equal(plane.take(half)[1::2], still[1::2])
+    others = 0.5 + clusters(40, seed=6)[0]  # none of them near a fitted one
+    taken = plane.take(others)
+    for some in (np.arange(0, 40, 2), np.array([7])):
+        assert np.array_equal(plane.take(others[some]), taken[some])
+    assert np.array_equal(plane.take(np.concatenate([others, features]))[:40], taken)
 
 
 def test_single_point_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -100,7 +105,7 @@ def test_share_of_neighbours_in_common() -> None:
 
 def test_displacement_is_in_units_of_the_spread() -> None:
     points = np.array([[-1.0, 0], [1, 0], [0, -1], [0, 1]], dtype=np.float32)
-    plane = planes.Plane(points, None, None)  # no UMAP is asked
+    plane = planes.Plane(points, None, None, points[:1])  # no UMAP is asked
     after = points + np.array([[0, 3.0], [0, 3], [0, 3], [0, 30]], dtype=np.float32)
     assert planes.displacement(points, after, plane) == pytest.approx(3.0)
     assert planes.displacement(points, points, plane) == 0
@@ -212,6 +217,6 @@ def test_stability_compares_planes_of_several_seeds(tmp_path: Path, monkeypatch:
     assert found["trustworthiness_std"] > 0
 
 
-def test_committed_study_embeds_enough_images_for_its_attacks() -> None:
-    values = params.read(ROOT / "params.yaml")
-    assert values["embed"]["images"] >= values["attack"]["images"]
+def test_committed_study_embeds_every_attacked_image() -> None:
+    """All 10,000 test images, in params: of fewer, few would be among those attacked."""
+    assert params.read(ROOT / "params.yaml")["embed"]["images"] == 10000

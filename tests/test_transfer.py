@@ -23,7 +23,7 @@ from stages.lib.inference import to_float
 from stages.lib.schema.attack import ALARMS
 
 CELLS = [Cell("cross_entropy", "clean", 0), Cell("normface", "clean", 0)]
-SECTION = {"epsilon_255": 4, "images": 7, "seed": 0}
+SECTION: dict[str, Any] = {"epsilon_255": 4, "images": 7, "seed": 0, "accept": []}
 STUDY: dict[str, Any] = {
     "losses": ["cross_entropy", "normface"],
     "train_sets": ["clean"],
@@ -127,14 +127,14 @@ def test_attacked_files_of_other_test_images_are_refused(other: Callable[[np.nda
 
 def test_images_that_serve_better_than_a_models_own_end_the_stage_unless_accepted() -> None:
     """The first model's own signs are turned round, so that the other's serve better against it."""
-    refusing = {"attack": changed(STUDY["attack"], accept=[]), "transfer": SECTION | {"epsilon_255": 32, "images": 10}}
-    assert transferred(**refusing)["alarms"] == {}
+    section = SECTION | {"epsilon_255": 32, "images": 10}
+    assert transferred(transfer=section)["alarms"] == {}
     Path("reports/transfer.json").unlink()
     with altered(CELLS[0], lambda arrays: {"signs": -arrays["signs"]}):
-        said = r"^transfer: .*transfer_stronger: .* attack.accept: \[transfer_stronger\]$"
+        said = r"^transfer: .*transfer_stronger: .* transfer.accept: \[transfer_stronger\]$"
         with pytest.raises(StudyError, match=said):
-            transferred(**refusing)
+            transferred(transfer=section)
         assert not Path("reports/transfer.json").exists()
-        accepting = changed(STUDY["attack"], accept=["transfer_stronger"])
-        reason = transferred(**refusing | {"attack": accepting})["alarms"]["transfer_stronger"]
+        accepting = section | {"accept": ["transfer_stronger"]}
+        reason = transferred(transfer=accepting)["alarms"]["transfer_stronger"]
     assert reason.startswith(f"the gradient of {CELLS[1].key}, against {CELLS[0].key}, leaves 0.")

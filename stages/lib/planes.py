@@ -35,14 +35,17 @@ class Plane:
     points: np.ndarray
     indexed: np.ndarray | None  # neighbours that the index found of each, itself left out, N×k; None: exact ones
     umap: UMAP
+    anchor: np.ndarray  # the first of the features it was fitted on, 1×D
 
     def take(self, features: np.ndarray) -> np.ndarray:
         """Where features M×D lie in the same plane, float32 M×2: each in its place, whatever the others are.
 
-        Taken backwards, or UMAP would know the features that it was fitted on, and give back the points fitted.
+        UMAP measures how often to move a point by the nearest that any of them is to a fitted one. So a fitted one
+        goes first, which is nearest of all; with it, too, UMAP takes even the very features that it was fitted on
+        for new ones, and does not give back the points fitted.
         """
         with quiet():
-            return self.umap.transform(features[::-1])[::-1].astype(np.float32)
+            return self.umap.transform(np.concatenate([self.anchor, features]))[1:].astype(np.float32)
 
 
 def fit(features: np.ndarray, section: Embed, seed: int) -> Plane:
@@ -66,7 +69,8 @@ def fit(features: np.ndarray, section: Embed, seed: int) -> Plane:
         points = umap.fit_transform(features).astype(np.float32)
     if not points.std():
         raise StudyError("embed: UMAP put all images on one point; raise embed.neighbours or embed.min_dist")
-    return Plane(points, known["precomputed_knn"][0][:, 1:] if "precomputed_knn" in known else None, umap)
+    indexed = known["precomputed_knn"][0][:, 1:] if "precomputed_knn" in known else None
+    return Plane(points, indexed, umap, features[:1])
 
 
 @contextmanager

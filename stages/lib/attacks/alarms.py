@@ -22,6 +22,7 @@ MOST_LEFT = 0.02  # of the images, right under an attack that nothing should sur
 MOST_DIFFERENT = 0.001  # of the images: where two logits are equal but for rounding, a batch's other images decide
 MARGIN = 0.02  # ordinary models move a little when their logits are rescaled
 LEVEL = 0.05
+NAMES = (*ALARMS, "transfer_stronger")  # the last is the stage transfer's own
 
 
 @dataclass(frozen=True)
@@ -32,7 +33,7 @@ class Alarm:
     reason: str
 
     def __post_init__(self) -> None:
-        if self.name not in ALARMS:
+        if self.name not in NAMES:
             raise ValueError(f"{self.name} is no alarm's name")
 
 
@@ -81,8 +82,8 @@ def stronger(
         if clearly_fewer(right, others, margin):
             return Alarm(
                 name,
-                f"{weak} leaves {right.mean():.3f} right at epsilon {epsilon_255}/255, fewer than {strong}'s "
-                f"{others.mean():.3f}, on {len(right)} images",
+                f"{weak} leaves {right.mean():.3f} right at epsilon {epsilon_255}/255, fewer than {strong} "
+                f"({others.mean():.3f}), on {len(right)} images",
             )
     return None
 
@@ -107,7 +108,7 @@ def accepted(alarms: Iterable[Alarm], accept: Iterable[str], stage: str = "attac
         names = ", ".join(dict.fromkeys(alarm.name for alarm in refused))
         raise StudyError(
             f"{stage}: the figures would not be sound ({reasons}); mend the model, or take them with the reason beside "
-            f"by attack.accept: [{names}]"
+            f"by {stage}.accept: [{names}]"
         )
     return raised
 

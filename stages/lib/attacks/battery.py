@@ -196,7 +196,7 @@ class Battery:
         }
         for name, of_other in others.items():
             right = target.right(under(of_other, self.section.pgd.epsilons_255))
-            names = ("knn_masked", name, "the stand-in's, against the neighbours,")
+            names = ("knn_masked", name, "that of the stand-in, against the neighbours")
             self.watch(alarms.stronger(*names, right, target.right(found), alarms.MARGIN))
         agreement = (predict(stand_in, target.images, self.section.batch_size) == found[0]).mean()
         return Found(positions, found, {"neighbours": count, "stand_in_agrees": float(agreement)})

@@ -56,7 +56,7 @@ def square(
     margin = margins(logits, attacked, labels)
     places = torch.arange(side, device=device)
     for query in range(1, queries):
-        left = (margin > 0).nonzero()[:, 0]  # the images that are still right
+        left = (margin >= 0).nonzero()[:, 0]  # still right, or undecided: of equal logits the first is taken
         if not len(left):
             break
         size = side_of_square(query, queries, side)

@@ -17,7 +17,6 @@ ALARMS = (  # stages/lib/attacks/alarms.py
     "pgd_leaves_some",
     "square_stronger",
     "knn_masked",
-    "transfer_stronger",
 )
 
 
