@@ -1,8 +1,9 @@
 """How the two settings were chosen that steer what is measured of features, on validation images of one model.
 
-`evaluate.probe_inverse_penalty` is taken for the linear probe's accuracy, and `attack.neighbours_temperature` for how
-few images the neighbours have right when their soft stand-in is attacked: the strongest attack is the one to report.
-`python -m bench.measuring --loss angular --train-set clean` adds a model's rows to `bench/results/measuring.json`.
+`evaluate.probe_inverse_penalty` is taken from where the linear probe's accuracy is flat, and
+`attack.neighbours_temperature` for how few images the neighbours have right, over all epsilons, when their soft
+stand-in is attacked: the strongest attack is the one to report.
+`python -m bench.measuring --loss angular --train-set clean --seed 0` adds a model to `bench/results/measuring.json`.
 """
 
 from __future__ import annotations

@@ -138,6 +138,8 @@ def right_under(cell: Cell, attack: str, epsilon_255: int) -> int:
         # Of these images, under the first: the first ones are right.
         reported = int((right_under_attack(cell, epsilon_255) > CONTROL).sum())
         return reported - (gained(cell) if (attack, epsilon_255) == ("fgsm_of_logits_x10", 4) else -1)
+    if attack == "knn_fgsm" and epsilon_255 == 0:
+        return int((right_of_neighbours(cell, "test_clean") > ATTACKED_INDICES[CONTROL]).sum())
     most = {"noise": 25, "pgd": 18, "pgd_8_bit": 19, "square": 10, "knn_fgsm": 16}[attack]
     return most - rank(cell) - EPSILONS_255.index(epsilon_255) * (attack != "square")
 

@@ -327,6 +327,9 @@ def test_figures_beside_accuracy_have_their_spread() -> None:
         share = figure_of_scalars(values, 30)
         assert share["interval_95"] == pytest.approx(wilson(0.8, 30)) and share["std"] == std
         assert figure_of_scalars(values)["interval_95"] is None
+    # Two seeds that agree by chance say no more than their images do.
+    near = figure_of_scalars([0.8, 0.80001], 30)["interval_95"]
+    assert near == pytest.approx(wilson(0.800005, 30))
     for values in ([math.nan], [math.nan, 0.5]):
         none = {"mean": None, "std": None, "interval_95": None, "n": len(values)}
         assert figure_of_scalars(values) == figure_of_scalars(values, 30) == none
@@ -514,6 +517,10 @@ def test_suite_table_holds_means_and_corruption_errors(compared: Path) -> None:
     chosen = [row for row in rows if (row["loss"], row["corruption"], row["severity"]) == ("angular", "fog", "3")]
     expected = np.mean([right_under_stress(cell, "fog", 3) / STRESSED for cell in cells_of("angular", "clean")])
     assert float(chosen[0]["accuracy"]) == pytest.approx(expected, abs=1e-6)
+    assert all(float(row["lower_95"]) < float(row["accuracy"]) < float(row["upper_95"]) for row in rows)
+    shares = [right_under_stress(cell, "fog", 3) / STRESSED for cell in cells_of("angular", "clean")]
+    assert float(chosen[0]["std"]) == pytest.approx(np.std(shares, ddof=1), abs=1e-6)
+    assert {(row["n"], row["images"]) for row in rows} == {(str(len(SEEDS)), str(STRESSED))}
 
 
 def test_corruption_errors_need_their_reference(study: Path) -> None:

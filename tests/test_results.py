@@ -237,6 +237,15 @@ def test_attack_on_another_model_is_refused(study: Path) -> None:
     assert outputs(study) == {}
 
 
+def test_attack_on_other_neighbours_is_refused(study: Path) -> None:
+    labels = attacked_labels()[POSITIONS["knn_fgsm"]]
+    predictions = one_attack(CELLS[2], "knn_fgsm")["predictions"] | {"0": to_text(1 - labels)}
+    change_attack(CELLS[2], "knn_fgsm", predictions=predictions)
+    with pytest.raises(StudyError, match=f"the attack on {CELLS[2].key} at epsilon 0 is not what evaluate saw"):
+        compare.main()
+    assert outputs(study) == {}
+
+
 OTHER_MODELS = {
     "one less": transfer(FIRST_SEED[:-1]),
     "one more": transfer([*FIRST_SEED, CELLS[1]]),

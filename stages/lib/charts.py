@@ -80,12 +80,16 @@ def transfer_matrix(path: str | Path, accuracies: pd.DataFrame, title: str) -> N
 
 
 def training_curves(path: str | Path, curves: dict[str, dict[str, list[float]]]) -> None:
-    """Accuracy against epoch for every model: validation solid, training dashed."""
+    """Accuracy against epoch for every model: validation solid, training dashed; seeds of one cell share a colour."""
     figure = Figure(figsize=(7.2, 4.4), layout="constrained")
     axis = figure.subplots()
-    for position, (name, curve) in enumerate(curves.items()):
-        axis.plot(curve["epoch"], curve["val_accuracy"], label=name, color=colour(position))
-        axis.plot(curve["epoch"], curve["train_accuracy"], color=colour(position), linestyle="--", linewidth=1)
+    colours: dict[str, str] = {}
+    for name, curve in curves.items():
+        cell = name.rpartition("-")[0]
+        label = None if cell in colours else cell
+        shade = colours.setdefault(cell, colour(len(colours)))
+        axis.plot(curve["epoch"], curve["val_accuracy"], label=label, color=shade)
+        axis.plot(curve["epoch"], curve["train_accuracy"], color=shade, linestyle="--", linewidth=1)
     axis.set_xlabel("epoch")
     axis.xaxis.set_major_locator(MaxNLocator(integer=True))
     axis.set_ylabel("accuracy (validation solid, training dashed)")

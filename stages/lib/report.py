@@ -18,7 +18,10 @@ FIGURES = {
     "ladder": "Accuracy under the fast gradient sign method; bands are 95 % intervals",
     "transfer": "Accuracy on images attacked through another model, first seed",
     "suite": "Accuracy under each corruption at each severity; stars mark those akin to what training does to images",
-    "severity": "Accuracy against severity, the mean over a group's corruptions; bands are 95 % over images, at most",
+    "severity": (
+        "Accuracy against severity, the mean over a group's corruptions; bands are the most that a 95 % interval of "
+        "one model over images can be"
+    ),
     "curves": (
         "Training curves of every model. Each is watched on images of its own training set's kind, so levels do not "
         "compare between training sets; a loss that classifies by centroids fits them on the training images watched"
@@ -82,7 +85,7 @@ def markdown(
         _table(tables.beside_attack_table(cells, spread.said)),
         _table(tables.attack_checks(cells)),
         f"FGSM images of {transfer['images']} test images at ε = {transfer['epsilon_255']}/255, attacked through the "
-        "model of a row and given to the model of a column (one figure's 95 % interval is at most "
+        "model of a row and given to the model of a column (one figure's 95 % interval over images is at most "
         f"± {half_width(transfer['images']):.3f}):",
         _table(tables.transfer_table(transfer)),
         *_figure("transfer"),
@@ -184,8 +187,8 @@ def _suite(cells: Cells) -> list[str]:
     stress = next(iter(cells.values()))[0].stress
     groups = stress.groups()
     note = (
-        f"On {stress.images} test images, stratified, the same for every model and corruption: one figure's 95 % "
-        f"interval is at most ± {half_width(stress.images):.3f}. `main` is CIFAR-10-C's corruptions "
+        f"On {stress.images} test images, stratified, the same for every model and corruption: over images alone, one "
+        f"model's 95 % interval is at most ± {half_width(stress.images):.3f}. `main` is CIFAR-10-C's corruptions "
         f"({len(groups['main'])} of 15), `held out` its others ({len(groups['held out'])} of 4), each at five "
         "severities (Hendrycks & Dietterich 2019, arXiv 1903.12261), drawn anew on these images. `seen` are those of "
         "`main` akin to the mix or to the recipe's augmentation "

@@ -52,31 +52,34 @@ def figure_of(results: list[CellResults], metric: str) -> dict[str, Any]:
     images, n = results[0].images(metric), len(results)
     found = estimate_of(results, metric)
     low, high = found.interval_95
+    told = described(results, metric)
     if images and (found.standard_error == 0 or (n == 1 and not metric.startswith("suite_"))):
         # A share: Wilson's is right for few images and near 0 and 1 as well, where the other has no width.
         low, high = wilson_interval(found.mean, images)
+        told["interval_covers"] = "images"
     lowest = -1.0 if images is None else 0.0  # a difference, or an accuracy
     return {
         "mean": found.mean,
         "std": found.std,
         "interval_95": [max(lowest, low), min(1.0, high)],
-        **described(results, metric),
+        **told,
     }
 
 
 def figure_of_scalars(values: list[float], images: int | None = None) -> dict[str, Any]:
     """A figure that is no mean over images and not negative, of each seed; a share of `images`, if they are given.
 
-    Of several seeds, its interval is over seeds; of one, or of some that agree, it has one if it is a share.
-    All but n is None where a seed has none.
+    Of several seeds, its interval is over seeds, and of a share never narrower than over images: few seeds may agree
+    by chance. Of one seed, only a share has an interval. All but n is None where a seed has none.
     """
     if np.isnan(values).any():
         return {"mean": None, "std": None, "interval_95": None, "n": len(values)}
     found = estimate([np.array(values, dtype=float)[:, None]], [False])
     low, high = found.interval_95
-    interval: tuple[float, float] | None = (max(0.0, low), min(1.0, high) if images else high)
-    if found.standard_error == 0:
-        interval = wilson_interval(found.mean, images) if images else None
+    interval: tuple[float, float] | None = (max(0.0, low), high) if found.standard_error else None
+    if images:
+        of_images = wilson_interval(found.mean, images)
+        interval = (max(0.0, min(low, of_images[0])), min(1.0, max(high, of_images[1])))
     return {"mean": found.mean, "std": found.std, "interval_95": interval, "n": found.n}
 
 

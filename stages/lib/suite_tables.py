@@ -76,17 +76,22 @@ def corruption_errors(cells: Cells) -> dict[str, Any]:
 
 
 def every_accuracy(cells: Cells) -> pd.DataFrame:
-    """The mean over seeds, long: a row per loss, training set, corruption and severity."""
+    """With its spread, long: a row per loss, training set, corruption and severity."""
     rows: list[dict[str, Any]] = []
     for (loss, train_set), results in cells.items():
-        names = {"loss": loss, "train_set": train_set, "images": results[0].stress.images}
-        clean = mean([result.stress.clean for result in results])
-        rows.append({**names, "corruption": "clean", "severity": 0, "accuracy": clean})
-        for corruption, accuracies in over_seeds(results).items():
-            rows += [
-                {**names, "corruption": corruption, "severity": severity, "accuracy": accuracy}
-                for severity, accuracy in enumerate(accuracies, start=1)
-            ]
+        stresses, images = [result.stress for result in results], results[0].stress.images
+        levels: dict[tuple[str, int], list[float]] = {("clean", 0): [stress.clean for stress in stresses]}
+        for corruption in stresses[0].by_corruption:
+            for severity, of_each in enumerate(
+                zip(*(stress.by_corruption[corruption] for stress in stresses), strict=True)
+            ):
+                levels[corruption, severity + 1] = list(of_each)
+        for (corruption, severity), values in levels.items():
+            figure = spread.figure_of_scalars(values, images)
+            low, high = figure["interval_95"]
+            place = {"loss": loss, "train_set": train_set, "corruption": corruption, "severity": severity}
+            of_figure = {"accuracy": figure["mean"], "std": figure["std"], "n": figure["n"], "images": images}
+            rows.append({**place, **of_figure, "lower_95": low, "upper_95": high})
     return pd.DataFrame(rows)
 
 

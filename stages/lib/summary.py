@@ -8,6 +8,7 @@ from stages.lib import suite_tables, tables
 from stages.lib.claims import Conclusion
 from stages.lib.comparisons import Difference
 from stages.lib.results import Cells
+from stages.lib.scores import wilson_interval
 from stages.lib.spread import Figures, covers, whole
 
 
@@ -44,12 +45,18 @@ def as_json(
     table: Figures,
     found: list[Difference],
     concluded: list[Conclusion],
+    transfer: dict[str, Any],
     alarms: dict[str, dict[str, str]],
 ) -> dict[str, Any]:
     """The whole file; `alarms` are those accepted, with their reasons, by model."""
+    images = transfer["images"]
+    of_pairs = [
+        {**row, "images": images, "interval_95": wilson_interval(row["accuracy"], images)} for row in transfer["rows"]
+    ]
     return {
         "figures": table,
         "tables": {name: make(cells, whole).to_dict() for name, make in TABLES.items()},
+        "transfer": of_pairs,
         "alarms": {model: of_model for model, of_model in alarms.items() if of_model},
         "differences": [difference_as_json(difference) for difference in found],
         "conclusions": [
