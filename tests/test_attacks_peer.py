@@ -56,6 +56,12 @@ def accuracy_of(model: Classifier, images: Tensor, labels: Tensor) -> float:
     return float((predictions(model, images) == labels.numpy()).mean())
 
 
+def loss_of(model: Classifier, images: Tensor, labels: Tensor) -> float:
+    """What the attacks raise. Accuracy may be 1 before and after a small step: it depends on the processor."""
+    with torch.no_grad():
+        return float(torch.nn.functional.cross_entropy(model(images), labels))
+
+
 def unseen(count: int) -> tuple[Tensor, Tensor]:
     pixels, digits = striped(count, seed=1)
     return to_float(torch.from_numpy(pixels)).contiguous(), torch.from_numpy(digits.astype(np.int64))
@@ -76,7 +82,7 @@ def test_fast_gradient_sign_is_foolboxs(name: str, epsilon_255: int) -> None:
     found = step(images, gradient_signs(model, images, labels), epsilon_255)
     attacked = by_foolbox(foolbox.attacks.FGSM(), model, images, labels, epsilon_255)
     assert (predictions(model, found) != predictions(model, attacked)).sum() <= ATTACKED / 1000
-    assert accuracy_of(model, found, labels) < accuracy_of(model, images, labels)
+    assert loss_of(model, found, labels) > loss_of(model, images, labels)
 
 
 @pytest.mark.parametrize("name", ["cross_entropy", "angular"])
@@ -90,7 +96,7 @@ def test_projected_gradient_descent_is_foolboxs(name: str) -> None:
     theirs = foolbox.attacks.LinfBasicIterativeAttack(rel_stepsize=REACH / steps, steps=steps, random_start=False)
     attacked = by_foolbox(theirs, model, images, labels, epsilon_255)
     assert ((found - attacked).abs() > 1e-6).float().mean() <= 0.001
-    accuracy, other, clean = (accuracy_of(model, given, labels) for given in (found, attacked, images))
-    assert abs(accuracy - other) <= 0.005
-    single = accuracy_of(model, step(images, gradient_signs(model, images, labels), epsilon_255), labels)
-    assert accuracy < single < clean
+    assert abs(accuracy_of(model, found, labels) - accuracy_of(model, attacked, labels)) <= 0.005
+    single = step(images, gradient_signs(model, images, labels), epsilon_255)
+    clean_loss, single_loss, found_loss = (loss_of(model, given, labels) for given in (images, single, found))
+    assert clean_loss < single_loss < found_loss

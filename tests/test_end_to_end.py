@@ -17,6 +17,7 @@ from PIL import Image
 from ruamel.yaml import YAML
 
 from stages.lib import losses
+from stages.lib.schema.attack import ALARMS
 from tools import workspace
 
 CELLS = [f"{loss}-{train_set}-0" for loss in ("cross_entropy", "angular") for train_set in ("clean", "corrupted")]
@@ -50,6 +51,9 @@ SMALL: dict[str, Any] = {
     "attack.pgd.large_epsilon_255": 255,  # 16 is little between black and white
     "attack.square.images": 8,
     "attack.square.queries": 20,
+    # Of 50 images and three epochs; another processor's rounding decides which of them go off.
+    "attack.accept": list(ALARMS),
+    "transfer.accept": ["transfer_stronger"],
     "transfer.images": 50,
     "embed.images": 60,
     "stability.seeds": [0, 1],

@@ -1,0 +1,109 @@
+"""Models side by side: the plan, each job's share of the machine, and DVC itself on a pipeline of one-line commands."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from ruamel.yaml import YAML
+
+from tools import side_by_side, workspace
+
+NAMES = ["check", "split@0", "split@1", "train@a-clean-0", "train@a-clean-1", "evaluate@a-clean-0", "transfer",
+         "evaluate@a-clean-1", "embed@a-clean-0", "compare"]  # fmt: skip
+PIPELINE = """
+stages:
+  check:
+    cmd: echo checked > checked.txt
+    outs: [checked.txt]
+  train:
+    matrix: {key: [a-clean-0, b-clean-0, c-clean-0]}
+    cmd: test ${item.key} != b-clean-0 -o -e mended && echo $OMP_NUM_THREADS > ${item.key}.model
+    deps: [checked.txt]
+    outs: ["${item.key}.model"]
+  evaluate:
+    matrix: {key: [a-clean-0, b-clean-0, c-clean-0]}
+    cmd: cat ${item.key}.model > ${item.key}.figures
+    deps: ["${item.key}.model"]
+    outs: ["${item.key}.figures"]
+  compare:
+    cmd: cat *.figures > all.figures
+    deps: [a-clean-0.figures, b-clean-0.figures, c-clean-0.figures]
+    outs: [all.figures]
+"""
+
+
+def test_a_model_has_its_own_stages_in_order_and_the_rest_comes_before_or_after() -> None:
+    found = side_by_side.plan(NAMES)
+    assert found.before == ["check", "split@0", "split@1"]
+    assert found.models == {
+        "a-clean-0": ["train@a-clean-0", "evaluate@a-clean-0", "embed@a-clean-0"],
+        "a-clean-1": ["train@a-clean-1", "evaluate@a-clean-1"],
+    }
+    with pytest.raises(ValueError, match="train@"):
+        side_by_side.plan(["check", "compare"])
+
+
+def test_every_stage_of_the_study_comes_after_what_it_needs() -> None:
+    """The order in dvc.yaml is the one that the plan keeps, so it must be one in which the stages can run."""
+    stages = YAML(typ="safe").load(workspace.ROOT / "dvc.yaml")["stages"]
+    made: dict[str, int] = {}
+    for position, stage in enumerate(stages.values()):
+        for out in [*stage.get("outs", []), *stage.get("plots", []), *stage.get("metrics", [])]:
+            path = next(iter(out)) if isinstance(out, dict) else out
+            made[re.sub(r"\$\{[^}]+\}", "*", path)] = position
+    assert len(made) > 20
+    for position, (name, stage) in enumerate(stages.items()):
+        needed = {re.sub(r"\$\{[^}]+\}", "*", dep) for dep in stage["deps"]} & set(made)
+        assert all(made[path] < position for path in needed), name
+
+
+def test_jobs_share_the_cores_or_have_a_gpu_each() -> None:
+    assert side_by_side.slots(2, [], 8) == [{"OMP_NUM_THREADS": "4"}] * 2
+    assert side_by_side.slots(3, [], 2) == [{"OMP_NUM_THREADS": "1"}] * 3
+    assert side_by_side.slots(2, ["0", "3"], 8) == [{"CUDA_VISIBLE_DEVICES": "0"}, {"CUDA_VISIBLE_DEVICES": "3"}]
+
+
+@pytest.fixture
+def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    (tmp_path / "dvc.yaml").write_text(PIPELINE, encoding="utf-8")
+    monkeypatch.chdir(tmp_path)
+    for command in (["git", "init", "-q"], ["dvc", "init", "-q"]):
+        subprocess.run(command, env=workspace.environment(), check=True)
+    return tmp_path
+
+
+def test_a_model_that_fails_stops_no_other_and_the_same_command_goes_on(
+    project: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    command = [sys.executable, "-m", "tools.side_by_side", "--jobs", "2"]
+    environment = {**os.environ, "PYTHONPATH": str(workspace.ROOT)}
+    assert subprocess.run(command, env=environment, check=False).returncode == 1
+    said, complaint = capfd.readouterr()
+    assert complaint.splitlines()[-1].startswith("error: failed: b-clean-0;")
+    assert "b-clean-0: ERROR: failed to reproduce 'train@b-clean-0'" in said
+    share = str(max(1, (os.cpu_count() or 1) // 2))
+    for key in ("a-clean-0", "c-clean-0"):
+        assert f"{key}: Running stage 'evaluate@{key}':" in said.splitlines()
+        assert (project / f"{key}.figures").read_text().strip() == share
+    assert not (project / "all.figures").exists()
+
+    (project / "mended").touch()
+    assert subprocess.run(command, env=environment, check=False).returncode == 0
+    again, _ = capfd.readouterr()
+    ran = re.findall(r"Running stage '(.+)'", again)
+    assert ran == ["train@b-clean-0", "evaluate@b-clean-0", "compare"]
+    assert (project / "all.figures").read_text().split() == [share] * 3
+    locked = YAML(typ="safe").load(project / "dvc.lock")["stages"]
+    assert len(locked) == 8  # none was lost where two processes wrote
+
+
+def test_at_least_one_job(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.setattr(sys, "argv", ["side_by_side", "--jobs", "0"])
+    with pytest.raises(SystemExit):
+        side_by_side.main()
+    assert "--jobs is 0; at least 1 is needed" in capsys.readouterr().err
