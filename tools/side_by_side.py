@@ -42,7 +42,7 @@ def plan(names: Sequence[str]) -> Plan:
 
 
 def slots(jobs: int, gpus: Sequence[str], cores: int) -> list[dict[str, str]]:
-    """What to set in the environment of each job: its share of the processor's cores, or its GPU where some are named."""
+    """What to set in the environment of each job: its share of the cores, or its GPU where some are named."""
     if gpus:
         return [{"CUDA_VISIBLE_DEVICES": gpu} for gpu in gpus]
     return [{"OMP_NUM_THREADS": str(max(1, cores // jobs))} for _ in range(jobs)]
