@@ -1,7 +1,7 @@
 """AutoAttack (Croce & Hein 2020, arXiv 2003.01690) on one model of the study, as an independent measure of robustness.
 
 `make autoattack` runs it in an environment of its own (bench/autoattack.lock): torchattacks, which has it, wants a
-version of requests that DVC cannot live with. It attacks the images that the study's PGD attacked, so that the figures
+version of requests that DVC cannot live with. It attacks images that the study's PGD attacked, so that the figures
 beside it are of the same images. An image counts as robust if it is right when clean and under all four attacks.
 """
 
@@ -21,6 +21,7 @@ from stages.lib.cells import Cell, from_text
 from stages.lib.errors import StudyError, run
 from stages.lib.files import read_json, read_npz, write_json
 from stages.lib.inference import to_float
+from stages.lib.subsets import stratified
 
 
 def robust_accuracy(model: torch.nn.Module, images: torch.Tensor, labels: torch.Tensor, epsilon_255: int) -> float:
@@ -42,6 +43,7 @@ def main() -> None:
     parser.add_argument("--train-set", default="clean")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--epsilon-255", type=int, default=2)
+    parser.add_argument("--images", type=int, default=100, help="of those that PGD attacked, stratified (100)")
     arguments = parser.parse_args()
     cell = Cell(arguments.loss, arguments.train_set, arguments.seed)
     attack, epsilon = read_json(cell.result("attack.json")), arguments.epsilon_255
@@ -53,6 +55,8 @@ def main() -> None:
     model, _ = model_files.load(cell.model, on)
     images, all_labels = read_npz("data/raw/test.npz", "images", "labels")
     chosen = from_text(attack["test_indices"])[positions]
+    some = stratified(all_labels[chosen], arguments.images, 0, "autoattack")
+    positions, chosen = positions[some], chosen[some]
     labels = all_labels[chosen]
     started = time.perf_counter()
     found = robust_accuracy(
@@ -64,7 +68,7 @@ def main() -> None:
         "epsilon_255": epsilon,
         "images": len(chosen),
         "autoattack": found,
-        "pgd": float((from_text(pgd["predictions"][str(epsilon)]) == labels).mean()),
+        "pgd": float((from_text(pgd["predictions"][str(epsilon)])[some] == labels).mean()),
         "fgsm": float((fgsm == labels).mean()),
         "seconds": round(time.perf_counter() - started),
         "machine": report.machine(on) | {"torchattacks": version("torchattacks")},

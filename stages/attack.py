@@ -90,9 +90,9 @@ def attack(battery: Battery, model: Classifier, known: tuple[np.ndarray, np.ndar
     """Every attack, with a line printed for each; StudyError where an alarm is due that is not accepted."""
     section = battery.section
     signs, fgsm, rounded = battery.fast_gradient_sign()
-    found = {"fgsm": fgsm, "fgsm_8_bit": rounded, "noise": battery.noise(fgsm.predictions)}
-    say(found, battery.labels)
     control = battery.chosen(section.control_images, "control")
+    found = {"fgsm": fgsm, "fgsm_8_bit": rounded, "noise": battery.noise(fgsm.predictions, control)}
+    say(found, battery.labels)
     others = battery.rescaled(fgsm.predictions, control) | battery.pgd(fgsm.predictions)
     others["square"] = battery.square(others["pgd"])
     others["knn_fgsm"] = battery.neighbours(model, signs, control, known, neighbours)

@@ -106,17 +106,41 @@ def test_noise_and_rescaled_logits_are_what_they_say() -> None:
     model, images, labels = tiny_model(), to_float(some_images()), some_labels()
     tried, positions = battery_of(model), np.array([0, 3, 4, 9])
     _, exact, _ = tried.fast_gradient_sign()
-    noise, rescaled = tried.noise(exact.predictions), tried.rescaled(exact.predictions, positions)
-    assert noise.positions.tolist() == list(range(COUNT))
-    signs = random_signs(tried.target.indices, images.shape[1:], 0)
-    for epsilon in (1, 2, 4, 8, 16):
-        np.testing.assert_array_equal(noise.predictions[epsilon], model(step(images, signs, epsilon)).argmax(1).numpy())
+    noise = tried.noise(exact.predictions, positions)
+    rescaled = tried.rescaled(exact.predictions, positions)
+    assert noise.positions.tolist() == positions.tolist() and list(noise.predictions) == [1, 2, 4, 8, 16]
+    signs = random_signs(tried.target.indices[positions], images.shape[1:], 0)
+    for epsilon, predictions in noise.predictions.items():
+        np.testing.assert_array_equal(predictions, model(step(images[positions], signs, epsilon)).argmax(1).numpy())
+    for epsilon in SECTION["pgd"]["epsilons_255"]:  # where PGD is, too
         for factor in (0.1, 10.0):
             by = lambda given, factor=factor: factor * model(given)  # noqa: E731
             attacked = torch.from_numpy(by_loop(by, images[positions], labels[positions], epsilon / 255)).float()
             found = rescaled[f"fgsm_of_logits_x{factor:g}"]
             assert found.positions.tolist() == positions.tolist()
             np.testing.assert_array_equal(found.predictions[epsilon], model(attacked).argmax(1).numpy())
+            assert list(found.predictions) == SECTION["pgd"]["epsilons_255"]
+
+
+def test_images_between_grey_levels_are_scored_once_more_after_rounding() -> None:
+    """Of bytes moved by whole grey levels, rounding changes no more than last digits: nothing is asked twice."""
+    asked = []
+
+    def logits(given: Tensor) -> Tensor:
+        asked.append(given.detach())
+        between = (given * 255 - torch.round(given * 255)).abs().amax((1, 2, 3)) > 0.1
+        return torch.stack([between.float(), (~between).float()], 1) + 0 * given.sum((1, 2, 3))[:, None]
+
+    labels = torch.zeros(COUNT, dtype=torch.int64)
+    whole = torch.full((COUNT, 3, 8, 8), 100 / 255)
+    for images, said, times in ((whole, 1, 1), (whole + 0.5 / 255, 0, 2)):
+        tried = battery_of(logits, images, labels, batch_size=COUNT)
+        asked.clear()
+        _, exact, rounded = tried.fast_gradient_sign()
+        ladder = SECTION["epsilons_255"]
+        assert len(asked) == 1 + times * len(ladder)  # the first for the gradient
+        for epsilon in ladder:
+            assert set(exact.predictions[epsilon]) == {said} and set(rounded.predictions[epsilon]) == {1}
 
 
 @pytest.mark.parametrize(("other", "raised"), [(0, set()), (1, {"not_clean_at_zero"})])

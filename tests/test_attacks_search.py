@@ -22,8 +22,8 @@ from torch import Tensor, nn
 
 from stages.lib.attacks import Logits, battery
 from stages.lib.attacks.ball import assert_within
-from stages.lib.attacks.pgd import projected_gradient_descent, random_starts
-from stages.lib.attacks.scoring import Found, to_8_bit
+from stages.lib.attacks.pgd import projected_gradient_descent, random_starts, search
+from stages.lib.attacks.scoring import Found, Target, to_8_bit
 from stages.lib.attacks.square import margins, side_of_square, square
 from stages.lib.inference import to_float
 
@@ -53,6 +53,44 @@ def test_it_stays_in_the_ball_and_the_range(epsilon_255: int) -> None:
         found = projected_gradient_descent(model, images, labels, epsilon_255, steps, starts)
         assert_within(images, found, epsilon_255)
         assert (found - images).abs().max() > 0.99 * epsilon_255 / 255
+
+
+def test_an_image_that_is_wrong_on_the_way_is_left_there() -> None:
+    """It grows lighter by 8 grey levels a step, from 100; wrong are levels of 130 to 150, which it meets at step 5."""
+    asked: list[int] = []
+
+    def logits(given: Tensor) -> Tensor:
+        asked.append(len(given))
+        levels = 255 * given.mean((1, 2, 3))
+        wrong = (levels > 130) & (levels < 150)
+        return torch.stack([(~wrong).float() - levels + levels.detach(), wrong.float()], 1)
+
+    levels = torch.tensor([100.0, 60.0])  # the second meets them at step 10
+    images, labels = levels[:, None, None, None].expand(-1, 3, 4, 4) / 255, torch.zeros(2, dtype=torch.int64)
+    still, rights = torch.zeros_like(images), np.zeros(2, int)
+    last = projected_gradient_descent(logits, images, labels, 64 + 32, 30, still)
+    assert logits(last).argmax(1).tolist() == [0, 0]  # lighter than that in the end
+    asked.clear()
+    exact, rounded = search(logits, Target(images, labels, np.arange(2)), 64 + 32, 30, still, (rights, rights))
+    assert exact.tolist() == rounded.tolist() == [1, 1] and rights.tolist() == [0, 0]
+    assert asked == [2] * 5 + [2, 2] + [1] * 5 + [1, 1]
+
+
+@pytest.mark.parametrize("steps", [1, 4, 5, 13])
+def test_looking_on_the_way_changes_no_step(steps: int) -> None:
+    """Where nothing but the right class is ever said, all steps are made."""
+    model, images, labels = tiny_model(), to_float(some_images()), some_labels()
+    starts = random_starts(range(COUNT), images.shape[1:], 0, 0)
+    expected, seen = projected_gradient_descent(model, images, labels, 4, steps, starts), []
+
+    def looked_at(given: Tensor) -> Tensor:
+        seen.append(given.detach())
+        right = nn.functional.one_hot(labels, CLASSES) * 1e3
+        return model(given) + (0 if given.requires_grad else right)
+
+    said = labels.numpy()
+    search(looked_at, Target(images, labels, np.arange(COUNT)), 4, steps, starts, (said, said))
+    assert torch.equal(seen[-2], expected) and torch.equal(seen[-1], to_8_bit(expected))
 
 
 @pytest.mark.parametrize("steps", [1, 2, 5, 20])
@@ -98,7 +136,7 @@ def test_of_each_image_the_first_restart_that_succeeds_is_kept(restarts: int) ->
     for name, attacked in found.items():
         positions = attacked.positions
         assert positions.tolist() == tried.chosen(12, "pgd").tolist() and len(positions) == 12
-        assert attacked.settings == {"steps": 3, "restarts": restarts}
+        assert attacked.settings == {"steps": 3, "looked_at_every": 5, "restarts": restarts}
         assert list(attacked.predictions) == [2, 4, 64]  # the large one as well
         for epsilon, predictions in attacked.predictions.items():
             expected = np.zeros(12, int)

@@ -76,8 +76,9 @@ def under_every_attack(logits: Logits, mislabelled: int = 0) -> Battery:
     }
     tried = battery_of(logits, images, labels, batch_size=120, **searches)
     _, fgsm, _ = tried.fast_gradient_sign()
-    tried.noise(fgsm.predictions)
-    tried.rescaled(fgsm.predictions, tried.chosen(60, "control"))
+    control = tried.chosen(60, "control")
+    tried.noise(fgsm.predictions, control)
+    tried.rescaled(fgsm.predictions, control)
     tried.square(tried.pgd(fgsm.predictions)["pgd"])
     return tried
 

@@ -102,6 +102,14 @@ def test_a_model_that_fails_stops_no_other_and_the_same_command_goes_on(
     assert len(locked) == 8  # none was lost where two processes wrote
 
 
+def test_a_pipeline_that_dvc_cannot_read_is_said_in_its_words(
+    project: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    (project / "dvc.yaml").write_text(PIPELINE.replace("${item.key}", "${item.nothing}"), encoding="utf-8")
+    assert side_by_side.run(project, side_by_side.slots(1, [], 1)) == ["before"]
+    assert "nothing" in capfd.readouterr().err
+
+
 def test_at_least_one_job(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     monkeypatch.setattr(sys, "argv", ["side_by_side", "--jobs", "0"])
     with pytest.raises(SystemExit):

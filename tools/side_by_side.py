@@ -73,8 +73,11 @@ def run(root: Path, environments: list[dict[str, str]]) -> list[str]:
     """
     listed = subprocess.run(
         ["dvc", "stage", "list", "--name-only"],
-        cwd=root, env=workspace.environment(), check=True, capture_output=True, text=True,
+        cwd=root, env=workspace.environment(), check=False, capture_output=True, text=True,
     )  # fmt: skip
+    if listed.returncode:
+        print(listed.stderr.strip(), file=sys.stderr)
+        return ["before"]
     planned = plan(listed.stdout.split())
     if not repro(root, planned.before, {}):
         return ["before"]

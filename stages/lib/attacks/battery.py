@@ -14,8 +14,19 @@ from torch import Tensor
 
 from stages.lib.attacks import Logits, alarms
 from stages.lib.attacks.alarms import Alarm
-from stages.lib.attacks.pgd import projected_gradient_descent, random_starts
-from stages.lib.attacks.scoring import ByEpsilon, Found, Target, features_of, in_batches, predict, rescale, to_8_bit
+from stages.lib.attacks.pgd import LOOK_EVERY, random_starts, search
+from stages.lib.attacks.scoring import (
+    ByEpsilon,
+    Found,
+    Target,
+    at,
+    features_of,
+    in_batches,
+    is_8_bit,
+    predict,
+    rescale,
+    to_8_bit,
+)
 from stages.lib.attacks.signs import gradient_signs, random_signs, step
 from stages.lib.attacks.square import square
 from stages.lib.attacks.stand_in import SoftNeighbours
@@ -36,6 +47,7 @@ class Battery:
         self.alarms: list[Alarm] = []
         self.labels = target.labels.cpu().numpy()
         self.sizes = [epsilon for epsilon in section.epsilons_255 if epsilon > 0]
+        self.compared = section.pgd.epsilons_255  # where gradients of other logits are held against the reported one
         self.device = target.images.device
 
     def watch(self, alarm: Alarm | None) -> None:
@@ -65,38 +77,39 @@ class Battery:
         signs = self.signs_of(self.logits, target)
         zero = without_gradient(signs)
         self.watch(alarms.zero_gradients(zero, len(signs)))
-        exact = self.along(target, signs, self.section.epsilons_255)
-        rounded = {
-            epsilon: predict(self.logits, to_8_bit(step(target.images, signs, epsilon)), self.section.batch_size)
-            for epsilon in self.section.epsilons_255
-        }
+        exact, rounded = {}, {}
+        for epsilon in self.section.epsilons_255:
+            attacked = step(target.images, signs, epsilon)
+            exact[epsilon] = rounded[epsilon] = predict(self.logits, attacked, self.section.batch_size)
+            if not is_8_bit(attacked):
+                rounded[epsilon] = predict(self.logits, to_8_bit(attacked), self.section.batch_size)
         self.watch(alarms.not_clean_at_zero(int((exact[0] != self.clean).sum()), len(self.clean)))
         chance = np.bincount(self.labels).max() / len(self.labels)  # of always saying the commonest class
         self.watch(alarms.rises_with_epsilon(target.right(exact), chance))
         return signs, Found(everyone, exact, {"zero_gradients": zero}), Found(everyone, rounded)
 
-    def noise(self, fgsm: ByEpsilon) -> Found:
+    def noise(self, fgsm: ByEpsilon, positions: np.ndarray) -> Found:
         """With images moved along random signs."""
-        target = self.target
+        target = self.target.of(positions)
         signs = random_signs(target.indices, target.images.shape[1:], self.section.seed).to(self.device)
         found = self.along(target, signs, self.sizes)
         names = ("noise_stronger", "random-sign noise", "the gradient's sign")
-        self.watch(alarms.stronger(*names, target.right(found), target.right(fgsm)))
-        return Found(np.arange(len(self.labels)), found)
+        self.watch(alarms.stronger(*names, target.right(found), target.right(at(fgsm, positions))))
+        return Found(positions, found)
 
     def rescaled(self, fgsm: ByEpsilon, positions: np.ndarray) -> dict[str, Found]:
         """With the signs of the gradient of the logits ×0.1 and ×10, which must not serve it better."""
         target, found = self.target.of(positions), {}
-        reported = target.right({epsilon: predicted[positions] for epsilon, predicted in fgsm.items()})
+        reported = target.right(at(fgsm, positions))
         for factor in FACTORS:
-            predicted = self.along(target, self.signs_of(rescale(self.logits, factor), target), self.sizes)
+            predicted = self.along(target, self.signs_of(rescale(self.logits, factor), target), self.compared)
             names = ("rescaled_logits", f"the gradient of {factor:g} × the logits", "the reported attack")
             self.watch(alarms.stronger(*names, target.right(predicted), reported, alarms.MARGIN))
             found[f"fgsm_of_logits_x{factor:g}"] = Found(positions, predicted)
         return found
 
     def pgd(self, fgsm: ByEpsilon) -> dict[str, Found]:
-        """With PGD, as it is and rounded to 8 bits; of each image, what the first restart that succeeds makes of it.
+        """With PGD, as it is and rounded to 8 bits; of each image, what the first look that finds it wrong says of it.
 
         Who is wrong without an attack stays so.
         """
@@ -109,38 +122,25 @@ class Battery:
         right, was_right = target.right(exact), clean == self.labels[positions]
         self.watch(alarms.some_left(right[section.large_epsilon_255], section.large_epsilon_255))
         # Those wrong when clean count as wrong under PGD, so they must in what it is compared with.
-        one_step = target.right({epsilon: fgsm[epsilon][positions] for epsilon in section.epsilons_255})
+        one_step = target.right(at({epsilon: fgsm[epsilon] for epsilon in section.epsilons_255}, positions))
         one_step = {epsilon: found & was_right for epsilon, found in one_step.items()}
         self.watch(alarms.stronger("pgd_weaker", "one step", "PGD", one_step, right))
-        settings = {"steps": section.steps, "restarts": section.restarts}
+        settings = {"steps": section.steps, "looked_at_every": LOOK_EVERY, "restarts": section.restarts}
         return {"pgd": Found(positions, exact, settings), "pgd_8_bit": Found(positions, rounded, settings)}
 
     def pgd_restarted(self, target: Target, clean: np.ndarray, epsilon_255: int) -> tuple[np.ndarray, np.ndarray]:
         """Predictions after as many restarts as are needed and allowed, and the same with images rounded to 8 bits."""
+        section, batch_size = self.section.pgd, self.section.batch_size
         labels, (exact, rounded) = target.labels.cpu().numpy(), (clean.copy(), clean.copy())
-        for restart in range(self.section.pgd.restarts):
+        for restart in range(section.restarts):
             left = np.flatnonzero((exact == labels) | (rounded == labels))
-            if not len(left):
-                break
-            attacked = self.pgd_once(target.of(left), epsilon_255, restart)
-            for found, images in ((exact, attacked), (rounded, to_8_bit(attacked))):
-                predicted = predict(self.logits, images, self.section.batch_size)
-                still = found[left] == labels[left]
-                found[left[still]] = predicted[still]
+            for begin in range(0, len(left), batch_size):
+                some = left[begin : begin + batch_size]
+                of_some, shape = target.of(some), target.images.shape[1:]
+                starts = random_starts(of_some.indices, shape, self.section.seed, restart).to(self.device)
+                found = (exact[some], rounded[some])
+                exact[some], rounded[some] = search(self.logits, of_some, epsilon_255, section.steps, starts, found)
         return exact, rounded
-
-    def pgd_once(self, target: Target, epsilon_255: int, restart: int) -> Tensor:
-        """The attacked images of one restart."""
-        starts = random_starts(target.indices, target.images.shape[1:], self.section.seed, restart).to(self.device)
-        return in_batches(
-            lambda images, labels, start: projected_gradient_descent(
-                self.logits, images, labels, epsilon_255, self.section.pgd.steps, start
-            ),
-            self.section.batch_size,
-            target.images,
-            target.labels,
-            starts,
-        )
 
     def square(self, pgd: Found) -> Found:
         """With the Square attack, on some of PGD's images. Who is wrong without an attack stays so."""
@@ -195,7 +195,7 @@ class Battery:
             "the gradient of a softer stand-in": self.signs_of(rescale(stand_in, FACTORS[0]), target),
         }
         for name, of_other in others.items():
-            right = target.right(under(of_other, self.section.pgd.epsilons_255))
+            right = target.right(under(of_other, self.compared))
             names = ("knn_masked", name, "that of the stand-in, against the neighbours")
             self.watch(alarms.stronger(*names, right, target.right(found), alarms.MARGIN))
         agreement = (predict(stand_in, target.images, self.section.batch_size) == found[0]).mean()

@@ -13,6 +13,8 @@ from torch import Tensor
 from stages.lib.attacks import Logits
 from stages.lib.model import Classifier
 
+A_LAST_DIGIT = 1e-6  # of values in [0, 1]; a grey level is 4e-3
+
 ByEpsilon = dict[int, np.ndarray]  # epsilon in grey levels → an array of N
 
 
@@ -44,6 +46,11 @@ class Found:
     settings: dict[str, Any] = field(default_factory=dict)
 
 
+def at(predictions: ByEpsilon, positions: np.ndarray) -> ByEpsilon:
+    """The predictions of the images at these positions."""
+    return {epsilon: predicted[positions] for epsilon, predicted in predictions.items()}
+
+
 def in_batches(function: Callable[..., Tensor], batch_size: int, *tensors: Tensor) -> Tensor:
     """What a function of the tensors' rows gives, batch by batch."""
     starts = range(0, len(tensors[0]), batch_size)
@@ -65,6 +72,11 @@ def features_of(model: Classifier, images: Tensor, batch_size: int) -> np.ndarra
 def to_8_bit(images: Tensor) -> Tensor:
     """The images as a file would hold them."""
     return torch.round(images * 255) / 255
+
+
+def is_8_bit(images: Tensor) -> bool:
+    """Whether rounding to 8 bits changes no more than a float's last digits, as of bytes moved by whole grey levels."""
+    return (images - to_8_bit(images)).abs().max().item() < A_LAST_DIGIT
 
 
 def rescale(logits: Logits, factor: float) -> Logits:

@@ -41,8 +41,8 @@ class Square(Section):
 class Attack(Section):
     """`epsilons_255` are the attack's sizes in grey levels; `images` test images are attacked, stratified.
 
-    `control_images` of them serve for the logits rescaled and for the neighbours' stand-in, a soft one whose cosines
-    are divided by `neighbours_temperature`; `accept` names alarms.
+    `control_images` of them serve for random signs, for the logits rescaled and for the neighbours' stand-in, a soft
+    one whose cosines are divided by `neighbours_temperature`; `accept` names alarms.
     """
 
     epsilons_255: list[int] = Field(min_length=1)
