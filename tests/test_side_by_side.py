@@ -102,9 +102,7 @@ def test_a_model_that_fails_stops_no_other_and_the_same_command_goes_on(
     assert len(locked) == 8  # none was lost where two processes wrote
 
 
-def test_a_pipeline_that_dvc_cannot_read_is_said_in_its_words(
-    project: Path, capfd: pytest.CaptureFixture[str]
-) -> None:
+def test_a_pipeline_that_dvc_cannot_read_is_said_in_its_words(project: Path, capfd: pytest.CaptureFixture[str]) -> None:
     (project / "dvc.yaml").write_text(PIPELINE.replace("${item.key}", "${item.nothing}"), encoding="utf-8")
     assert side_by_side.run(project, side_by_side.slots(1, [], 1)) == ["before"]
     assert "nothing" in capfd.readouterr().err
