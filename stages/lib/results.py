@@ -31,7 +31,7 @@ METRICS = (
     "suite_mean",
     "suite_unseen_mean",
 )
-SETTINGS = ("steps", "restarts", "queries", "neighbours", "positions")  # of attacks
+SETTINGS = ("steps", "looked_at_every", "restarts", "queries", "neighbours", "positions")  # of attacks
 
 
 @dataclass(frozen=True)
