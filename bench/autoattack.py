@@ -45,6 +45,8 @@ def main() -> None:
     parser.add_argument("--epsilon-255", type=int, default=2)
     parser.add_argument("--images", type=int, default=100, help="of those that PGD attacked, stratified (100)")
     arguments = parser.parse_args()
+    if arguments.images < 1:
+        parser.error(f"--images is {arguments.images}; at least 1 is needed")
     cell = Cell(arguments.loss, arguments.train_set, arguments.seed)
     attack, epsilon = read_json(cell.result("attack.json")), arguments.epsilon_255
     pgd = attack["attacks"]["pgd"]

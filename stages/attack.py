@@ -22,7 +22,7 @@ from stages.lib import device, model_files, params
 from stages.lib.angles import angles_between
 from stages.lib.attacks import alarms
 from stages.lib.attacks.battery import Battery
-from stages.lib.attacks.scoring import ByEpsilon, Found, Target, features_of, predict
+from stages.lib.attacks.scoring import ByEpsilon, Found, Target, features_of
 from stages.lib.attacks.signs import step
 from stages.lib.cells import Cell, to_text
 from stages.lib.errors import run
@@ -138,7 +138,7 @@ def main() -> None:
         images[shown].cpu().numpy(),
         attacked[shown].cpu().numpy(),
         labels[shown],
-        (fgsm.predictions[0][shown], predict(model, attacked[shown], section.batch_size)),
+        (fgsm.predictions[0][shown], fgsm.predictions[epsilon][shown]),
         notes["classes"],
         epsilon,
     )

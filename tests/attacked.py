@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from stages.lib import losses, model_files, params
 from stages.lib.attacks import Logits
 from stages.lib.attacks.battery import Battery
+from stages.lib.attacks.pgd import descend, start_at, step_size
 from stages.lib.attacks.scoring import Target, predict
 from stages.lib.cells import Cell
 from stages.lib.inference import to_float
@@ -115,6 +116,12 @@ def changed(section: dict[str, Any], **changes: Any) -> dict[str, Any]:
     return section | {
         name: section[name] | value if isinstance(value, dict) else value for name, value in changes.items()
     }
+
+
+def descended(logits: Logits, images: Tensor, labels: Tensor, epsilon_255: int, steps: int, starts: Tensor) -> Tensor:
+    """PGD's images after the last step, from where in the ball `starts`, in [−1, 1], begin."""
+    size, attacked = step_size(epsilon_255, steps), start_at(images, starts, epsilon_255)
+    return descend(logits, images, labels, epsilon_255, size, steps, attacked)
 
 
 def battery_of(

@@ -123,8 +123,8 @@ def test_stage_writes_what_the_battery_finds(tmp_path: Path, monkeypatch: pytest
         for epsilon, said in found.predictions.items():
             np.testing.assert_array_equal(predicted(written)[epsilon], said, err_msg=name)
     every = SHORT["epsilons_255"]
-    rungs = {"noise": every[1:], "pgd": [4, 64], "pgd_8_bit": [4, 64], "square": [4]}
-    rungs |= {f"fgsm_of_logits_x{factor}": [4] for factor in ("0.1", "10")}
+    rungs = {"pgd": [4, 64], "pgd_8_bit": [4, 64], "square": [4]}
+    rungs |= dict.fromkeys(("noise", "fgsm_of_logits_x0.1", "fgsm_of_logits_x10"), every[1:])
     for name, written in attacked["attacks"].items():
         assert list(predicted(written)) == rungs.get(name, every)
     assert attacked["attacks"]["fgsm"]["zero_gradients"] == 0

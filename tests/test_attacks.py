@@ -15,6 +15,7 @@ from attacked import (
     TwoPlanes,
     battery_of,
     by_loop,
+    descended,
     grey_images,
     names_of,
     some_images,
@@ -26,7 +27,6 @@ from torch import Tensor, nn
 from stages import attack as stage
 from stages.lib.attacks import Logits, battery
 from stages.lib.attacks.ball import assert_within
-from stages.lib.attacks.pgd import projected_gradient_descent
 from stages.lib.attacks.signs import gradient_signs, random_signs, step
 from stages.lib.attacks.square import square
 from stages.lib.errors import StudyError
@@ -154,7 +154,7 @@ def test_images_of_another_dtype_are_refused(dtype: torch.dtype) -> None:
     given, starts = images.to(dtype), torch.zeros_like(images)
     attacks: list[Callable[[], Tensor]] = [
         lambda: fast_gradient_sign(model, given, labels, 4),
-        lambda: projected_gradient_descent(model, given, labels, 4, 2, starts),
+        lambda: descended(model, given, labels, 4, 2, starts),
         lambda: square(model, given, labels, 4, 2, range(4), 0),
     ]
     for attack in attacks:

@@ -9,12 +9,13 @@ import foolbox
 import numpy as np
 import pytest
 import torch
+from attacked import descended
 from recipes import RECIPE
 from torch import Tensor
 
 from stages import train as stage
 from stages.lib import losses, params
-from stages.lib.attacks.pgd import REACH, projected_gradient_descent
+from stages.lib.attacks.pgd import REACH
 from stages.lib.attacks.signs import gradient_signs, step
 from stages.lib.inference import to_float
 from stages.lib.model import Classifier
@@ -92,7 +93,7 @@ def test_projected_gradient_descent_is_foolboxs(name: str) -> None:
     A gradient that is nearly zero may take another sign where the same numbers are added in another order.
     """
     model, (images, labels), epsilon_255, steps = trained(name), unseen(SEARCHED), 4, 4
-    found = projected_gradient_descent(model, images, labels, epsilon_255, steps, torch.zeros_like(images))
+    found = descended(model, images, labels, epsilon_255, steps, torch.zeros_like(images))
     theirs = foolbox.attacks.LinfBasicIterativeAttack(rel_stepsize=REACH / steps, steps=steps, random_start=False)
     attacked = by_foolbox(theirs, model, images, labels, epsilon_255)
     assert ((found - attacked).abs() > 1e-6).float().mean() <= 0.001

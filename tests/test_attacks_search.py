@@ -12,6 +12,7 @@ from attacked import (
     COUNT,
     TwoPlanes,
     battery_of,
+    descended,
     grey_images,
     names_of,
     some_images,
@@ -22,7 +23,7 @@ from torch import Tensor, nn
 
 from stages.lib.attacks import Logits, battery
 from stages.lib.attacks.ball import assert_within
-from stages.lib.attacks.pgd import projected_gradient_descent, random_starts, search
+from stages.lib.attacks.pgd import random_starts, search
 from stages.lib.attacks.scoring import Found, Target, to_8_bit
 from stages.lib.attacks.square import margins, side_of_square, square
 from stages.lib.inference import to_float
@@ -38,7 +39,7 @@ def test_from_the_image_itself_it_is_cleverhans_attack_bit_for_bit(epsilon_255: 
     model, images, labels = tiny_model(), to_float(some_images()), some_labels()
     epsilon = epsilon_255 / 255
     step_size = 2.5 * epsilon / steps
-    found = projected_gradient_descent(model, images, labels, epsilon_255, steps, torch.zeros_like(images))
+    found = descended(model, images, labels, epsilon_255, steps, torch.zeros_like(images))
     expected = theirs(
         model, images, epsilon, step_size, steps, np.inf, clip_min=0.0, clip_max=1.0, y=labels, rand_init=False
     )
@@ -50,7 +51,7 @@ def test_it_stays_in_the_ball_and_the_range(epsilon_255: int) -> None:
     model, images, labels = tiny_model(), to_float(some_images()), some_labels()
     starts = random_starts(range(COUNT), images.shape[1:], 0, 0)
     for steps in (1, 2, 5):  # one step is longer than the ball is wide
-        found = projected_gradient_descent(model, images, labels, epsilon_255, steps, starts)
+        found = descended(model, images, labels, epsilon_255, steps, starts)
         assert_within(images, found, epsilon_255)
         assert (found - images).abs().max() > 0.99 * epsilon_255 / 255
 
@@ -68,7 +69,7 @@ def test_an_image_that_is_wrong_on_the_way_is_left_there() -> None:
     levels = torch.tensor([100.0, 60.0])  # the second meets them at step 10
     images, labels = levels[:, None, None, None].expand(-1, 3, 4, 4) / 255, torch.zeros(2, dtype=torch.int64)
     still, rights = torch.zeros_like(images), np.zeros(2, int)
-    last = projected_gradient_descent(logits, images, labels, 64 + 32, 30, still)
+    last = descended(logits, images, labels, 64 + 32, 30, still)
     assert logits(last).argmax(1).tolist() == [0, 0]  # lighter than that in the end
     asked.clear()
     exact, rounded = search(logits, Target(images, labels, np.arange(2)), 64 + 32, 30, still, (rights, rights))
@@ -81,7 +82,7 @@ def test_looking_on_the_way_changes_no_step(steps: int) -> None:
     """Where nothing but the right class is ever said, all steps are made."""
     model, images, labels = tiny_model(), to_float(some_images()), some_labels()
     starts = random_starts(range(COUNT), images.shape[1:], 0, 0)
-    expected, seen = projected_gradient_descent(model, images, labels, 4, steps, starts), []
+    expected, seen = descended(model, images, labels, 4, steps, starts), []
 
     def looked_at(given: Tensor) -> Tensor:
         seen.append(given.detach())
@@ -99,7 +100,7 @@ def test_on_a_linear_model_it_reaches_the_worst_case_from_any_start(steps: int) 
     labels = torch.tensor([0, 1, 0, 1, 0, 1])
     starts = random_starts(range(6), images.shape[1:], 0, 0)
     starts[:, :, :2], starts[:, :, 2:4] = -1, 1  # corners of the ball as well
-    found = projected_gradient_descent(model, images, labels, 16, steps, starts)
+    found = descended(model, images, labels, 16, steps, starts)
     fallen = margins(model, images, labels) - margins(model, found, labels)
     torch.testing.assert_close(fallen, torch.full((6,), 16 / 255 * model.norm), rtol=1e-5, atol=1e-5)
 

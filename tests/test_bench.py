@@ -12,7 +12,7 @@ import pytest
 import torch
 from attacked import study_of
 
-from bench import corruptions, measuring, plain, report, speed, time_to_accuracy, trials
+from bench import autoattack, corruptions, measuring, plain, report, speed, time_to_accuracy, trials
 from stages.lib import params
 from stages.lib.cells import Cell
 from stages.lib.convolution import Convolution3x3
@@ -76,6 +76,16 @@ def test_trials_are_added_to_those_before(tmp_path: Path, monkeypatch: pytest.Mo
     rows = json.loads((tmp_path / "trials.json").read_text(encoding="utf-8"))
     assert [row["changes"] for row in rows] == [{"epochs": 2}, {}, {"flip": "off"}]
     assert [row["given"] for row in rows] == [["cross_entropy", {}, "clean"]] * 2 + [["angular", {}, "corrupted"]]
+
+
+@pytest.mark.parametrize("images", ["0", "-3"])
+def test_autoattack_refuses_less_than_an_image(
+    images: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("sys.argv", ["autoattack", "--images", images])
+    with pytest.raises(SystemExit):
+        autoattack.main()
+    assert f"--images is {images}; at least 1 is needed" in capsys.readouterr().err
 
 
 def test_corruptions_are_timed_in_batches_and_one_by_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

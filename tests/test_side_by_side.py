@@ -47,8 +47,7 @@ def test_a_model_has_its_own_stages_in_order_and_the_rest_comes_before_or_after(
         "a-clean-0": ["train@a-clean-0", "evaluate@a-clean-0", "embed@a-clean-0"],
         "a-clean-1": ["train@a-clean-1", "evaluate@a-clean-1"],
     }
-    with pytest.raises(ValueError, match="train@"):
-        side_by_side.plan(["check", "compare"])
+    assert side_by_side.plan(["check", "compare"]) == side_by_side.Plan([], {})
 
 
 def test_every_stage_of_the_study_comes_after_what_it_needs() -> None:
@@ -136,6 +135,15 @@ def test_an_interrupt_ends_what_is_at_work_and_starts_nothing_more(project: Path
     assert complaint.strip().splitlines()[-1] == "Interrupted. Type the same again to go on."
     assert [path.name for path in project.glob("*.begun")] == ["a-clean-0.begun"]
     assert not (project / "a-clean-0.model").exists()
+
+
+def test_a_model_at_a_time_on_each_gpu_that_is_named(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    told = "echo $CUDA_VISIBLE_DEVICES > ${item.key}.model"
+    (project / "mended").touch()
+    (project / "dvc.yaml").write_text(PIPELINE.replace("echo $OMP_NUM_THREADS > ${item.key}.model", told))
+    monkeypatch.setattr(sys, "argv", ["side_by_side", "--gpus", "4", "6"])
+    assert side_by_side.main() == 0
+    assert set((project / "all.figures").read_text().split()) == {"4", "6"}
 
 
 def test_at_least_one_job(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:

@@ -37,11 +37,9 @@ class Plan:
 def plan(names: Sequence[str]) -> Plan:
     """Sort the stages' names, which are in dvc.yaml's order; what is in neither part is left to `dvc repro`."""
     trained = [name for name in names if name.startswith(FIRST_OF_A_MODEL)]
-    if not trained:
-        raise ValueError(f"no stage is named {FIRST_OF_A_MODEL}…")
     keys = [name.removeprefix(FIRST_OF_A_MODEL) for name in trained]
     models = {key: [name for name in names if name.partition("@")[2] == key] for key in keys}
-    return Plan(list(names[: names.index(trained[0])]), models)
+    return Plan(list(names[: names.index(trained[0])]) if trained else [], models)
 
 
 def cores() -> int:
@@ -76,6 +74,8 @@ class Runner:
             start_new_session=True,  # so that it and the stage's command can be told together, and once
         ) as process:
             self.at_work.add(process)
+            if self.stopped:  # while it began
+                self.stop()
             try:
                 assert process.stdout is not None
                 for line in process.stdout:

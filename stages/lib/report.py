@@ -39,10 +39,11 @@ BESIDE = (
 )
 OTHERS = (
     "Each says on how many of these images. Random signs of the same size are the least that an attack must beat; PGD "
-    "takes many steps, from random starts, and is the most that is tried; Square asks for logits alone, so a gradient "
-    "that is hidden does not stop it. For the nearest neighbours, which have no gradient, a soft stand-in is attacked "
-    "and the real ones are scored. Who is wrong without an attack counts as wrong under PGD and Square. Alarms end the "
-    "stage, unless accepted by name in `attack.accept`."
+    "takes many steps, from random starts, looks every few of them whether the image is wrong yet, and is the most "
+    "that is tried; Square asks for logits alone, so a gradient that is hidden does not stop it. For the nearest "
+    "neighbours, which have no gradient, a soft stand-in is attacked and the real ones are scored. Who is wrong "
+    "without an attack counts as wrong under PGD and Square. Alarms end the stage, unless accepted by name in "
+    "`attack.accept`."
 )
 IN_FULL = (
     "Of those images that were right when clean, and after rounding the attacked image to 8 bits (which changes "

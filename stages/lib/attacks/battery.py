@@ -47,7 +47,6 @@ class Battery:
         self.alarms: list[Alarm] = []
         self.labels = target.labels.cpu().numpy()
         self.sizes = [epsilon for epsilon in section.epsilons_255 if epsilon > 0]
-        self.compared = section.pgd.epsilons_255  # where gradients of other logits are held against the reported one
         self.device = target.images.device
 
     def watch(self, alarm: Alarm | None) -> None:
@@ -60,9 +59,17 @@ class Battery:
         among = np.arange(len(self.labels)) if among is None else among
         return among[stratified(self.labels[among], count, self.section.seed, name)]
 
-    def signs_of(self, logits: Logits, target: Target) -> Tensor:
-        """The gradient's signs, int8 N×3×H×W."""
-        return in_batches(partial(gradient_signs, logits), self.section.batch_size, target.images, target.labels)
+    def signs_of(self, logits: Logits, target: Target) -> tuple[Tensor, np.ndarray]:
+        """The gradient's signs, int8 N×3×H×W, and the labels, N, that the pass it comes from predicted."""
+        predicted = []
+
+        def watched(images: Tensor) -> Tensor:
+            found = logits(images)
+            predicted.append(found.detach().argmax(1))
+            return found
+
+        signs = in_batches(partial(gradient_signs, watched), self.section.batch_size, target.images, target.labels)
+        return signs, torch.cat(predicted).cpu().numpy()
 
     def along(self, target: Target, signs: Tensor, epsilons_255: list[int]) -> ByEpsilon:
         """Predictions on images moved along signs."""
@@ -74,13 +81,15 @@ class Battery:
     def fast_gradient_sign(self) -> tuple[Tensor, Found, Found]:
         """Signs; what is found with the attacked images, and with those rounded to 8 bits."""
         target, everyone = self.target, np.arange(len(self.labels))
-        signs = self.signs_of(self.logits, target)
+        signs, unmoved = self.signs_of(self.logits, target)
         zero = without_gradient(signs)
         self.watch(alarms.zero_gradients(zero, len(signs)))
         exact, rounded = {}, {}
         for epsilon in self.section.epsilons_255:
             attacked = step(target.images, signs, epsilon)
-            exact[epsilon] = rounded[epsilon] = predict(self.logits, attacked, self.section.batch_size)
+            moved = epsilon > 0
+            exact[epsilon] = predict(self.logits, attacked, self.section.batch_size) if moved else unmoved
+            rounded[epsilon] = exact[epsilon]
             if not is_8_bit(attacked):
                 rounded[epsilon] = predict(self.logits, to_8_bit(attacked), self.section.batch_size)
         self.watch(alarms.not_clean_at_zero(int((exact[0] != self.clean).sum()), len(self.clean)))
@@ -102,7 +111,8 @@ class Battery:
         target, found = self.target.of(positions), {}
         reported = target.right(at(fgsm, positions))
         for factor in FACTORS:
-            predicted = self.along(target, self.signs_of(rescale(self.logits, factor), target), self.compared)
+            signs, _ = self.signs_of(rescale(self.logits, factor), target)
+            predicted = self.along(target, signs, self.sizes)
             names = ("rescaled_logits", f"the gradient of {factor:g} × the logits", "the reported attack")
             self.watch(alarms.stronger(*names, target.right(predicted), reported, alarms.MARGIN))
             found[f"fgsm_of_logits_x{factor:g}"] = Found(positions, predicted)
@@ -187,19 +197,19 @@ class Battery:
                 for epsilon, images in moved.items()
             }
 
-        own = self.signs_of(stand_in, target)
+        own, said = self.signs_of(stand_in, target)
         self.watch(alarms.zero_gradients(without_gradient(own), len(own), "knn_masked", "of the neighbours' stand-in"))
         found = under(own, self.section.epsilons_255)
         others = {
             "the classifier's gradient": signs[torch.from_numpy(positions).to(self.device)],
-            "the gradient of a softer stand-in": self.signs_of(rescale(stand_in, FACTORS[0]), target),
+            "the gradient of a softer stand-in": self.signs_of(rescale(stand_in, FACTORS[0]), target)[0],
         }
         for name, of_other in others.items():
-            right = target.right(under(of_other, self.compared))
+            right = target.right(under(of_other, self.section.pgd.epsilons_255))
             names = ("knn_masked", name, "that of the stand-in, against the neighbours")
             self.watch(alarms.stronger(*names, right, target.right(found), alarms.MARGIN))
-        agreement = (predict(stand_in, target.images, self.section.batch_size) == found[0]).mean()
-        return Found(positions, found, {"neighbours": count, "stand_in_agrees": float(agreement)})
+        agreement = float((said == found[0]).mean())
+        return Found(positions, found, {"neighbours": count, "stand_in_agrees": agreement})
 
 
 def without_gradient(signs: Tensor) -> int:

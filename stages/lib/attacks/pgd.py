@@ -27,6 +27,11 @@ def random_starts(indices: Sequence[int] | np.ndarray, shape: Sequence[int], see
     return torch.from_numpy(np.stack(drawn).astype(np.float32))
 
 
+def step_size(epsilon_255: int, steps: int) -> float:
+    """How far each step moves a value, in [0, 1]."""
+    return REACH * epsilon_255 / 255 / steps
+
+
 def start_at(images: Tensor, starts: Tensor, epsilon_255: int) -> Tensor:
     """Where in the balls around images N×3×H×W `starts`, in [−1, 1], begin."""
     return (images + epsilon_255 / 255 * starts).clamp(0, 1)
@@ -51,17 +56,6 @@ def descend(
     return attacked
 
 
-def projected_gradient_descent(
-    logits: Logits, images: Tensor, labels: Tensor, epsilon_255: int, steps: int, starts: Tensor
-) -> Tensor:
-    """The attacked images after the last step. `starts`, in [−1, 1], say where in the ball each begins.
-
-    Raises StudyError if the result leaves the ball or the range.
-    """
-    size = REACH * epsilon_255 / 255 / steps
-    return descend(logits, images, labels, epsilon_255, size, steps, start_at(images, starts, epsilon_255))
-
-
 def search(
     logits: Logits, target: Target, epsilon_255: int, steps: int, starts: Tensor, found: Sequence[np.ndarray]
 ) -> list[np.ndarray]:
@@ -73,7 +67,7 @@ def search(
     exact, rounded = (predicted.copy() for predicted in found)
     labels, left = target.labels.cpu().numpy(), np.arange(len(target.indices))
     attacked, done = start_at(target.images, starts, epsilon_255), 0
-    size = REACH * epsilon_255 / 255 / steps
+    size = step_size(epsilon_255, steps)
     while done < steps and len(left):
         of_left = target.of(left)
         now = min(LOOK_EVERY, steps - done)
