@@ -71,8 +71,8 @@ OF_ATTACK = {  # epsilons
     "knn_fgsm": EPSILONS_255,
 }
 SETTINGS: dict[str, dict[str, Any]] = {
-    "pgd": {"steps": 20, "restarts": 2},
-    "pgd_8_bit": {"steps": 20, "restarts": 2},
+    "pgd": {"steps": 20, "looked_at_every": 5, "restarts": 2},
+    "pgd_8_bit": {"steps": 20, "looked_at_every": 5, "restarts": 2},
     "square": {"queries": 30},
     "knn_fgsm": {"neighbours": 3},
 }

@@ -109,11 +109,11 @@ def test_one_prediction_in_a_thousand_may_differ_at_epsilon_0(differ: int, image
     assert alarms.not_clean_at_zero(differ, images) == (Alarm("not_clean_at_zero", reason) if raised else None)
 
 
-def test_stronger_names_the_first_epsilon_at_which_it_is_so() -> None:
-    strong = {0: right(0), 1: right(80), 2: right(60), 4: right(40)}
-    weak = {1: right(78), 2: right(50), 4: right(0)}
+def test_stronger_names_the_epsilon_at_which_it_is_most_so() -> None:
+    strong = {0: right(0), 1: right(80), 2: right(60), 4: right(40), 8: right(40)}
+    weak = {1: right(78), 2: right(50), 4: right(5), 8: right(10)}
     found = alarms.stronger("noise_stronger", "noise", "the gradient", weak, strong)
-    reason = "noise leaves 0.500 right at epsilon 2/255, fewer than the gradient (0.600), on 100 images"
+    reason = "noise leaves 0.050 right at epsilon 4/255, fewer than the gradient (0.400), on 100 images"
     assert found == Alarm("noise_stronger", reason)
     assert alarms.stronger("noise_stronger", "noise", "the gradient", weak, strong, margin=0.5) is None
 

@@ -154,6 +154,7 @@ def attacks_but(name: str, **changes: object) -> Tree:
 OTHER_ATTACKS = {
     "more steps": attacks_but("pgd", steps=SETTINGS["pgd"]["steps"] + 1),
     "more restarts": attacks_but("pgd", restarts=SETTINGS["pgd"]["restarts"] + 1),
+    "fewer looks": attacks_but("pgd", looked_at_every=2 * SETTINGS["pgd"]["looked_at_every"]),
     "more steps before rounding": attacks_but("pgd_8_bit", steps=SETTINGS["pgd"]["steps"] + 1),
     "more queries": attacks_but("square", queries=SETTINGS["square"]["queries"] + 1),
     "other images": attacks_but("knn_fgsm", positions=to_text(CONTROL[::-1])),

@@ -119,26 +119,39 @@ def test_a_pipeline_that_dvc_cannot_read_is_said_in_its_words(project: Path, cap
     assert "nothing" in capfd.readouterr().err
 
 
-def test_an_interrupt_ends_what_is_at_work_and_starts_nothing_more(project: Path) -> None:
-    """Told to it alone, as no terminal does, which tells the whole group."""
-    slow = PIPELINE.replace("test ${item.key} != b-clean-0 -o -e mended", "touch ${item.key}.begun && sleep 300")
-    (project / "dvc.yaml").write_text(slow, encoding="utf-8")
+@pytest.mark.parametrize(
+    ("command", "begun"),
+    [("test ${item.key} != b-clean-0 -o -e mended", "a-clean-0"), ("echo checked", "check")],
+)
+def test_an_interrupt_ends_what_is_at_work_and_starts_nothing_more(project: Path, command: str, begun: str) -> None:
+    """Told to it alone, where a terminal tells the group, and started by a shell that has interrupts ignored."""
+    sleeps = f"echo $$ > {'check' if begun == 'check' else '${item.key}'}.begun && sleep 300 && {command}"
+    (project / "dvc.yaml").write_text(PIPELINE.replace(command, sleeps), encoding="utf-8")
     environment = {**os.environ, "PYTHONPATH": str(workspace.ROOT)}
-    command = [sys.executable, "-m", "tools.side_by_side", "--jobs", "1"]
-    with subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, text=True) as process:
-        until = time.monotonic() + 120
-        while not (project / "a-clean-0.begun").exists() and time.monotonic() < until:
-            time.sleep(0.1)
-        process.send_signal(signal.SIGTERM)
-        _, complaint = process.communicate(timeout=120)
+    side = f"trap '' INT HUP; exec {sys.executable} -m tools.side_by_side --jobs 1"
+    with subprocess.Popen(["sh", "-c", side], env=environment, stderr=subprocess.PIPE, text=True) as process:
+        try:
+            until = time.monotonic() + 120
+            while not list(project.glob("*.begun")) and time.monotonic() < until:
+                time.sleep(0.1)
+            process.send_signal(signal.SIGHUP)
+            time.sleep(0.5)
+            assert process.poll() is None
+            process.send_signal(signal.SIGTERM)
+            _, complaint = process.communicate(timeout=120)
+        finally:
+            process.kill()
     assert process.returncode == 130
     assert complaint.strip().splitlines()[-1] == "Interrupted. Type the same again to go on."
-    assert [path.name for path in project.glob("*.begun")] == ["a-clean-0.begun"]
+    assert [path.name for path in project.glob("*.begun")] == [f"{begun}.begun"]
+    with pytest.raises(ProcessLookupError):
+        os.kill(int((project / f"{begun}.begun").read_text()), 0)  # the stage's shell
     assert not (project / "a-clean-0.model").exists()
 
 
 def test_a_model_at_a_time_on_each_gpu_that_is_named(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    told = "echo $CUDA_VISIBLE_DEVICES > ${item.key}.model"
+    gpu = "gpu-$CUDA_VISIBLE_DEVICES"
+    told = f"mkdir {gpu} && echo $CUDA_VISIBLE_DEVICES > ${{item.key}}.model && sleep 1 && rmdir {gpu}"
     (project / "mended").touch()
     (project / "dvc.yaml").write_text(PIPELINE.replace("echo $OMP_NUM_THREADS > ${item.key}.model", told))
     monkeypatch.setattr(sys, "argv", ["side_by_side", "--gpus", "4", "6"])

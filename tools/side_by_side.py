@@ -14,8 +14,8 @@ import queue
 import signal
 import subprocess
 import sys
-from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor, wait
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -76,20 +76,18 @@ class Runner:
             self.at_work.add(process)
             if self.stopped:  # while it began
                 self.stop()
-            try:
-                assert process.stdout is not None
-                for line in process.stdout:
-                    if line.strip():
-                        print(prefix + line, end="", flush=True)
-                return process.wait() == 0
-            except KeyboardInterrupt:
-                self.stop()
-                raise
-            finally:
-                self.at_work.discard(process)
+            assert process.stdout is not None
+            for line in process.stdout:
+                if line.strip():
+                    print(prefix + line, end="", flush=True)
+            self.at_work.discard(process)
+            return process.wait() == 0
 
     def stop(self) -> None:
-        """Start nothing more, and interrupt what is at work: DVC itself heeds no interrupt while a command runs."""
+        """Start nothing more, and interrupt what is at work: DVC itself heeds no interrupt while a command runs.
+
+        One that comes between two commands is lost on DVC, so it may be told again.
+        """
         self.stopped = True
         for process in list(self.at_work):
             with contextlib.suppress(ProcessLookupError):
@@ -100,16 +98,30 @@ def run(root: Path, environments: list[dict[str, str]]) -> list[str]:
     """Reproduce the whole pipeline of the repository at `root`, with as many jobs as there are `environments`.
 
     Returns what failed: models, or `BEFORE` or `AFTER`. A model that fails does not stop the others; what compares them
-    is then left. On an interrupt it waits for what is at work to end.
+    is then left. On an interrupt it waits for what is at work to end; each further one is passed on.
     """
+    runner = Runner(root)
+    with ThreadPoolExecutor(1) as pool:  # so that this thread, which an interrupt comes to, owns no process
+        failed = pool.submit(_run, runner, environments)
+        while not failed.done():
+            try:
+                wait([failed])
+            except KeyboardInterrupt:
+                runner.stop()
+    if runner.stopped:
+        raise KeyboardInterrupt
+    return failed.result()
+
+
+def _run(runner: Runner, environments: list[dict[str, str]]) -> list[str]:
     listed = subprocess.run(
         ["dvc", "stage", "list", "--name-only"],
-        cwd=root, env=workspace.environment(), check=False, capture_output=True, text=True,
+        cwd=runner.root, env=workspace.environment(), check=False, capture_output=True, text=True,
     )  # fmt: skip
     if listed.returncode:
         print(listed.stderr.strip(), file=sys.stderr)
         return [BEFORE]
-    planned, runner = plan(listed.stdout.split()), Runner(root)
+    planned = plan(listed.stdout.split())
     if planned.before and not runner.repro(planned.before, {}):
         return [BEFORE]
     free: queue.SimpleQueue[dict[str, str]] = queue.SimpleQueue()
@@ -124,23 +136,34 @@ def run(root: Path, environments: list[dict[str, str]]) -> list[str]:
             free.put(settings)
 
     with ThreadPoolExecutor(len(environments)) as pool:
-        try:
-            succeeded = dict(zip(planned.models, pool.map(one, planned.models), strict=True))
-        except KeyboardInterrupt:
-            runner.stop()
-            raise
+        succeeded = dict(zip(planned.models, pool.map(one, planned.models), strict=True))
     failed = [key for key, good in succeeded.items() if not good]
     if failed:
         return failed
     return [] if runner.repro([], {}) else [AFTER]
 
 
+@contextlib.contextmanager
+def interruptible() -> Iterator[None]:
+    """KeyboardInterrupt where the process is told to end, also where a shell's `&` had interrupts ignored.
+
+    A hangup is left to `nohup`.
+    """
+    told = [signal.SIGINT, signal.SIGTERM]
+    told += [signal.SIGHUP] if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN else []
+    before = {each: signal.signal(each, signal.default_int_handler) for each in told}
+    try:
+        yield
+    finally:
+        for each, handler in before.items():
+            signal.signal(each, handler)
+
+
 def reproduce(root: Path, jobs: int, gpus: Sequence[str] = ()) -> int:
     """`run`, and in a line what became of it where it did not succeed. The exit status."""
-    for told in (signal.SIGTERM, signal.SIGHUP):
-        signal.signal(told, lambda *_: signal.raise_signal(signal.SIGINT))
     try:
-        failed = run(root, slots(jobs, gpus, cores()))
+        with interruptible():
+            failed = run(root, slots(jobs, gpus, cores()))
     except KeyboardInterrupt:
         print("\nInterrupted. Type the same again to go on.", file=sys.stderr)
         return 130

@@ -76,16 +76,24 @@ def stronger(
     strong_right: dict[int, np.ndarray],
     margin: float = 0.0,
 ) -> Alarm | None:
-    """An attack that ought to be weak leaves fewer images right than one that ought to be strong, at some epsilon."""
-    for epsilon_255, right in weak_right.items():
-        others = strong_right[epsilon_255]
-        if clearly_fewer(right, others, margin):
-            return Alarm(
-                name,
-                f"{weak} leaves {right.mean():.3f} right at epsilon {epsilon_255}/255, fewer than {strong} "
-                f"({others.mean():.3f}), on {len(right)} images",
-            )
-    return None
+    """An attack that ought to be weak leaves fewer images right than one that ought to be strong, at some epsilon.
+
+    The reason tells of the epsilon at which it gains most.
+    """
+    gains = {
+        epsilon_255: strong_right[epsilon_255].mean() - right.mean()
+        for epsilon_255, right in weak_right.items()
+        if clearly_fewer(right, strong_right[epsilon_255], margin)
+    }
+    if not gains:
+        return None
+    worst = max(gains, key=gains.__getitem__)
+    right, others = weak_right[worst], strong_right[worst]
+    return Alarm(
+        name,
+        f"{weak} leaves {right.mean():.3f} right at epsilon {worst}/255, fewer than {strong} ({others.mean():.3f}), on "
+        f"{len(right)} images",
+    )
 
 
 def some_left(right: np.ndarray, epsilon_255: int) -> Alarm | None:
