@@ -534,6 +534,23 @@ def test_corruption_errors_need_their_reference(study: Path) -> None:
     assert errors["mCE"]["unseen"]["value"] is None and "no cross-entropy model" in errors["mCE"]["unseen"]["reason"]
 
 
+@pytest.mark.parametrize("odd", ["a seed", "a model"])
+def test_the_report_says_which_models_were_trained_otherwise(study: Path, odd: str) -> None:
+    on = {"device": "cpu", "torch": "0", "precision": "bfloat16"}
+    others = [cell for cell in CELLS if cell.seed == SEEDS[1]] if odd == "a seed" else [CELLS[0]]
+    for cell in others:
+        change_result(cell, "evaluate.json", trained_on=on)
+    compare.main()
+    report = Path("reports/report.md").read_text(encoding="utf-8")
+    if odd == "a seed":
+        assert (
+            f"bfloat16 (seeds [{SEEDS[1]}]); device cpu, torch 0, precision float32 (seeds [{SEEDS[0]}]): mod" in report
+        )
+    else:
+        alike = ", ".join(cell.key for cell in CELLS if cell != CELLS[0])
+        assert f"bfloat16 ({CELLS[0].key}); device cpu, torch 0, precision float32 ({alike}): **differences" in report
+
+
 def test_features_are_tabled_for_the_first_seed(compared: Path) -> None:
     columns, found = table("features")
     assert columns == [cell.key for cell in FIRST_SEED]

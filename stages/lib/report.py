@@ -114,12 +114,24 @@ def _dataset(first: CellResults) -> list[str]:
 
 def _setting(every: list[CellResults], seeds: list[int]) -> str:
     first = every[0]
-    environments = {
-        ", ".join(f"{name} {value}" for name, value in result.evaluate["trained_on"].items()) for result in every
-    }
-    trained_on = "; ".join(sorted(environments))
     counts = ", ".join(f"{row['images']} {row['set'].replace('_', ' ')}" for row in first.evaluate["sets"])
-    return f"Recipe `{first.evaluate['recipe']}`, seeds {seeds}, trained with {trained_on}. Images: {counts}."
+    return f"Recipe `{first.evaluate['recipe']}`, seeds {seeds}, trained with {_trained_with(every)}. Images: {counts}."
+
+
+def _trained_with(every: list[CellResults]) -> str:
+    """What the models were trained with; which with what, where it is not one for all."""
+    models: dict[str, list[CellResults]] = {}
+    for result in every:
+        said = ", ".join(f"{name} {value}" for name, value in result.evaluate["trained_on"].items())
+        models.setdefault(said, []).append(result)
+    if len(models) == 1:
+        return next(iter(models))
+    of_seeds = {said: {result.cell.seed for result in results} for said, results in models.items()}
+    if sum(map(len, of_seeds.values())) == len(set().union(*of_seeds.values())):
+        parts = [f"{said} (seeds {sorted(of_seeds[said])})" for said in sorted(models)]
+        return "; ".join(parts) + ": models of one seed are alike in this, and the spread over seeds is also of it"
+    parts = [f"{said} ({', '.join(result.cell.key for result in models[said])})" for said in sorted(models)]
+    return "; ".join(parts) + ": **differences between these models are also of what they were trained with**"
 
 
 def _spread(seeds: int) -> str:
@@ -129,7 +141,7 @@ def _spread(seeds: int) -> str:
     return (
         f"{said} ± standard deviation over seeds (ddof = 1), and in brackets a 95 % interval over seeds and images; of "
         "train_ and val_ figures over seeds, of the generalisation gap over seeds and test images, and of what is no "
-        "mean over one set of images (shares of those right when clean, calibration, angles) over seeds."
+        "mean over one set of images (shares of those right when clean, calibration, likelihood, angles) over seeds."
     )
 
 
