@@ -17,7 +17,9 @@ from PIL import Image
 from stages.lib import corruptions
 from stages.lib.corruptions import apply
 from stages.lib.corruptions.apply import corrupt
+from stages.lib.corruptions.draws import Draws
 from stages.lib.errors import StudyError
+from stages.lib.seeds import streams
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 NAMES = corruptions.names()
@@ -72,6 +74,15 @@ def test_bytes_depend_on_the_images_own_names_alone(name: str, monkeypatch: pyte
         torch.set_num_threads(threads)
 
 
+def test_images_draw_from_the_streams_of_their_names() -> None:
+    indices = np.array([0, 7, 49_999])
+    for ours, named in zip(
+        Draws(indices, 3, "test", "fog", 2).rngs, streams(indices, 3, "test", "fog", 2), strict=True
+    ):
+        np.testing.assert_array_equal(ours.random(9), named.random(9))
+        np.testing.assert_array_equal(ours.poisson(4.0, 9), named.poisson(4.0, 9))
+
+
 @pytest.mark.parametrize("name", RANDOM)
 def test_streams_differ(name: str) -> None:
     """By split, seed, index and severity: what is drawn for one image says nothing about another's."""
@@ -85,8 +96,6 @@ def test_streams_differ(name: str) -> None:
 @pytest.mark.parametrize("name", NAMES)
 def test_images_stay_in_range_and_are_changed(name: str) -> None:
     """In floats, before anything is clipped to bytes, and of extreme images too."""
-    from stages.lib.corruptions.draws import Draws
-
     extremes = np.stack([np.zeros((32, 32, 3), np.uint8), np.full((32, 32, 3), 255, np.uint8), *IMAGES[:4]])
     images = torch.from_numpy(extremes).permute(0, 3, 1, 2).float() / 255
     before = images.clone()

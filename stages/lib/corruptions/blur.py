@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from itertools import groupby
 
 import numpy as np
 import torch
@@ -63,15 +64,17 @@ def glass_blur(images: Tensor, constants: tuple[float, int, int], draws: Draws) 
     side = side_of(images)
     inner = side - 2 * shift
     shifts = draws.integers(-shift, shift, times, inner, inner, 2).cpu().numpy()
-    source = np.tile(np.arange(side * side).reshape(side, side), (len(images), 1, 1))
-    each = np.arange(len(images))
+    count, positions = len(images), np.arange(side * side)
+    # Where each pixel's value comes from, pixels × images; `takes` is where in that it is looked up, pixel by pixel.
+    source = np.repeat(positions[:, None], count, axis=1)
+    pixels = positions.reshape(side, side)[side - shift : shift : -1, side - shift : shift : -1].ravel()
     for once in range(times):
-        for row in range(side - shift, shift, -1):
-            for column in range(side - shift, shift, -1):
-                moved = shifts[:, once, row - shift - 1, column - shift - 1]
-                source[:, row, column] = source[each, row + moved[:, 1], column + moved[:, 0]]
+        moved = shifts[:, once, ::-1, ::-1].reshape(count, -1, 2).transpose(1, 0, 2)
+        takes = (pixels[:, None] + moved[:, :, 1] * side + moved[:, :, 0]) * count + np.arange(count)
+        for pixel, take in zip(pixels.tolist(), takes, strict=True):
+            source.take(take, out=source[pixel], mode="clip")  # else it would copy what it writes to
     flat = blur(images, sigma).clamp(0, 1).flatten(2)
-    taken = torch.from_numpy(source.reshape(len(images), 1, -1)).to(images.device).expand_as(flat)
+    taken = torch.from_numpy(source.T[:, None].copy()).to(images.device).expand_as(flat)
     return blur(flat.gather(2, taken).view_as(images), sigma)
 
 
@@ -86,10 +89,9 @@ def motion_blur(images: Tensor, constants: tuple[float, float], draws: Draws) ->
 def zoom_blur(images: Tensor, steps: int, draws: Draws) -> Tensor:
     """The mean of the image and of its enlargements 1.00, 1.01, 1.02 and so on, `steps` of them."""
     side, enlarged = side_of(images), torch.zeros_like(images)
-    made: dict[tuple[int, int], Tensor] = {}  # on few pixels, several enlargements are the same
-    for step in range(steps):
-        sizes = zoom_sizes(side, 1 + step / 100)
-        if sizes not in made:
-            made[sizes] = apply(zoom(side, *sizes), images)
-        enlarged += made[sizes]
+    # On few pixels, several enlargements are the same: (sizes, …), in order.
+    for sizes, alike in groupby(zoom_sizes(side, 1 + step / 100) for step in range(steps)):
+        large = apply(zoom(side, *sizes), images)
+        for _ in alike:
+            enlarged += large
     return (images + enlarged) / (steps + 1)

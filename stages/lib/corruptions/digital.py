@@ -81,5 +81,5 @@ def jpeg_compression(images: Tensor, quality: int, draws: Draws) -> Tensor:
     for pixels in (images * 255).round().to(torch.uint8).permute(0, 2, 3, 1).cpu().numpy():
         file = io.BytesIO()
         Image.fromarray(pixels).save(file, "JPEG", quality=quality)
-        read.append(np.asarray(Image.open(file)))
+        read.append(np.asarray(Image.open(file, formats=["JPEG"])))
     return torch.from_numpy(np.stack(read)).to(images.device).permute(0, 3, 1, 2).float() / 255

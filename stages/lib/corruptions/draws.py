@@ -2,11 +2,32 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import torch
+from numpy.random.bit_generator import ISeedSequence
 from torch import Tensor
 
-from stages.lib.seeds import streams
+from stages.lib.seeds import derive_seed
+
+
+class Key(ISeedSequence):
+    """Philox's key as it is. `Philox(key=…)` first asks the system for entropy, to no use: most of what it takes."""
+
+    def __init__(self, words: np.ndarray) -> None:
+        self.words = words
+
+    def generate_state(self, n_words: int, dtype: Any = np.uint64) -> np.ndarray:
+        """The key's two words of 64 bits, which are what Philox asks for."""
+        return self.words
+
+
+def generators(indices: np.ndarray, seed: int, *names: str | int) -> list[np.random.Generator]:
+    """What `seeds.streams` makes, a generator for each index, three times as fast."""
+    words = np.empty((len(indices), 2), np.uint64)
+    words[:, 0], words[:, 1] = indices, derive_seed(seed, *names)
+    return [np.random.Generator(np.random.Philox(Key(key))) for key in words]  # type: ignore[arg-type]  # numpy's types know its own alone
 
 
 class Draws:
@@ -23,7 +44,7 @@ class Draws:
     def rngs(self) -> list[np.random.Generator]:
         """The images' generators, made when the first number is asked for."""
         if self._rngs is None:
-            self._rngs = list(streams(self.indices, *self._key))
+            self._rngs = generators(self.indices, *self._key)
         return self._rngs
 
     def _gather(self, drawn: list[np.ndarray]) -> Tensor:

@@ -9,10 +9,14 @@ from __future__ import annotations
 
 import math
 from functools import lru_cache
+from itertools import groupby
 
 import numpy as np
 import torch
 from torch import Tensor
+from torch.nn.functional import pad
+
+PLANES_PIXELS = 60 * 32 * 32  # in float64 at a time, so that they stay in the processor's cache
 
 
 def side_of(images: Tensor) -> int:
@@ -26,9 +30,14 @@ def scale_of(images: Tensor) -> float:
 
 
 def apply(matrix: np.ndarray, images: Tensor) -> Tensor:
-    """The matrix (M×H, float64), along rows and along columns, of images …×H×H → …×M×M."""
+    """The matrix (M×H, float64), along rows and along columns, of images …×H×H → …×M×M, float32."""
     square = torch.from_numpy(matrix).to(images.device)
-    return (square @ (images.double() @ square.T)).float()
+    planes = images.reshape(-1, *images.shape[-2:])
+    out = torch.empty((len(planes), len(square), len(square)), device=images.device)
+    few = max(1, PLANES_PIXELS // planes[0].numel())
+    for part, into in zip(planes.split(few), out.split(few), strict=True):
+        into.copy_(square @ (part.double() @ square.T))
+    return out.view(*images.shape[:-2], len(square), len(square))
 
 
 def gaussian_weights(sigma: float, truncate: float) -> np.ndarray:
@@ -100,18 +109,19 @@ def along_lines(images: Tensor, angles_degrees: Tensor, weights: np.ndarray) -> 
 
     Tap i of an image's line is the pixel next to i pixels along its angle (N); beyond the border, the nearest one.
     """
-    count, channels, height, width = images.shape
-    device = images.device
     radians = torch.deg2rad(angles_degrees.double())
-    pixels = images.permute(0, 2, 3, 1).reshape(-1, channels)
-    rows, columns = torch.arange(height, device=device), torch.arange(width, device=device)
-    first = torch.arange(count, device=device).view(-1, 1, 1) * (height * width)
-    out = torch.zeros_like(pixels)
-    for tap, weight in enumerate(weights.tolist()):
-        down = torch.ceil(tap * radians.sin() - 0.5).long()
-        right = torch.ceil(tap * radians.cos() - 0.5).long()
-        row = (rows + down[:, None]).clamp(0, height - 1)
-        column = (columns + right[:, None]).clamp(0, width - 1)
-        source = first + row[:, :, None] * width + column[:, None, :]
-        out += weight * pixels[source.reshape(-1)]
-    return out.view(count, height, width, channels).permute(0, 3, 1, 2)
+    order = radians.argsort()  # images of nearly the same angle have the same taps, and are moved together
+    taps = torch.arange(len(weights), device=images.device)[:, None]
+    down = torch.ceil(taps * radians[order].sin() - 0.5).long().tolist()
+    right = torch.ceil(taps * radians[order].cos() - 0.5).long().tolist()
+    height, width = images.shape[2:]
+    framed = pad(images[order], (len(weights),) * 4, mode="replicate")
+    out = torch.zeros_like(images)
+    for weight, rows, columns in zip(weights.tolist(), down, right, strict=True):
+        start = 0
+        for (row, column), alike in groupby(zip(rows, columns, strict=True)):
+            end = start + len(list(alike))
+            top, left = len(weights) + row, len(weights) + column
+            out[start:end] += weight * framed[start:end, :, top : top + height, left : left + width]
+            start = end
+    return out[order.argsort()]
