@@ -173,7 +173,8 @@ def study_of(folder: Path, cells: Sequence[Cell], **sections: Any) -> None:
         np.savez(folder / f"data/raw/{split}.npz", images=images[chosen], labels=labels[chosen])
         for name in ("clean", "corrupted"):
             np.savez(folder / f"data/{name}/{split}.npz", images=images[chosen])
-    np.savez(folder / "data/split/0.npz", train=np.arange(9, 18), val=np.arange(9), test=np.arange(12))
+    for seed in {cell.seed for cell in cells}:
+        np.savez(folder / f"data/split/{seed}.npz", train=np.arange(9, 18), val=np.arange(9), test=np.arange(12))
     source = {"name": "made", "origin": "a test", "checksum": "none", "official": False, "classes": ["a", "b", "c"]}
     (folder / "data/raw/source.json").write_text(json.dumps(source))
     settings = {

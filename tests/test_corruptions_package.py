@@ -81,6 +81,8 @@ def test_images_draw_from_the_streams_of_their_names() -> None:
     ):
         np.testing.assert_array_equal(ours.random(9), named.random(9))
         np.testing.assert_array_equal(ours.poisson(4.0, 9), named.poisson(4.0, 9))
+    with pytest.raises(ValueError, match="index -1 is negative"):
+        Draws(np.array([2, -1]), 3, "test", "fog", 2).rngs  # noqa: B018
 
 
 @pytest.mark.parametrize("name", RANDOM)

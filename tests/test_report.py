@@ -543,9 +543,10 @@ def test_the_report_says_which_models_were_trained_otherwise(study: Path, odd: s
     compare.main()
     report = Path("reports/report.md").read_text(encoding="utf-8")
     if odd == "a seed":
-        assert (
-            f"bfloat16 (seeds [{SEEDS[1]}]); device cpu, torch 0, precision float32 (seeds [{SEEDS[0]}]): mod" in report
+        one, other = (
+            f"precision {kind} (seeds [{seed}])" for kind, seed in zip(("float32", "bfloat16"), SEEDS, strict=True)
         )
+        assert f"{one}; device cpu, torch 0, {other}: models of one seed were trained alike" in report
     else:
         alike = ", ".join(cell.key for cell in CELLS if cell != CELLS[0])
         assert f"bfloat16 ({CELLS[0].key}); device cpu, torch 0, precision float32 ({alike}): **differences" in report

@@ -126,10 +126,11 @@ def _trained_with(every: list[CellResults]) -> str:
         models.setdefault(said, []).append(result)
     if len(models) == 1:
         return next(iter(models))
-    of_seeds = {said: {result.cell.seed for result in results} for said, results in models.items()}
-    if sum(map(len, of_seeds.values())) == len(set().union(*of_seeds.values())):
-        parts = [f"{said} (seeds {sorted(of_seeds[said])})" for said in sorted(models)]
-        return "; ".join(parts) + ": models of one seed are alike in this, and the spread over seeds is also of it"
+    of_seeds = {said: sorted({result.cell.seed for result in results}) for said, results in models.items()}
+    each_seed_alike = sum(map(len, of_seeds.values())) == len({result.cell.seed for result in every})
+    if each_seed_alike:
+        parts = [f"{said} (seeds {of_seeds[said]})" for said in sorted(models, key=lambda said: of_seeds[said])]
+        return "; ".join(parts) + ": models of one seed were trained alike, and the spread over seeds is also of this"
     parts = [f"{said} ({', '.join(result.cell.key for result in models[said])})" for said in sorted(models)]
     return "; ".join(parts) + ": **differences between these models are also of what they were trained with**"
 
@@ -140,8 +141,8 @@ def _spread(seeds: int) -> str:
         return f"{said}, and in brackets a 95 % interval over images."
     return (
         f"{said} ± standard deviation over seeds (ddof = 1), and in brackets a 95 % interval over seeds and images; of "
-        "train_ and val_ figures over seeds, of the generalisation gap over seeds and test images, and of what is no "
-        "mean over one set of images (shares of those right when clean, calibration, likelihood, angles) over seeds."
+        "train_ and val_ figures over seeds, of the generalisation gap over seeds and test images, and of shares "
+        "of those right when clean, of calibration, likelihood and angles over seeds."
     )
 
 

@@ -72,7 +72,7 @@ def glass_blur(images: Tensor, constants: tuple[float, int, int], draws: Draws) 
         moved = shifts[:, once, ::-1, ::-1].reshape(count, -1, 2).transpose(1, 0, 2)
         takes = (pixels[:, None] + moved[:, :, 1] * side + moved[:, :, 0]) * count + np.arange(count)
         for pixel, take in zip(pixels.tolist(), takes, strict=True):
-            source.take(take, out=source[pixel], mode="clip")  # else it would copy what it writes to
+            source[pixel] = source.take(take)
     flat = blur(images, sigma).clamp(0, 1).flatten(2)
     taken = torch.from_numpy(source.T[:, None].copy()).to(images.device).expand_as(flat)
     return blur(flat.gather(2, taken).view_as(images), sigma)
@@ -89,7 +89,7 @@ def motion_blur(images: Tensor, constants: tuple[float, float], draws: Draws) ->
 def zoom_blur(images: Tensor, steps: int, draws: Draws) -> Tensor:
     """The mean of the image and of its enlargements 1.00, 1.01, 1.02 and so on, `steps` of them."""
     side, enlarged = side_of(images), torch.zeros_like(images)
-    # On few pixels, several enlargements are the same: (sizes, …), in order.
+    # On few pixels, several enlargements in a row are the same: made once, and added as often.
     for sizes, alike in groupby(zoom_sizes(side, 1 + step / 100) for step in range(steps)):
         large = apply(zoom(side, *sizes), images)
         for _ in alike:

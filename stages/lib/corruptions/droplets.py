@@ -1,4 +1,4 @@
-"""How drops of water refract light, in the way of CIFAR-10-C's spatter: bytes N×1×H×W, as float32, all along.
+"""How drops of water refract light, in the way of CIFAR-10-C's spatter: bytes N×1×H×W, taken and given as float32.
 
 The reference strings together an edge detector (Canny 1986), a distance to the edges, an equalised histogram and
 an emboss filter; each is written here for a batch.
@@ -63,7 +63,7 @@ def edges(images: Tensor, weak: float, strong: float) -> Tensor:
 def distance(marked: Tensor) -> Tensor:
     """Distance in pixels to the nearest marked pixel, at most `FARTHEST`."""
     far = FARTHEST**2
-    squares = torch.where(marked, 0, far).short()  # at most twice `far`: fast, and exact
+    squares = torch.where(marked, 0, far).short()  # of 16 bits, as none is more than twice `far`
     for axis in (2, 3):
         nearest = squares.clone()
         size = squares.shape[axis]

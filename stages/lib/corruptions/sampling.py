@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import pad
 
-PLANES_PIXELS = 60 * 32 * 32  # in float64 at a time, so that they stay in the processor's cache
+PLANES_PIXELS = 60 * 32 * 32  # in float64 at a time, so that they stay in a processor's cache
 
 
 def side_of(images: Tensor) -> int:
@@ -34,7 +34,7 @@ def apply(matrix: np.ndarray, images: Tensor) -> Tensor:
     square = torch.from_numpy(matrix).to(images.device)
     planes = images.reshape(-1, *images.shape[-2:])
     out = torch.empty((len(planes), len(square), len(square)), device=images.device)
-    few = max(1, PLANES_PIXELS // planes[0].numel())
+    few = max(1, PLANES_PIXELS // square.shape[1] ** 2) if images.device.type == "cpu" else max(1, len(planes))
     for part, into in zip(planes.split(few), out.split(few), strict=True):
         into.copy_(square @ (part.double() @ square.T))
     return out.view(*images.shape[:-2], len(square), len(square))
@@ -115,13 +115,14 @@ def along_lines(images: Tensor, angles_degrees: Tensor, weights: np.ndarray) -> 
     down = torch.ceil(taps * radians[order].sin() - 0.5).long().tolist()
     right = torch.ceil(taps * radians[order].cos() - 0.5).long().tolist()
     height, width = images.shape[2:]
-    framed = pad(images[order], (len(weights),) * 4, mode="replicate")
+    border = len(weights) - 1  # no tap is farther away
+    framed = pad(images[order], (border,) * 4, mode="replicate")
     out = torch.zeros_like(images)
     for weight, rows, columns in zip(weights.tolist(), down, right, strict=True):
         start = 0
         for (row, column), alike in groupby(zip(rows, columns, strict=True)):
             end = start + len(list(alike))
-            top, left = len(weights) + row, len(weights) + column
+            top, left = border + row, border + column
             out[start:end] += weight * framed[start:end, :, top : top + height, left : left + width]
             start = end
     return out[order.argsort()]
