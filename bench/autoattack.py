@@ -15,7 +15,7 @@ from typing import Any
 import torch
 
 from bench import report
-from stages.lib import device, model_files
+from stages.lib import device, model_files, params
 from stages.lib.attacks.ball import assert_within
 from stages.lib.cells import Cell, from_text
 from stages.lib.errors import StudyError, run
@@ -41,13 +41,14 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--loss", default="cross_entropy")
     parser.add_argument("--train-set", default="clean")
-    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--seed", type=int, help="the first of params.yaml, unless said")
     parser.add_argument("--epsilon-255", type=int, default=2)
     parser.add_argument("--images", type=int, default=100, help="of those that PGD attacked, stratified (100)")
     arguments = parser.parse_args()
     if arguments.images < 1:
         parser.error(f"--images is {arguments.images}; at least 1 is needed")
-    cell = Cell(arguments.loss, arguments.train_set, arguments.seed)
+    seed = params.lookup(params.read(), "seeds")[0] if arguments.seed is None else arguments.seed
+    cell = Cell(arguments.loss, arguments.train_set, seed)
     attack, epsilon = read_json(cell.result("attack.json")), arguments.epsilon_255
     pgd = attack["attacks"]["pgd"]
     if str(epsilon) not in pgd["predictions"]:

@@ -1,4 +1,4 @@
-"""Stage `transfer`: images attacked through one model, given to every other, for the first seed's models.
+"""Stage `transfer`: images attacked through one model, given to every other, for the models of one seed, the first.
 
 A black-box attack (Papernot et al. 2016, arXiv 1605.07277): it needs no gradient of the model it is given to, so it
 must not serve better than that model's own gradient does. Out: `reports/transfer.json`, a row per pair of models.
@@ -7,6 +7,7 @@ A stage of its own that only `compare` reads, so that no model's own results dep
 
 from __future__ import annotations
 
+import argparse
 from pathlib import Path
 from typing import Any
 
@@ -44,12 +45,15 @@ def stronger_than_own(right: dict[tuple[str, str], np.ndarray], epsilon_255: int
 
 
 def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--seed", type=int, required=True)
+    seed = parser.parse_args().seed
     values = params.read()
     section, attack = params.section("transfer", Transfer), params.section("attack", Attack)
-    losses, train_sets, seeds = (params.lookup(values, name) for name in ("losses", "train_sets", "seeds"))
-    cells = [Cell(loss, train_set, seeds[0]) for loss in losses for train_set in train_sets]
+    losses, train_sets = (params.lookup(values, name) for name in ("losses", "train_sets"))
+    cells = [Cell(loss, train_set, seed) for loss in losses for train_set in train_sets]
     # This stage depends on the folder: what is no longer in the study would change its hash for good.
-    for path in Path(f"reports/attacked/{seeds[0]}").glob("*.json"):
+    for path in Path(f"reports/attacked/{seed}").glob("*.json"):
         if path.stem not in {cell.key for cell in cells}:
             path.unlink()
     on = device.choose()

@@ -232,6 +232,8 @@ OF_DATA += ["transfer", "stability"]
 def test_data_that_a_stage_depends_on_is_what_it_reads(name: str) -> None:
     depended = {dep for dep in STAGES[name]["deps"] if not dep.startswith("stages/")}
     key = "${losses[0]}-${train_sets[0]}-${seeds[0]}" if name == "stability" else "${key}"
+    if name in ("transfer", "stability"):
+        assert STAGES[name]["cmd"].endswith(" --seed ${seeds[0]}")
     source = (ROOT / f"stages/{name}.py").read_text(encoding="utf-8")
     assert depended - {"data/checked.txt"} == files_read(source, key, of_all_models=name == "transfer")
 

@@ -16,6 +16,7 @@ from tools import side_by_side, workspace
 
 TARGET = workspace.ROOT / ".demo"
 OVERRIDES: dict[str, Any] = {
+    "seeds": [0],
     "recipe": "cpu",
     "download.dataset": "digits",
     "download.size": 24,
