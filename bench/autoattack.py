@@ -24,13 +24,31 @@ from stages.lib.inference import to_float
 from stages.lib.subsets import stratified
 
 
+class ContiguousGradient(torch.nn.Module):
+    """A model whose gradient lies in memory as the images do, not channels last: FAB takes views of it."""
+
+    def __init__(self, model: torch.nn.Module) -> None:
+        super().__init__()
+        self.model = model
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        """The logits N×classes of images N×3×H×W."""
+        images = images.clone()
+        if images.requires_grad:
+            images.register_hook(torch.Tensor.contiguous)
+        logits: torch.Tensor = self.model(images)
+        return logits
+
+
 def robust_accuracy(model: torch.nn.Module, images: torch.Tensor, labels: torch.Tensor, epsilon_255: int) -> float:
     """The share of images, float32 in [0, 1] N×3×H×W, that AutoAttack's standard version leaves right."""
     from torchattacks import AutoAttack
 
     with torch.no_grad():
         classes, right = model(images).shape[1], model(images).argmax(1) == labels
-    attack = AutoAttack(model, norm="Linf", eps=epsilon_255 / 255, version="standard", n_classes=classes, seed=0)
+    attack = AutoAttack(
+        ContiguousGradient(model), norm="Linf", eps=epsilon_255 / 255, version="standard", n_classes=classes, seed=0
+    )
     attacked = attack(images[right], labels[right])
     assert_within(images[right], attacked, epsilon_255)
     with torch.no_grad():
