@@ -24,26 +24,11 @@ from stages.lib.inference import to_float
 from stages.lib.subsets import stratified
 
 
-class ContiguousGradient(torch.nn.Module):
-    """A model whose gradient lies in memory as the images do, not channels last: FAB takes views of it."""
-
-    def __init__(self, model: torch.nn.Module) -> None:
-        super().__init__()
-        self.model = model
-
-    def forward(self, images: torch.Tensor) -> torch.Tensor:
-        """The logits N×classes of images N×3×H×W."""
-        images = images.clone()
-        if images.requires_grad:
-            images.register_hook(torch.Tensor.contiguous)
-        logits: torch.Tensor = self.model(images)
-        return logits
-
-
 def robust_accuracy(model: torch.nn.Module, images: torch.Tensor, labels: torch.Tensor, epsilon_255: int) -> float:
     """The share of images, float32 in [0, 1] N×3×H×W, that AutoAttack's standard version leaves right."""
     from torchattacks import AutoAttack
 
+    images = images.contiguous()  # torchattacks' FAB takes views of gradients, which lie in memory as the images do
     with torch.no_grad():
         classes, right = model(images).shape[1], model(images).argmax(1) == labels
     attack = AutoAttack(

@@ -88,7 +88,7 @@ def draw(cells: Cells, figures: Figures) -> None:
     ladder = tables.ladder_table(cells, spread.mean_and_interval)
     chance = 1 / len(first.evaluate["dataset"]["classes"])
     series = {str(name): np.array(ladder[name].tolist()) for name in ladder}
-    title = f"Fast gradient sign method on {first.attack['images']} clean test images, 95 % interval over {over}"
+    title = f"Fast gradient sign method on {first.attack['images']} clean test images\n95 % interval over {over}"
     charts.ladder(REPORTS / "figures/ladder.png", ladder.index.tolist(), series, chance, title)
     curves = {result.cell.key: result.curves for row in cells.values() for result in row}
     charts.training_curves(REPORTS / "figures/curves.png", curves)
