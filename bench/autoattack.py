@@ -31,9 +31,7 @@ def robust_accuracy(model: torch.nn.Module, images: torch.Tensor, labels: torch.
     images = images.contiguous()  # torchattacks' FAB takes views of gradients, which lie in memory as the images do
     with torch.no_grad():
         classes, right = model(images).shape[1], model(images).argmax(1) == labels
-    attack = AutoAttack(
-        ContiguousGradient(model), norm="Linf", eps=epsilon_255 / 255, version="standard", n_classes=classes, seed=0
-    )
+    attack = AutoAttack(model, norm="Linf", eps=epsilon_255 / 255, version="standard", n_classes=classes, seed=0)
     attacked = attack(images[right], labels[right])
     assert_within(images[right], attacked, epsilon_255)
     with torch.no_grad():
