@@ -120,7 +120,11 @@ def study(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         images = rng.integers(0, 256, (40, 32, 32, 3), dtype=np.uint8)
         np.savez(f"data/raw/{split}.npz", images=images, labels=(np.arange(40) % 10).astype(np.uint8))
         np.savez(f"data/clean/{split}.npz", images=images)
-    np.savez("data/split/0.npz", train=np.arange(20), val=np.arange(20, 40))
+    np.savez(
+        f"data/split/{params.read(REPOSITORY / 'params.yaml')['seeds'][0]}.npz",
+        train=np.arange(20),
+        val=np.arange(20, 40),
+    )
     source = {"classes": [str(label) for label in range(10)]}
     Path("data/raw/source.json").write_text(json.dumps(source), encoding="utf-8")
 
