@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import numpy as np
 import pytest
 import recipes
 import torch
 
+from stages import train
 from stages.lib import checkpoints, losses, params, training
 from stages.lib.checkpoints import Checkpoints, fingerprint, held
 from stages.lib.errors import StudyError
@@ -25,6 +28,10 @@ REPOSITORY = Path(__file__).resolve().parents[1]
 CONFIGS = params.read(REPOSITORY / "params.yaml")["loss_config"]
 ARRAYS = {"images": np.arange(12, dtype=np.uint8).reshape(3, 4), "labels": np.array([0, 1, 2])}
 TENSORS = {"weights": torch.rand(3, 4).T, "count": torch.tensor(7)}
+
+
+class KilledError(Exception):
+    """What stands for a kill in the tests of one process."""
 
 
 # --- the fingerprint -----------------------------------------------------------------------------------------
@@ -50,6 +57,76 @@ def test_fingerprint_is_of_values_arrays_and_code(tmp_path: Path, monkeypatch: p
     (code / "train.py").write_text("x = 2\n")
     others.append(fingerprint(values, ARRAYS))
     assert len({first, *others}) == len(others) + 1
+
+
+# Each with what it changes of a train stage's surroundings, in place of `surroundings`.
+DECIDES: dict[str, Callable[[dict[str, Any]], object]] = {
+    "the loss's parameters": lambda at: at["params"]["loss_config"]["arcface"].update(scale=1.5),
+    "the recipe": lambda at: at["params"]["recipes"][at["params"]["recipe"]].update(epochs=2),
+    "images": lambda at: at["images"].fill(1),
+    "labels": lambda at: at["labels"].fill(1),
+    "the split": lambda at: at.update(train=at["train"][:-1]),
+    "the loss": lambda at: at.update(loss="cosface"),
+    "a library": lambda at: at.update(version="2"),
+    "threads": lambda at: at.update(threads=at["threads"] + 1),
+    "instructions": lambda at: at.update(instructions="another"),
+}
+DOES_NOT: dict[str, Callable[[dict[str, Any]], object]] = {
+    "nothing": lambda at: None,
+    "another loss's parameters": lambda at: at["params"]["loss_config"]["cosface"].update(scale=1.5),
+    "another recipe": lambda at: at["params"]["recipes"]["gpu"].update(epochs=2),
+    "how models are attacked": lambda at: at["params"]["attack"].update(images=7),
+}
+
+
+@pytest.mark.parametrize("change", [*DECIDES, *DOES_NOT])
+def test_stage_keeps_a_checkpoint_for_what_decides_its_result(
+    change: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where it looks for one, of two runs that differ in one thing."""
+    monkeypatch.chdir(tmp_path)
+    before, after = surroundings(), surroundings()
+    (DECIDES | DOES_NOT)[change](after)
+    assert (checkpoint_of(before, monkeypatch) == checkpoint_of(after, monkeypatch)) == (change in DOES_NOT)
+
+
+def surroundings() -> dict[str, Any]:
+    """All that a train stage finds."""
+    return {
+        "params": params.read(REPOSITORY / "params.yaml"),
+        "images": np.zeros((8, 16, 16, 3), dtype=np.uint8),
+        "labels": np.arange(8) % 2,
+        "train": np.arange(4),
+        "val": np.arange(4, 8),
+        "loss": "arcface",
+        "version": "1",
+        "threads": 1,
+        "instructions": "some",
+    }
+
+
+def checkpoint_of(at: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> str:
+    """The name of the checkpoint that the train stage would keep in these surroundings."""
+    for folder in ("raw", "split", "clean"):
+        Path("data", folder).mkdir(parents=True, exist_ok=True)
+    np.savez("data/clean/train.npz", images=at["images"])
+    np.savez("data/raw/train.npz", images=at["images"], labels=at["labels"])
+    np.savez("data/split/0.npz", train=at["train"], val=at["val"])
+    Path("data/raw/source.json").write_text(json.dumps({"classes": ["a", "b"]}))
+    Path("params.yaml").write_text(json.dumps(at["params"]))
+    monkeypatch.setattr(sys, "argv", ["train", "--loss", at["loss"], "--train-set", "clean", "--seed", "0"])
+    monkeypatch.setattr(train, "version", lambda library: at["version"])
+    monkeypatch.setattr(torch, "get_num_threads", lambda: at["threads"])
+    monkeypatch.setattr(torch.backends.cpu, "get_cpu_capability", lambda: at["instructions"])
+    monkeypatch.setattr(train, "train_cell", stop)
+    with pytest.raises(KilledError) as told:
+        train.main()
+    return str(told.value)
+
+
+def stop(*arguments: Any) -> NoReturn:
+    """In place of training: tells the checkpoint's name."""
+    raise KilledError(arguments[-1].checkpoints.path.name)
 
 
 # --- the files -----------------------------------------------------------------------------------------------
@@ -131,10 +208,6 @@ with held(Path({str(tmp_path / "cell")!r})):
 
 RECIPE = recipes.RECIPE | {"stem": "half", "epochs": 3, "precision": "auto", "watched_images": 8}
 STEPS = 3  # of an epoch, 26 images in batches of 8
-
-
-class KilledError(Exception):
-    """What stands for a kill in the tests of one process."""
 
 
 class Stopping(Progress):
