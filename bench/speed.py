@@ -2,13 +2,15 @@
 
 The two take turns, so that whatever else the machine does falls on both; the ratio is of each turn.
 Both have the stem that is compared; each has its own batch size and arithmetic, as each would be used.
-`python -m bench.speed [--variants cifar half imagenet] [--turns 3] [--steps 10]`
+A turn of each is an epoch of the study's size, or as much of it as its seconds allow.
+`python -m bench.speed [--variants cifar half imagenet] [--turns 3] [--seconds 8]`
 """
 
 from __future__ import annotations
 
 import argparse
 import time
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -23,6 +25,7 @@ from stages.lib.training import Training
 from stages.lib.watching import Images
 
 CLASSES = 10
+IMAGES = 10_000
 VARIANTS: dict[str, dict[str, Any]] = {
     "imagenet": {"stem": "imagenet", "compile": False},
     "half": {"stem": "half", "compile": False},
@@ -45,43 +48,42 @@ def wait(on: torch.device) -> None:
         torch.cuda.synchronize()
 
 
-def measure(recipe: Recipe, turns: int, steps: int, on: torch.device) -> dict[str, Any]:
+def speed_of(steps: Iterator[int], seconds: float, on: torch.device) -> float:
+    """Images a second over steps that say how many they had, until so many seconds have passed or there are no more."""
+    started, trained = time.perf_counter(), 0
+    for size in steps:
+        trained += size
+        if time.perf_counter() - started >= seconds:
+            break
+    wait(on)
+    return trained / (time.perf_counter() - started)
+
+
+def measure(recipe: Recipe, turns: int, seconds: float, on: torch.device) -> dict[str, Any]:
     """Images a second of both, turn by turn; the first turn of each warms up and does not count."""
-    batch = recipe.batch_size
     rng = np.random.default_rng(0)
-    count = max(batch, plain.BATCH_SIZE) * steps
-    images = rng.integers(0, 256, (count, 32, 32, 3), dtype=np.uint8)
-    labels = rng.integers(0, CLASSES, count).astype(np.uint8)
+    images = rng.integers(0, 256, (IMAGES, 32, 32, 3), dtype=np.uint8)
+    labels = rng.integers(0, CLASSES, IMAGES).astype(np.uint8)
     run, network = ours(recipe, images, labels, on), plain.model(CLASSES, recipe.stem)
     speeds: dict[str, list[float]] = {"ours": [], "plain": []}
     for turn in range(turns + 1):
-        started, trained = time.perf_counter(), 0
         with repeatable(on, recipe.deterministic):
-            for number, _ in enumerate(run.epoch_from(turn + 1, 0), start=1):
-                trained += batch
-                if number == steps:
-                    break
-        wait(on)
-        ours_speed = trained / (time.perf_counter() - started)
-        started, trained = time.perf_counter(), 0
-        for number, size in enumerate(plain.steps(network, images, labels, 1, on), start=1):
-            trained += size
-            if number == steps:
-                break
-        wait(on)
+            steps = (recipe.batch_size for _ in run.epoch_from(turn + 1, 0))
+            ours_speed = speed_of(steps, seconds, on)
+        plain_speed = speed_of(plain.steps(network, images, labels, 1, on), seconds, on)
         if turn:
             speeds["ours"].append(ours_speed)
-            speeds["plain"].append(trained / (time.perf_counter() - started))
+            speeds["plain"].append(plain_speed)
     ratios = [one / other for one, other in zip(speeds["ours"], speeds["plain"], strict=True)]
     figures = {name: report.spread(found) for name, found in (speeds | {"ratio": ratios}).items()}
-    return {"batch_size": batch, "compile": recipe.compile, **figures}
+    return {"batch_size": recipe.batch_size, "compile": recipe.compile, **figures}
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--variants", nargs="+", choices=VARIANTS, default=list(VARIANTS))
     parser.add_argument("--turns", type=int, default=3)
-    parser.add_argument("--steps", type=int, default=10)
+    parser.add_argument("--seconds", type=float, default=8.0)
     arguments = parser.parse_args()
     values, on = params.read(), device.choose()
     recipe_name = "gpu" if on.type == "cuda" else "cpu"
@@ -90,7 +92,7 @@ def main() -> None:
     print(f"images/s, median of {arguments.turns} turns, and the ratio's range")
     for name in arguments.variants:
         recipe = Recipe.model_validate(values["recipes"][recipe_name] | VARIANTS[name] | fixed)
-        row = {"variant": name} | measure(recipe, arguments.turns, arguments.steps, on)
+        row = {"variant": name} | measure(recipe, arguments.turns, arguments.seconds, on)
         rows.append(row)
         ratio = row["ratio"]
         print(

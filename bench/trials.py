@@ -22,10 +22,11 @@ from stages.lib.schema.recipe import Recipe
 from stages.train import train_cell
 
 
-def trial(changes: dict[str, Any], loss_name: str, loss_changes: dict[str, Any], train_set: str) -> dict[str, Any]:
-    """Train one model of the first seed with the recipe changed; its figures on validation images."""
+def trial(
+    changes: dict[str, Any], loss_name: str, loss_changes: dict[str, Any], train_set: str, seed: int
+) -> dict[str, Any]:
+    """Train one model with the recipe changed; its figures on its split's validation images."""
     values, on = params.read(), device.choose()
-    seed = values["seeds"][0]
     recipe = Recipe.model_validate(values["recipes"][values["recipe"]] | changes)
     config = losses.config_class(loss_name).model_validate(values["loss_config"][loss_name] | loss_changes)
     (images,) = read_npz(f"data/{train_set}/train.npz", "images")
@@ -41,6 +42,7 @@ def trial(changes: dict[str, Any], loss_name: str, loss_changes: dict[str, Any],
     return {
         "loss": loss_name,
         "train_set": train_set,
+        "seed": seed,
         "changes": changes | ({"loss_config": loss_changes} if loss_changes else {}),
         "val_accuracy": figures["accuracy"],
         "val_loss": figures["loss"],
@@ -58,10 +60,11 @@ def main() -> None:
     parser.add_argument("--loss", default="cross_entropy")
     parser.add_argument("--loss-config", type=json.loads, default={})
     parser.add_argument("--train-set", default="clean")
+    parser.add_argument("--seed", type=int, default=0, help="whichever the study has first: rows are to compare")
     arguments = parser.parse_args()
     path = report.RESULTS / "trials.json"
     for changes in arguments.changes:
-        row = trial(changes, arguments.loss, arguments.loss_config, arguments.train_set)
+        row = trial(changes, arguments.loss, arguments.loss_config, arguments.train_set, arguments.seed)
         write_json(path, [*(read_json(path) if path.exists() else []), row])
         print(
             f"{row['val_accuracy']:.4f}  {row['seconds']} s  {arguments.loss} {json.dumps(row['changes'])}", flush=True

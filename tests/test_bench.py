@@ -58,7 +58,7 @@ def test_plain_network_is_torchvisions_with_our_stem(stem: str) -> None:
 def test_speeds_are_of_as_many_turns_as_asked_for() -> None:
     values = params.read(REPOSITORY / "params.yaml")
     recipe = Recipe.model_validate(values["recipes"]["cpu"] | {"stem": "imagenet", "epochs": 3, "batch_size": 8})
-    row = speed.measure(recipe, turns=2, steps=1, on=CPU)
+    row = speed.measure(recipe, turns=2, seconds=0, on=CPU)
     for name in ("ours", "plain", "ratio"):
         assert row[name]["n"] == 2 and 0 < row[name]["min"] <= row[name]["median"] <= row[name]["max"]
 
@@ -75,7 +75,7 @@ def test_trials_are_added_to_those_before(tmp_path: Path, monkeypatch: pytest.Mo
         trials.main()
     rows = json.loads((tmp_path / "trials.json").read_text(encoding="utf-8"))
     assert [row["changes"] for row in rows] == [{"epochs": 2}, {}, {"flip": "off"}]
-    assert [row["given"] for row in rows] == [["cross_entropy", {}, "clean"]] * 2 + [["angular", {}, "corrupted"]]
+    assert [row["given"] for row in rows] == [["cross_entropy", {}, "clean", 0]] * 2 + [["angular", {}, "corrupted", 0]]
 
 
 @pytest.mark.parametrize("images", ["0", "-3"])
@@ -120,11 +120,7 @@ def study(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         images = rng.integers(0, 256, (40, 32, 32, 3), dtype=np.uint8)
         np.savez(f"data/raw/{split}.npz", images=images, labels=(np.arange(40) % 10).astype(np.uint8))
         np.savez(f"data/clean/{split}.npz", images=images)
-    np.savez(
-        f"data/split/{params.read(REPOSITORY / 'params.yaml')['seeds'][0]}.npz",
-        train=np.arange(20),
-        val=np.arange(20, 40),
-    )
+    np.savez("data/split/0.npz", train=np.arange(20), val=np.arange(20, 40))
     source = {"classes": [str(label) for label in range(10)]}
     Path("data/raw/source.json").write_text(json.dumps(source), encoding="utf-8")
 
@@ -136,9 +132,10 @@ def test_both_runs_of_a_turn_end_with_an_accuracy(study: None) -> None:
 
 
 def test_a_trial_is_scored_on_all_validation_images(study: None) -> None:
-    row = trials.trial({"flip": "off"}, "normface", {"scale": 8.0}, "clean")
+    row = trials.trial({"flip": "off"}, "normface", {"scale": 8.0}, "clean", 0)
     assert row["val_images"] == 20 and 0 <= row["val_accuracy"] <= 1 and row["recipe"]["flip"] == "off"
     assert row["changes"] == {"flip": "off", "loss_config": {"scale": 8.0}} and row["loss"] == "normface"
+    assert row["seed"] == 0
 
 
 def test_settings_of_measurement_are_tried_on_validation_images(
