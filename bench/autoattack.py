@@ -21,6 +21,7 @@ from stages.lib.cells import Cell, from_text
 from stages.lib.errors import StudyError, run
 from stages.lib.files import read_json, read_npz, write_json
 from stages.lib.inference import to_float
+from stages.lib.scores import wilson_interval
 from stages.lib.subsets import stratified
 
 
@@ -67,20 +68,24 @@ def main() -> None:
         model, to_float(torch.from_numpy(images[chosen]).to(on)), torch.from_numpy(labels).long().to(on), epsilon
     )
     fgsm = from_text(attack["attacks"]["fgsm"]["predictions"][str(epsilon)])[positions]
+    left = {
+        "autoattack": found,
+        "pgd": float((from_text(pgd["predictions"][str(epsilon)])[some] == labels).mean()),
+        "fgsm": float((fgsm == labels).mean()),
+    }
     row: dict[str, Any] = {
         "model": cell.key,
         "epsilon_255": epsilon,
         "images": len(chosen),
-        "autoattack": found,
-        "pgd": float((from_text(pgd["predictions"][str(epsilon)])[some] == labels).mean()),
-        "fgsm": float((fgsm == labels).mean()),
+        **left,
+        "interval_95": {name: wilson_interval(share, len(chosen)) for name, share in left.items()},
         "seconds": round(time.perf_counter() - started),
         "machine": report.machine(on) | {"torchattacks": version("torchattacks")},
     }
     write_json(report.RESULTS / "autoattack.json", row)
     print(
         f"{cell.key}, epsilon {epsilon}/255, {len(chosen)} images: AutoAttack {found:.3f}, "
-        f"PGD {row['pgd']:.3f}, FGSM {row['fgsm']:.3f}; {row['seconds']} s"
+        f"PGD {left['pgd']:.3f}, FGSM {left['fgsm']:.3f}; {row['seconds']} s"
     )
 
 

@@ -12,11 +12,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 
 from stages.lib import (
     charts,
     claims,
     comparisons,
+    masking,
     params,
     report,
     results,
@@ -83,13 +85,17 @@ def draw(cells: Cells, figures: Figures) -> None:
         intervals[loss] = [row["interval_95"] for row in rows]
     images, seeds = first.images("test_clean"), len(next(iter(cells.values())))
     over = spread.covers(seeds)
-    note = f"Trained on → tested on; {images} test images, mean of {seeds} seed(s), 95 % interval over {over}"
+    note = f"Trained on → tested on; {images} test images, {seeds_said(seeds)}, 95 % interval over {over}"
     charts.grouped_bars(REPORTS / "figures/accuracy.png", list(groups), bars, intervals, note)
     ladder = tables.ladder_table(cells, spread.mean_and_interval)
     chance = 1 / len(first.evaluate["dataset"]["classes"])
     series = {str(name): np.array(ladder[name].tolist()) for name in ladder}
-    title = f"Fast gradient sign method on {first.attack['images']} clean test images\n95 % interval over {over}"
-    charts.ladder(REPORTS / "figures/ladder.png", ladder.index.tolist(), series, chance, title)
+    title = (
+        f"Fast gradient sign method on {first.attack['images']} clean test images\n"
+        f"{seeds_said(seeds)}, 95 % interval over {over}"
+    )
+    beside = {f"{loss}, {train_set}": masking.least(row) for (loss, train_set), row in masking.flattered(cells).items()}
+    charts.ladder(REPORTS / "figures/ladder.png", ladder.index.tolist(), series, beside, chance, title)
     curves = {result.cell.key: result.curves for row in cells.values() for result in row}
     charts.training_curves(REPORTS / "figures/curves.png", curves)
     matrices = {row[0].cell.key: row[0].confusion("test_clean") for row in cells.values()}
@@ -107,33 +113,43 @@ def read_of_first_seed(cells: Cells) -> tuple[dict[str, Any], dict[str, Any]]:
     return transfer, stability
 
 
-def draw_suite(cells: Cells) -> None:
+def draw_suite(cells: Cells, every_accuracy: pd.DataFrame) -> None:
     """The suite's two figures."""
     first = next(iter(cells.values()))[0]
     stress, groups = first.stress, first.stress.groups()
     order = [*groups["main"], *groups["held out"]]
     order += [name for name in stress.by_corruption if name not in order]
-    models = {f"{loss}, {train_set}": row for (loss, train_set), row in cells.items()}
+    models = {f"{loss}, {train_set}": (loss, train_set) for loss, train_set in cells}
+    means = every_accuracy.set_index(["loss", "train_set", "corruption"])["accuracy"].sort_index(kind="stable")
     accuracies = {
-        model: {name: found[name] for name in order}
-        for model, found in ((model, suite_tables.over_seeds(row)) for model, row in models.items())
+        model: {name: means.loc[[(*names, name)]].tolist() for name in order} for model, names in models.items()
     }
-    most = half_width(stress.images)
+    half_widths = (every_accuracy["upper_95"] - every_accuracy["lower_95"]) / 2
     seeds = len(next(iter(cells.values())))
-    of = f"{stress.images} test images, mean of {seeds} seed(s); ± {most:.3f} at most, one model over images"
+    of = f"{stress.images} test images, {seeds_said(seeds)}"
+    over = f"95 % interval over {spread.covers(seeds)}"
     ends = [end for end in (len(groups["main"]), len(groups["main"] + groups["held out"])) if 0 < end < len(order)]
     table = suite_tables.means_table(cells, spread.mean_of)
-    means = {model: float(table[model]["main"]) for model in models}
     suite_charts.heat_maps(
-        REPORTS / "figures/suite.png", accuracies, means, stress.seen, ends, f"{of}; * akin to training"
+        REPORTS / "figures/suite.png",
+        accuracies,
+        {model: float(table[model]["main"]) for model in models},
+        stress.seen,
+        ends,
+        f"{of}; {over} ± {half_widths.median():.3f} (median), ± {half_widths.max():.3f} at most; * akin to training",
     )
     panels = {
-        group: {model: suite_tables.severity_table(row, names) for model, row in models.items()}
-        for group, names in groups.items()
-        if names and group not in ("main", "held out")
+        group: {model: suite_tables.by_severity(cells[names], group) for model, names in models.items()}
+        for group, members in groups.items()
+        if members and group not in ("main", "held out")
     }
     chance = 1 / len(first.evaluate["dataset"]["classes"])
-    suite_charts.by_severity(REPORTS / "figures/severity.png", panels, most, chance, f"Mean accuracy; {of}")
+    suite_charts.by_severity(REPORTS / "figures/severity.png", panels, chance, f"Mean accuracy; {of}; {over}")
+
+
+def seeds_said(seeds: int) -> str:
+    """Of how many seeds a figure is the mean."""
+    return "one seed" if seeds == 1 else f"mean of {seeds} seeds"
 
 
 def main() -> None:
@@ -154,25 +170,20 @@ def main() -> None:
     charts.transfer_matrix(
         REPORTS / "figures/transfer.png",
         tables.transfer_table(transfer),
-        f"Accuracy, FGSM ε = {transfer['epsilon_255']}/255, first seed\n{transfer['images']} clean test images, "
+        f"Accuracy, FGSM ε = {transfer['epsilon_255']}/255, seed {seeds[0]}\n{transfer['images']} clean test images, "
         f"95 % ± {half_width(transfer['images']):.3f} at most",
     )
-    draw_suite(cells)
-    frames = {
-        "studies": tables.studies_table(figures, spread.mean_of),
-        "all_metrics": tables.all_metrics(figures, spread.mean_of),
-        "beside_accuracy": tables.beside_accuracy(cells, spread.mean_of),
-        "fast_gradient_sign": tables.ladder_table(cells, spread.mean_of),
-        "fast_gradient_sign_in_full": tables.attack_table(cells, spread.mean_of),
-        "other_attacks": tables.beside_attack_table(cells, spread.mean_of),
-        "transfer": tables.transfer_table(transfer),
-        "suite": suite_tables.means_table(cells, spread.mean_of),
-        "features": tables.features_table(cells),
-        "recall_per_class": tables.recall_table(cells, spread.mean_of),
+    every_accuracy = suite_tables.every_accuracy(cells)
+    draw_suite(cells, every_accuracy)
+    of_figures = {
+        "studies": tables.studies_table(figures, spread.whole),
+        "all_metrics": tables.all_metrics(figures, spread.whole),
+        **{name: make(cells, spread.whole) for name, make in summary.TABLES.items()},
     }
+    frames = {name: tables.in_columns(frame) for name, frame in of_figures.items()}
+    frames |= {"transfer": tables.transfer_table(transfer), "features": tables.features_table(cells)}
     for name, frame in frames.items():
         write_text(REPORTS / f"tables/{name}.csv", frame.to_csv(float_format="%.6f", lineterminator="\n"))
-    every_accuracy = suite_tables.every_accuracy(cells)
     write_text(
         REPORTS / "tables/suite_in_full.csv",
         every_accuracy.to_csv(index=False, float_format="%.6f", lineterminator="\n"),
@@ -184,7 +195,7 @@ def main() -> None:
     accepted["transfer"] = transfer["alarms"]
     write_json(REPORTS / "statistics.json", summary.as_json(cells, figures, found, concluded, transfer, accepted))
     write_json(REPORTS / "comparison.json", comparison)
-    print(frames["studies"].to_markdown(floatfmt=".4f"))
+    print(tables.studies_table(figures, spread.mean_of).to_markdown(floatfmt=".4f"))
 
 
 if __name__ == "__main__":

@@ -77,6 +77,7 @@ SETTINGS: dict[str, dict[str, Any]] = {
     "knn_fgsm": {"neighbours": 3},
 }
 STRESSED = 40
+SPREAD = (": std", ": n", ": lower_95", ": upper_95")  # what a table's columns of spreads end with
 # Main and not akin to the mix, main and akin to it, held out, none of the benchmark's.
 SUITE = ["fog", "gaussian_noise", "saturate", "mix_without_flip"]
 # How many images a figure is of; none for a difference of two.
@@ -380,7 +381,14 @@ def read_strictly(path: str) -> Tree:
 
 
 def table(name: str) -> tuple[list[str], dict[str, list[float]]]:
-    """Column names, and the numbers of each row; NaN where there is none."""
+    """Column names, and the numbers of each row, spreads left out; NaN where there is none."""
+    columns, rows = whole_table(name)
+    kept = [place for place, column in enumerate(columns) if not column.endswith(SPREAD)]
+    return [columns[place] for place in kept], {row: [values[place] for place in kept] for row, values in rows.items()}
+
+
+def whole_table(name: str) -> tuple[list[str], dict[str, list[float]]]:
+    """The same with the columns of spreads."""
     header, *rows = csv.reader(io.StringIO(Path(f"reports/tables/{name}.csv").read_text(encoding="utf-8")))
     return header[1:], {row[0]: [float(value or math.nan) for value in row[1:]] for row in rows}
 

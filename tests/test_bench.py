@@ -11,8 +11,9 @@ import numpy as np
 import pytest
 import torch
 from attacked import study_of
+from made_cells import right, write_study
 
-from bench import autoattack, corruptions, measuring, plain, report, speed, time_to_accuracy, trials
+from bench import augmix, autoattack, corruptions, measuring, plain, report, speed, time_to_accuracy, trials
 from stages.lib import params
 from stages.lib.cells import Cell
 from stages.lib.convolution import Convolution3x3
@@ -158,3 +159,23 @@ def test_settings_of_measurement_are_tried_on_validation_images(
         for shares in row["stand_in"].values():
             assert set(shares) == {"agrees", "right_at_1", "right_at_2", "right_at_4"}
             assert all(0 <= share <= 1 for share in shares.values())
+
+
+def test_training_sets_are_compared_image_by_image(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(report, "RESULTS", tmp_path)
+    monkeypatch.setattr(augmix, "TRAIN_SETS", ("corrupted",))
+    write_study()
+    committed = params.read(REPOSITORY / "params.yaml")
+    Path("params.yaml").write_text(json.dumps(params.read() | {"augmix": committed["augmix"]}), encoding="utf-8")
+    monkeypatch.setattr(sys, "argv", ["augmix", "--loss", "angular", "--seed", "5"])
+    augmix.main()
+    found = json.loads((tmp_path / "augmix.json").read_text(encoding="utf-8"))
+    assert (found["loss"], found["seed"], found["unseen"]) == ("angular", 5, ["fog"])
+    row = found["rows"][0]
+    rights = {name: right(Cell("angular", name, 5), "test_clean") / 50 for name in ("corrupted", "clean")}
+    assert row["figure"] == "test_clean" and row["images"] == 50
+    assert {name: row[name] for name in rights} == pytest.approx(rights)
+    assert row["difference"] == pytest.approx(rights["corrupted"] - rights["clean"])
+    low, high = row["interval_95_images"]
+    assert low < row["difference"] < high and len(found["rows"]) > 8

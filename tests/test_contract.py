@@ -90,12 +90,13 @@ def test_stage_says_what_it_is_and_waits_for_the_check(name: str) -> None:
 
 
 def of_test_images(deps: list[str]) -> list[str]:
-    """Those of a stage's deps that hold test images: raw ones, corrupted ones or the suite's."""
+    """Those of a stage's deps that hold test images, or what a stage made that saw some."""
     makers = [STAGES[name] for name in ("download", "corrupt", "augmix")]
     made = {path.replace("${item.split}", "test") for stage in makers for path in paths(stage, "outs")}
     of_test = {path for path in made if path.endswith("/test.npz")}
-    folders = {path.rpartition("/")[0] for path in of_test}
-    return [dep for dep in deps if dep in of_test | folders or dep.startswith(("data/suite", "reports/suite"))]
+    folders = {"data", "reports", *(path.rpartition("/")[0] for path in of_test)}
+    derived = ("suite", "evaluated", "attacked", "embedded", "examples", "cells", "transfer", "stability")
+    return [dep for dep in deps if dep in of_test | folders or dep.partition("/")[2].startswith(derived)]
 
 
 def test_training_sees_no_test_image() -> None:
@@ -103,8 +104,12 @@ def test_training_sees_no_test_image() -> None:
 
 
 @pytest.mark.parametrize(
-    "planted", ["data/raw/test.npz", "data/corrupted/test.npz", "data/suite/fog.npz", "data/suite", "data/raw"]
-)
+    "planted",
+    [
+        "data/raw/test.npz", "data/corrupted/test.npz", "data/suite/fog.npz", "data/suite", "data/raw", "data",
+        "data/evaluated/angular-clean-0.npz", "data/attacked", "reports/cells", "reports/transfer.json",
+    ],
+)  # fmt: skip
 def test_a_test_file_among_the_deps_of_training_is_found(planted: str) -> None:
     assert of_test_images([*STAGES["train"]["deps"], planted]) == [planted]
 

@@ -168,6 +168,7 @@ def test_command_draws_a_sheet(tmp_path: Path) -> None:
         (["in.npz"], "IN.npz, OUT and --corruption (or --sheet) are needed"),
         (["absent.npz", "out.npz", "--corruption", "fog"], "absent.npz does not exist; name a file that holds"),
         (["empty.npz", "out.npz", "--corruption", "fog"], "empty.npz has no images; it must hold"),
+        (["number.npz", "out.npz", "--corruption", "fog"], "images are uint8"),
         (["broken.npz", "out.npz", "--corruption", "fog"], "broken.npz is no .npz file of plain arrays"),
         (["flat.npz", "out.npz", "--corruption", "fog"], "images are uint8 12×32×32; they must be"),
         (["in.npz", "out", "--corruption", "fog"], "out must end in .npz"),
@@ -178,6 +179,7 @@ def test_command_draws_a_sheet(tmp_path: Path) -> None:
 def test_command_says_what_is_wrong(arguments: list[str], message: str, tmp_path: Path) -> None:
     np.savez(tmp_path / "in.npz", images=IMAGES)
     np.savez(tmp_path / "empty.npz", labels=np.arange(3))
+    np.savez(tmp_path / "number.npz", images=np.array(5, dtype=np.uint8))
     np.savez(tmp_path / "flat.npz", images=IMAGES[..., 0])
     (tmp_path / "broken.npz").write_bytes(b"no archive")
     before = sorted(path.name for path in tmp_path.iterdir())

@@ -185,13 +185,13 @@ def test_broken_model_is_told_in_one_line(fault: Callable[[Path], object], told:
 
 @pytest.mark.parametrize("name", losses.names())
 def test_logits_depend_on_neither_batch_nor_order_and_leave_no_trace(name: str) -> None:
-    model, images = trained(name), some_images(40)
+    model, images = trained(name), some_images(130)
     before = {key: tensor.clone() for key, tensor in model.state_dict().items()}
     model.train()  # the worst that a caller can hand over
-    order = torch.randperm(40, generator=torch.Generator().manual_seed(1))
+    order = torch.randperm(130, generator=torch.Generator().manual_seed(1))
     with torch.no_grad():
-        whole = model.head(all_features(model, images, 40))
-        for batch_size in (1, 7, 32):
+        whole = model.head(all_features(model, images, 130))
+        for batch_size in (1, 7, 128):
             torch.testing.assert_close(model.head(all_features(model, images, batch_size)), whole, rtol=0, atol=1e-5)
         turned = model.head(all_features(model, images[order], 7))
         torch.testing.assert_close(turned, whole[order], rtol=0, atol=1e-5)

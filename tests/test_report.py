@@ -29,12 +29,14 @@ from made_cells import (
     POSITIONS,
     SEEDS,
     SETS,
+    SPREAD,
     STABILITY,
     STRESSED,
     SUITE,
     TRAIN_SETS,
     angles,
     attack,
+    attacked_labels,
     calibration_error,
     cells_of,
     change_attack,
@@ -65,6 +67,7 @@ from made_cells import (
     said,
     table,
     transferred,
+    whole_table,
     wilson,
     write_study,
 )
@@ -72,7 +75,8 @@ from matplotlib.figure import Figure
 from scipy import stats
 
 from stages import compare
-from stages.lib import charts
+from stages.lib import charts, masking, suite_charts
+from stages.lib.attacks import alarms
 from stages.lib.cells import Cell, to_text
 from stages.lib.errors import StudyError
 from stages.lib.spread import figure_of, figure_of_scalars
@@ -320,18 +324,21 @@ def test_figures_beside_accuracy_have_their_spread() -> None:
     over_seeds = figure_of_scalars([0.2, 0.3, 0.7])
     interval = stats.ttest_1samp([0.2, 0.3, 0.7], 0).confidence_interval()
     assert over_seeds["interval_95"] == (0, pytest.approx(interval.high)) and interval.low < 0
+    assert over_seeds["interval_covers"] == "seeds"
     assert (over_seeds["mean"], over_seeds["std"]) == pytest.approx((0.4, np.std([0.2, 0.3, 0.7], ddof=1)))
     assert figure_of_scalars([80.0, 90.0])["interval_95"][1] > 90  # degrees
     assert figure_of_scalars([0.8, 0.9], 30)["interval_95"][1] == 1
     for values, std in (([0.8], None), ([0.8, 0.8], 0)):  # nothing shows what another seed would change
         share = figure_of_scalars(values, 30)
         assert share["interval_95"] == pytest.approx(wilson(0.8, 30)) and share["std"] == std
-        assert figure_of_scalars(values)["interval_95"] is None
+        wider = "images" if std is None else "seeds or images, whichever is wider"
+        assert share["interval_covers"] == wider
+        assert figure_of_scalars(values)["interval_95"] is figure_of_scalars(values)["interval_covers"] is None
     # Two seeds that agree by chance say no more than their images do.
     near = figure_of_scalars([0.8, 0.80001], 30)["interval_95"]
     assert near == pytest.approx(wilson(0.800005, 30))
     for values in ([math.nan], [math.nan, 0.5]):
-        none = {"mean": None, "std": None, "interval_95": None, "n": len(values)}
+        none = {"mean": None, "std": None, "interval_95": None, "interval_covers": None, "n": len(values)}
         assert figure_of_scalars(values) == figure_of_scalars(values, 30) == none
 
 
@@ -377,6 +384,8 @@ def test_angles_between_no_pairs_are_left_out(study: Path) -> None:
 
 TITLES = {
     "noise": "random signs",
+    "fgsm_of_logits_x0.1": "FGSM, by the gradient of 0.1 × the logits",
+    "fgsm_of_logits_x10": "FGSM, by the gradient of 10 × the logits",
     "pgd": "PGD",
     "pgd_8_bit": "PGD, rounded to 8 bits",
     "square": "Square",
@@ -452,7 +461,11 @@ def test_report_checks_the_attacks(compared: Path) -> None:
     gains = found["most that the gradient of rescaled logits gains, points"]
     assert gains == [f"{100 * gained(cell) / len(CONTROL):+.1f}" for cell in CELLS]
     assert found["images without a gradient"] == [f"{rank(cell)} of {ATTACKED}" for cell in CELLS]
-    assert found["stand-in and nearest neighbours agree"] == [f"{0.9 + rank(cell) / 100:.3f}" for cell in CELLS]
+    assert set(found["ε in grey levels at which it gains clearly"]) == {"nowhere"}
+    assert found["stand-in and nearest neighbours agree"] == [
+        "{:.3f} ({:.3f} to {:.3f})".format(share, *wilson(share, len(CONTROL)))
+        for share in (0.9 + rank(cell) / 100 for cell in CELLS)
+    ]
     assert set(found["alarms accepted"]) == {"none"}
     assert "Accepted alarm" not in Path("reports/report.md").read_text(encoding="utf-8")
     assert read_strictly("reports/statistics.json")["alarms"] == {}
@@ -465,10 +478,10 @@ def test_transferred_attacks_are_tabled_in_the_order_of_the_study(compared: Path
     for source in FIRST_SEED:
         expected = [transferred(source, target) for target in FIRST_SEED]
         assert found[source.key] == pytest.approx(expected, abs=1e-6)
-        assert rows_said("Other attacks")[source.key] == [f"{accuracy:.4f}" for accuracy in expected]
-    low, high = wilson(0.5, 40)
+        shares = ["{:.3f} ({:.3f} to {:.3f})".format(accuracy, *wilson(accuracy, 40)) for accuracy in expected]
+        assert rows_said("Other attacks")[source.key] == shares
     assert "40 test images at ε = 8/255" in said("Other attacks")
-    assert f"at most ± {(high - low) / 2:.3f})" in said("Other attacks")
+    assert f"Accuracy on 40 test images attacked through another model, seed {SEEDS[0]}" in said("Other attacks")
     assert "](figures/transfer.png)" in said("Other attacks")
     assert (compared / "reports/figures/transfer.png").read_bytes().startswith(b"\x89PNG")
 
@@ -510,9 +523,10 @@ def test_suite_table_holds_means_and_corruption_errors(compared: Path) -> None:
     errors = read_strictly("reports/corruption_errors.json")
     for position, model in enumerate(columns):
         assert errors[model]["mCE"]["main"]["value"] == pytest.approx(means["mCE"][position], abs=1e-6)
-        found = errors[model]["relative mCE"]["seen"]["value"]
-        assert found == pytest.approx(means["relative mCE, seen"][position], abs=1e-6)
-    rows = list(csv.DictReader(io.StringIO(Path("reports/tables/suite_in_full.csv").read_text(encoding="utf-8"))))
+        found = errors[model]["relative mCE"]["seen"]
+        assert found["value"] == pytest.approx(means["relative mCE, seen"][position], abs=1e-6)
+        assert found["n"] == 2 and (found["interval_95"] is None or found["interval_covers"] == "seeds")
+    rows = suite_in_full()
     assert len(rows) == 4 * (1 + 5 * len(SUITE))
     chosen = [row for row in rows if (row["loss"], row["corruption"], row["severity"]) == ("angular", "fog", "3")]
     expected = np.mean([right_under_stress(cell, "fog", 3) / STRESSED for cell in cells_of("angular", "clean")])
@@ -523,13 +537,46 @@ def test_suite_table_holds_means_and_corruption_errors(compared: Path) -> None:
     assert {(row["n"], row["images"]) for row in rows} == {(str(len(SEEDS)), str(STRESSED))}
 
 
+def test_tables_hold_each_figures_spread(compared: Path) -> None:
+    figures = read_strictly("reports/statistics.json")["figures"]
+    columns, rows = whole_table("studies")
+    assert columns == [column for loss in LOSSES for column in (loss, *(f"{loss}{end}" for end in SPREAD))]
+    for position, loss in enumerate(LOSSES):
+        figure = figures[loss]["corrupted_trained"]["test_clean"]
+        expected = [figure["mean"], figure["std"], 2, *figure["interval_95"]]
+        assert rows["corrupted → clean"][5 * position : 5 * position + 5] == pytest.approx(expected, abs=1e-6)
+
+
+def test_severities_are_drawn_with_their_intervals(study: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    drawn: dict[str, Figure] = {}
+    monkeypatch.setattr(suite_charts, "save", lambda figure, path: drawn.update({path.name: figure}))
+    compare.main()
+    panels = {axis.get_title(): axis for axis in drawn["severity.png"].axes if axis.get_title()}
+    # Each of them has one corruption of the made suite.
+    for group, name in (("unseen", "fog"), ("seen", "gaussian_noise")):
+        for names, band in zip(product(LOSSES, TRAIN_SETS), panels[group].collections, strict=True):
+            corners = np.asarray(band.get_paths()[0].vertices)
+            for severity in range(6):
+                counts = [right_under_stress(cell, name, severity) for cell in cells_of(*names)]
+                scores = np.stack([np.arange(STRESSED) < count for count in counts]).astype(float)
+                at_place = corners[corners[:, 0] == severity, 1]
+                expected = np.clip(estimate([scores], [True]).interval_95, 0, 1)
+                assert [at_place.min(), at_place.max()] == pytest.approx(expected, abs=0.02)
+    widths = [float(row["upper_95"]) - float(row["lower_95"]) for row in suite_in_full()]
+    assert f"± {max(widths) / 2:.3f} at most" in drawn["suite.png"].get_suptitle()
+
+
+def suite_in_full() -> list[dict[str, str]]:
+    return list(csv.DictReader(io.StringIO(Path("reports/tables/suite_in_full.csv").read_text(encoding="utf-8"))))
+
+
 def test_corruption_errors_need_their_reference(study: Path) -> None:
     choose_study(losses=["angular"])
     compare.main()
     report = Path("reports/report.md").read_text(encoding="utf-8")
     assert "mCE is not given: no cross-entropy model trained on clean images is in the study" in report
     lines = Path("reports/tables/suite.csv").read_text(encoding="utf-8").splitlines()
-    assert [line for line in lines if line.startswith("mCE,")] == ["mCE,,"]
+    assert [line for line in lines if line.startswith("mCE,")] == ["mCE" + "," * 10]
     errors = read_strictly("reports/corruption_errors.json")["angular, clean"]
     assert errors["mCE"]["unseen"]["value"] is None and "no cross-entropy model" in errors["mCE"]["unseen"]["reason"]
 
@@ -565,7 +612,13 @@ def test_report_answers_the_studies_conclusions(compared: Path) -> None:
     conclusions = read_strictly("reports/statistics.json")["conclusions"]
     report = Path("reports/report.md").read_text(encoding="utf-8")
     assert [len(conclusion["because"]) for conclusion in conclusions] == [2, 4, 4]
+    table_said = rows_said("What can be said")
     for conclusion in conclusions:
+        for answer, sentence in zip(conclusion["differences"], conclusion["because"], strict=True):
+            assert sentence.endswith("p = {:.2g}".format(answer["p_holm"]))
+            _, _, _, _, _, among, of_seeds = table_said[sentence.split(":")[0]]
+            assert among == "{:.2g}".format(answer["p_holm"])
+            assert (of_seeds == "") == (answer["p_mcnemar_by_seed"] is None)
         assert f"- {conclusion['claim']}: **{conclusion['verdict']}**." in report
         assert all(f"  - {sentence}\n" in report for sentence in conclusion["because"])
 
@@ -601,6 +654,35 @@ def test_report_says_at_its_top_which_alarms_were_accepted_and_why(study: Path) 
     assert read_strictly("reports/statistics.json")["alarms"] == {CELLS[5].key: of_model, "transfer": of_transfer}
 
 
+def test_figures_that_flatter_a_model_are_marked_where_they_stand(study: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of the cell's two seeds, the gradient of ten times the logits is clearly better at one, at two epsilons."""
+    cell = CELLS[1]
+    labels = attacked_labels()[CONTROL]
+    found = one_attack(cell, "fgsm_of_logits_x10")["predictions"]
+    change_attack(cell, "fgsm_of_logits_x10", predictions=found | {"4": to_text(1 - labels), "8": to_text(1 - labels)})
+    change_result(cell, "attack.json", alarms={"rescaled_logits": "it serves better"})
+    drawn: dict[str, Figure] = {}
+    monkeypatch.setattr(charts, "save", lambda figure, path: drawn.update({path.name: figure}))
+    compare.main()
+    marked = said("Fast gradient sign attack")
+    assert "> **Accepted alarm**, cross_entropy, clean: these figures flatter it." in marked
+    assert f"clearly the stronger attack at ε = 4, 8 with seed {cell.seed} (" in marked
+    for heading in ("Fast gradient sign attack", "Other attacks"):
+        assert "Not all of it is robustness: see the accepted alarm" in said(heading)
+    assert rows_said("Other attacks")["ε in grey levels at which it gains clearly"][1] == "4, 8"
+    lines = {str(line.get_label()): line for line in drawn["ladder.png"].axes[0].lines}
+    assert [name for name in lines if "†" in name] == ["cross_entropy, clean †: rescaled logits"]
+    dashed = lines["cross_entropy, clean †: rescaled logits"]
+    assert np.asarray(dashed.get_xdata()).tolist() == [1, 2, 3, 4, 5]  # the places of 1, 2, 4, 8 and 16
+    other = right_under(CELLS[0], "fgsm_of_logits_x10", 8) / len(CONTROL)
+    assert np.asarray(dashed.get_ydata())[3] == pytest.approx(other / 2)
+
+
+def test_what_is_clear_is_what_the_alarm_calls_so() -> None:
+    assert (masking.MARGIN, masking.LEVEL) == (alarms.MARGIN, alarms.LEVEL)
+    assert masking.ALARM in alarms.NAMES
+
+
 def test_report_says_how_stable_a_plane_is(compared: Path) -> None:
     found = said("Features")
     assert f"for {CELLS[0].key}: under 3 seeds" in found and "of a point's 7 nearest neighbours" in found
@@ -626,7 +708,7 @@ def test_report_shows_its_figures_and_its_seeds(compared: Path) -> None:
     report = Path("reports/report.md").read_text(encoding="utf-8")
     linked = re.findall(r"!\[[^]]*\]\(([^)]*)\)", report)
     assert len(linked) == 7 + 4 and all((compared / "reports" / name).is_file() for name in linked)
-    assert "seeds [0, 5]" in report and "n = 2 seed(s)" in report and "interval over seeds and images" in report
+    assert "seeds [0, 5]" in report and "n = 2 seeds" in report and "interval over seeds and images" in report
     figures = read_strictly("reports/statistics.json")["figures"]["angular"]["clean_trained"]
     for metric in ("test_clean", "corruption_drop", "suite_mean", "fgsm_8"):
         low, high = figures[metric]["interval_95"]

@@ -103,6 +103,10 @@ def test_intervals_hold_the_truth(seeds: int, of_seed: float, of_image: float) -
         assert held < 0.9
         return
     assert held >= 0.93  # 0.95, but for what 1,000 studies leave to chance
+    # Nor wider than Student's with these seeds would be, were all of the error the seeds' doing.
+    half_width = np.median([(study.interval_95[1] - study.interval_95[0]) / 2 for study in studies])
+    widest = stats.t.ppf(0.975, seeds - 1) if seeds > 1 else 1.96
+    assert half_width < 1.1 * widest * np.std([study.mean for study in studies])
     # What a family of 20 tests asks for: 2.5 of 1,000 are expected at most, and 9 hardly ever.
     assert sum(study.p_value < 0.05 / 20 for study in studies) < 9
 
@@ -170,7 +174,7 @@ def test_sentences_say_no_more_than_is_known() -> None:
         "angular − cross_entropy, clean → corrupted: +1.2 points (+0.3 to +2.1), n = 5, p = 0.0031"
     )
     assert difference(-0.012, 0.051).sentence() == (
-        "angular − cross_entropy, clean → corrupted: −1.2 points (−2.1 to −0.3), n = 5: not distinguishable"
+        "angular − cross_entropy, clean → corrupted: −1.2 points (−2.1 to −0.3), n = 5: not distinguishable, p = 0.051"
     )
     assert difference(0.012, 1e-40).sentence().endswith(", n = 5, p < 0.0001")
     assert difference(0.012, None).sentence().endswith("(+0.3 to +2.1), n = 1, over images alone")

@@ -42,8 +42,18 @@ def grouped_bars(
     save(figure, path)
 
 
-def ladder(path: str | Path, epsilons_255: list[int], series: dict[str, np.ndarray], chance: float, title: str) -> None:
-    """Accuracy against epsilon, with the level of guessing: per model mean, low and high, epsilons×3."""
+def ladder(
+    path: str | Path,
+    epsilons_255: list[int],
+    series: dict[str, np.ndarray],
+    beside: dict[str, dict[int, float]],
+    chance: float,
+    title: str,
+) -> None:
+    """Accuracy against epsilon, with the level of guessing: per model mean, low and high, epsilons×3.
+
+    `beside` holds, by epsilon, what a stronger attack leaves of some of the models.
+    """
     figure = Figure(figsize=(6.6, 4.4), layout="constrained")
     axis = figure.subplots()
     places = np.arange(len(epsilons_255))
@@ -51,6 +61,16 @@ def ladder(path: str | Path, epsilons_255: list[int], series: dict[str, np.ndarr
         mean, low, high = values.T
         axis.plot(places, mean, marker="o", markersize=4, label=name, color=colour(position))
         axis.fill_between(places, low, high, color=colour(position), alpha=0.15, linewidth=0)
+        if name in beside:
+            at = [epsilons_255.index(epsilon_255) for epsilon_255 in beside[name]]
+            axis.plot(
+                at,
+                list(beside[name].values()),
+                "x--",
+                color=colour(position),
+                linewidth=1,
+                label=f"{name} †: rescaled logits",
+            )
     axis.axhline(chance, color="#777777", linestyle=":", linewidth=1, label="guessing")
     axis.set_xticks(places, [str(value) for value in epsilons_255])
     axis.set_xlabel("ε in grey levels (n/255)")

@@ -46,6 +46,10 @@ class Difference:
         turned = replace(self.estimate, mean=-self.estimate.mean, interval_95=(-high, -low))
         return replace(self, model=self.other, other=self.model, estimate=turned)
 
+    def pair(self) -> tuple[frozenset[Name], str]:
+        """What is compared, whichever way round."""
+        return frozenset({self.model, self.other}), self.metric
+
     def sign(self) -> int:
         """1 or −1 if the difference can be told from chance, else 0."""
         if self.p_holm is None or self.p_holm >= LEVEL:
@@ -68,7 +72,7 @@ class Difference:
         said = f"{self.subject()}: {points(self.estimate.mean)} points ({self.interval()}), n = {self.estimate.n}"
         if self.p_holm is None:
             return f"{said}, over images alone"
-        return f"{said}, {p_said(self.p_holm)}" if self.sign() else f"{said}: not distinguishable"
+        return f"{said}{', ' if self.sign() else ': not distinguishable, '}{p_said(self.p_holm)}"
 
 
 def points(share: float) -> str:
@@ -122,15 +126,27 @@ def mcnemar_of(results: list[CellResults], others: list[CellResults], metric: st
     return found
 
 
-def table(found: list[Difference]) -> pd.DataFrame:
-    """Every difference in a row, in points; p after Holm, empty for one seed."""
+def table(found: list[Difference], answering: list[Difference]) -> pd.DataFrame:
+    """Every difference in a row, in points; p-values are empty where there is none.
+
+    `answering` are those of them that answer the studies, with p-values adjusted over these alone.
+    """
+    of_answers = {difference.pair(): difference.p_holm for difference in answering}
     rows = {
         difference.subject(): {
             "points": points(difference.estimate.mean),
+            "std": "" if difference.estimate.std is None else f"{100 * difference.estimate.std:.1f}",
             "95 %": difference.interval(),
             "n": difference.estimate.n,
-            "p": "" if difference.p_holm is None else p_said(difference.p_holm).removeprefix("p ").removeprefix("= "),
+            "p": bare(difference.p_holm),
+            "p among the studies'": bare(of_answers.get(difference.pair())),
+            "McNemar's p, seed by seed": ", ".join(map(bare, difference.p_mcnemar or [])),
         }
         for difference in found
     }
     return pd.DataFrame.from_dict(rows, orient="index").rename_axis("difference")
+
+
+def bare(p_value: float | None) -> str:
+    """A p-value in a table."""
+    return "" if p_value is None else p_said(p_value).removeprefix("p ").removeprefix("= ")

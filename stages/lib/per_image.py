@@ -31,7 +31,7 @@ def scores_of(result: CellResults, metric: str) -> Scores:
     if metric.startswith("recall_"):
         _, label, name = metric.split("_", 2)
         return {"test": right(result, name)[result.predictions(name)[0] == int(label)]}
-    return {"suite": result.stress.right(result.stress.names_of(metric))}
+    return {"suite": result.stress.right(metric)}
 
 
 def right(result: CellResults, name: str, predictions: str = "predictions") -> np.ndarray:

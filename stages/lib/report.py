@@ -6,27 +6,30 @@ from typing import Any
 
 import pandas as pd
 
-from stages.lib import comparisons, spread, suite_tables, tables
+from stages.lib import comparisons, masking, spread, suite_tables, tables
 from stages.lib.claims import Conclusion
 from stages.lib.comparisons import LEVEL, Difference
 from stages.lib.results import CellResults, Cells
 from stages.lib.scores import half_width
 from stages.lib.spread import Figures
 
-FIGURES = {
-    "accuracy": "Test accuracy; whiskers are 95 % intervals",
-    "ladder": "Accuracy under the fast gradient sign method; bands are 95 % intervals",
-    "transfer": "Accuracy on images attacked through another model, first seed",
-    "suite": "Accuracy under each corruption at each severity; stars mark those akin to what training does to images",
+FIGURES = {  # with the numbers of images, and of the first seed, put in
+    "accuracy": "Test accuracy on {test} images, clean or corrupted; whiskers are 95 % intervals",
+    "ladder": "Accuracy under the fast gradient sign method, on {attacked} test images; bands are 95 % intervals",
+    "transfer": "Accuracy on {transferred} test images attacked through another model, seed {seed}",
+    "suite": (
+        "Accuracy under each corruption at each severity, on {stressed} test images; stars mark those akin to what "
+        "training does to images. Every figure's interval is in `tables/suite_in_full.csv`"
+    ),
     "severity": (
-        "Accuracy against severity, the mean over a group's corruptions; bands are the most that a 95 % interval of "
-        "one model over images can be"
+        "Accuracy against severity, the mean over a group's corruptions, on {stressed} test images; bands are 95 % "
+        "intervals"
     ),
     "curves": (
         "Training curves of every model. Each is watched on images of its own training set's kind, so levels do not "
         "compare between training sets; a loss that classifies by centroids fits them on the training images watched"
     ),
-    "confusion": "Confusion on clean test images, first seed",
+    "confusion": "Confusion on {test} clean test images, seed {seed}",
 }
 
 
@@ -35,12 +38,14 @@ BESIDE = (
     "Calibration error (15 bins) and negative log-likelihood are of each loss's own logits, so they also tell how it "
     "scales them. Angles are the mean over pairs of test images: of the backbone's features, which are never negative, "
     "so that no angle exceeds 90°, and of the embeddings that a head makes of them, where it makes some. With several "
-    "seeds the intervals here are over seeds alone; with one, shares have one over their images and the rest has none."
+    "seeds the intervals here are over seeds alone, but that of a share (recall, right of those right) is never "
+    "narrower than over its images; with one, shares have one over their images and the rest has none."
 )
 OTHERS = (
-    "Each says on how many of these images. Random signs of the same size are the least that an attack must beat; PGD "
-    "takes many steps, from random starts, looks every few of them whether the image is wrong yet, and is the most "
-    "that is tried; Square asks for logits alone, so a gradient that is hidden does not stop it. For the nearest "
+    "Each says on how many of these images. Random signs of the same size are the least that an attack must beat; the "
+    "gradient of rescaled logits finds what a saturated softmax hides; PGD takes many steps, from random starts, looks "
+    "every few of them whether the image is wrong yet, and is the most that is tried; Square asks for logits alone, so "
+    "a gradient that is hidden does not stop it, but with so few queries it finds gross masking only. For the nearest "
     "neighbours, which have no gradient, a soft stand-in is attacked and the real ones are scored. Who is wrong "
     "without an attack counts as wrong under PGD and Square. Alarms end the stage, unless accepted by name in "
     "`attack.accept`."
@@ -64,9 +69,23 @@ def markdown(
     every = [result for results in cells.values() for result in results]
     first = every[0]
     seeds = sorted({result.cell.seed for result in every})
+    numbers = {
+        "test": first.images("test_clean"),
+        "attacked": first.attack["images"],
+        "transferred": transfer["images"],
+        "stressed": first.stress.images,
+        "seed": first.cell.seed,
+    }
+
+    def figure(name: str) -> list[str]:
+        caption = FIGURES[name].format(**numbers)
+        if name in ("ladder", "transfer") and masking.flattered(cells):
+            caption += ". Not all of it is robustness: see the accepted alarm"
+        return [f"![{caption}](figures/{name}.png)", f"*{caption}.*"]
+
     parts = ["# Comparison", *_dataset(first), _setting(every, seeds), *_accepted(every, transfer)]
     parts += ["## Test accuracy", _spread(len(seeds)), _table(tables.studies_table(figures, spread.said))]
-    parts += _figure("accuracy")
+    parts += figure("accuracy")
     if first.row("test_clean")["flip_accuracy"] is not None:
         parts += ["With flip test-time augmentation:", _table(tables.flip_table(cells, spread.said))]
     parts += ["## What can be said", *_sentences(found, concluded, len(seeds))]
@@ -76,7 +95,8 @@ def markdown(
         "## Fast gradient sign attack",
         _attack_note(first),
         _table(tables.ladder_table(cells, spread.said)),
-        *_figure("ladder"),
+        *_flattered(cells),
+        *figure("ladder"),
         IN_FULL,
         _table(tables.attack_table(cells, spread.said)),
     ]
@@ -86,14 +106,13 @@ def markdown(
         _table(tables.beside_attack_table(cells, spread.said)),
         _table(tables.attack_checks(cells)),
         f"FGSM images of {transfer['images']} test images at ε = {transfer['epsilon_255']}/255, attacked through the "
-        "model of a row and given to the model of a column (one figure's 95 % interval over images is at most "
-        f"± {half_width(transfer['images']):.3f}):",
-        _table(tables.transfer_table(transfer)),
-        *_figure("transfer"),
+        "model of a row and given to the model of a column (in brackets 95 % intervals over images):",
+        _table(tables.transfer_table(transfer, "said")),
+        *figure("transfer"),
     ]
-    parts += ["## Corruptions", *_suite(cells)]
-    parts += ["## Recall of each class", _table(tables.recall_table(cells, spread.said)), *_figure("confusion")]
-    parts += ["## Training", *_figure("curves")]
+    parts += ["## Corruptions", *_suite(cells), *figure("suite"), *figure("severity")]
+    parts += ["## Recall of each class", _table(tables.recall_table(cells, spread.said)), *figure("confusion")]
+    parts += ["## Training", *figure("curves")]
     parts += ["## Features", _table(tables.features_table(cells)), *_planes(cells), _stability(stability)]
     return "\n\n".join(parts) + "\n"
 
@@ -136,13 +155,14 @@ def _trained_with(every: list[CellResults]) -> str:
 
 
 def _spread(seeds: int) -> str:
-    said = f"n = {seeds} seed(s). Here and below: mean"
+    said = f"n = {seeds} {'seed' if seeds == 1 else 'seeds'}. Here and below: mean"
     if seeds == 1:
         return f"{said}, and in brackets a 95 % interval over images."
     return (
         f"{said} ± standard deviation over seeds (ddof = 1), and in brackets a 95 % interval over seeds and images; of "
-        "train_ and val_ figures over seeds, of the generalisation gap over seeds and test images, and of shares "
-        "of those right when clean, of calibration, likelihood and angles over seeds."
+        "train_ and val_ figures over seeds, of the generalisation gap over seeds and test images, of mCE, "
+        "calibration, likelihood and angles over seeds, and of shares of those right when clean over seeds or over "
+        "images, whichever is wider."
     )
 
 
@@ -163,8 +183,11 @@ def _sentences(found: list[Difference], concluded: list[Conclusion], seeds: int)
     if seeds > 1:
         note = (
             "Differences in percentage points of accuracy, paired by seed and image, each with its own 95 % interval "
-            "over seeds and images; p-values are adjusted (Holm) over those that answer the studies, and over all in "
-            f"the table. Where the adjusted p is not below {LEVEL}, the difference is not distinguishable from chance."
+            "over seeds and images. p-values are adjusted for their number (Holm), twice: the differences that answer "
+            "the studies are a family of their own, so that another loss beside them changes no answer, and all in the "
+            f"table are another. Where the adjusted p is not below {LEVEL}, the difference is not distinguishable from "
+            "chance, also where its own interval, which knows of no other difference, lies on one side of zero. "
+            "McNemar's p is of the images of one seed alone, not adjusted."
         )
     else:
         note = (
@@ -184,7 +207,9 @@ def _sentences(found: list[Difference], concluded: list[Conclusion], seeds: int)
         note,
         *(["The studies' conclusions:", "\n".join(claims)] if claims else []),
         "Every difference:",
-        comparisons.table(found).to_markdown(disable_numparse=True),
+        comparisons.table(found, [each for one in concluded for each in one.differences]).to_markdown(
+            disable_numparse=True
+        ),
     ]
 
 
@@ -195,6 +220,22 @@ def _attack_note(first: CellResults) -> str:
         "ε in grey levels. One step of one attack is an upper bound of robustness, not a measure of it "
         "(Carlini et al. 2019, arXiv 1902.06705); it climbs the cross-entropy of each loss's own logits."
     )
+
+
+def _flattered(cells: Cells) -> list[str]:
+    """What to think of the figures of models with an accepted alarm, where these stand."""
+    lines = []
+    for (loss, train_set), results in masking.flattered(cells).items():
+        places = "; ".join(
+            f"ε = {', '.join(map(str, at))} with seed {result.cell.seed}"
+            for result in sorted(results, key=lambda result: result.cell.seed)
+            if (at := masking.clear_at(result))
+        )
+        lines.append(
+            f"> **Accepted alarm**, {loss}, {train_set}: these figures flatter it. The gradient of rescaled logits is "
+            f"clearly the stronger attack at {places} (dashed below, †, and under Other attacks)."
+        )
+    return lines
 
 
 def _suite(cells: Cells) -> list[str]:
@@ -215,12 +256,12 @@ def _suite(cells: Cells) -> list[str]:
         )
     else:
         error = f"mCE is not given: {suite_tables.NO_REFERENCE}."
-    return [note, error, _table(suite_tables.means_table(cells, spread.said)), *_figure("suite"), *_figure("severity")]
+    return [note, error, _table(suite_tables.means_table(cells, spread.said))]
 
 
 def _planes(cells: Cells) -> list[str]:
     parts = [
-        "UMAP planes of the first seed's models: fitted on clean test images; corrupted and attacked ones transformed "
+        "UMAP planes of the first of the seeds: fitted on clean test images; corrupted and attacked ones transformed "
         "into the same plane. An arrow leads from where a class's clean images go when they are transformed as well to "
         "where their copies go (medians). "
         "Distances and sizes of clusters in it mean little; each caption says how far to trust it. Pale grey points "
@@ -248,10 +289,6 @@ def _stability(stability: dict[str, Any]) -> str:
         f"neighbours (least {found['shared_neighbours_lowest']:.3f}); standard deviation of the trustworthiness "
         f"{found['trustworthiness_std']:.4f}, of the share of the same class {found['neighbour_purity_plane_std']:.4f}."
     )
-
-
-def _figure(name: str) -> list[str]:
-    return [f"![{FIGURES[name]}](figures/{name}.png)", f"*{FIGURES[name]}.*"]
 
 
 def _table(frame: pd.DataFrame) -> str:

@@ -73,14 +73,16 @@ def figure_of_scalars(values: list[float], images: int | None = None) -> dict[st
     by chance. Of one seed, only a share has an interval. All but n is None where a seed has none.
     """
     if np.isnan(values).any():
-        return {"mean": None, "std": None, "interval_95": None, "n": len(values)}
+        return {"mean": None, "std": None, "interval_95": None, "interval_covers": None, "n": len(values)}
     found = estimate([np.array(values, dtype=float)[:, None]], [False])
     low, high = found.interval_95
     interval: tuple[float, float] | None = (max(0.0, low), high) if found.standard_error else None
+    covers = "seeds" if interval else None
     if images:
         of_images = wilson_interval(found.mean, images)
         interval = (max(0.0, min(low, of_images[0])), min(1.0, max(high, of_images[1])))
-    return {"mean": found.mean, "std": found.std, "interval_95": interval, "n": found.n}
+        covers = "images" if found.n == 1 else "seeds or images, whichever is wider"
+    return {"mean": found.mean, "std": found.std, "interval_95": interval, "interval_covers": covers, "n": found.n}
 
 
 def mean_of(figure: dict[str, Any]) -> float | None:

@@ -45,12 +45,9 @@ def heat_maps(
 
 
 def by_severity(
-    path: str | Path, panels: dict[str, dict[str, list[float]]], half_width: float, chance: float, title: str
+    path: str | Path, panels: dict[str, dict[str, list[tuple[float, float, float]]]], chance: float, title: str
 ) -> None:
-    """A panel per group of corruptions: accuracy against severity (0 is clean), a line per model with its interval.
-
-    `half_width` is half an interval's, the same for all: what the number of images alone leaves open at most.
-    """
+    """A panel per group of corruptions: accuracy against severity (0 is clean), per model mean, low and high."""
     columns = 3
     rows = math.ceil(len(panels) / columns)
     figure = Figure(figsize=(10.5, 0.9 + 2.9 * rows), layout="constrained")
@@ -58,8 +55,8 @@ def by_severity(
     for axis, (group, series) in zip(axes, panels.items(), strict=False):
         for position, (model, values) in enumerate(series.items()):
             places = np.arange(len(values))
-            axis.plot(places, values, marker="o", markersize=3.5, color=colour(position), label=model)
-            low, high = np.array(values) - half_width, np.array(values) + half_width
+            middle, low, high = np.array(values).T
+            axis.plot(places, middle, marker="o", markersize=3.5, color=colour(position), label=model)
             axis.fill_between(places, low, high, color=colour(position), alpha=0.12, linewidth=0)
         axis.axhline(chance, color="#777777", linestyle=":", linewidth=1)
         axis.set_title(group, fontsize=9)

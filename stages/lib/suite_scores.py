@@ -41,15 +41,16 @@ class Stress:
         found = self.of(names)
         return float(np.mean([self.by_corruption[name] for name in found])) if found else None
 
-    def right(self, names: Iterable[str]) -> np.ndarray:
-        """Of each image, the share of these corruptions and their severities under which it is right, N."""
-        labels = from_text(self.labels)
-        return np.mean([from_text(text) == labels for name in names for text in self.predictions[name]], axis=0)
+    def right(self, metric: str) -> np.ndarray:
+        """Of each image, the share of a figure's corruptions and severities under which it is right, N.
 
-    def names_of(self, metric: str) -> list[str]:
-        """The corruptions that a figure is the mean over: a headline figure, or `suite_of_` a group or a single one."""
-        name = {"suite_mean": "main", "suite_unseen_mean": "unseen"}.get(metric, metric.removeprefix("suite_of_"))
-        return self.groups().get(name, [name])
+        A headline figure, or `suite_of_` a group or a single corruption, at all severities or `@` one of 1 to 5.
+        """
+        name, _, severity = metric.removeprefix("suite_of_").partition("@")
+        name = {"suite_mean": "main", "suite_unseen_mean": "unseen"}.get(name, name)
+        labels, of_each = from_text(self.labels), [self.predictions[each] for each in self.groups().get(name, [name])]
+        texts = [text for of_one in of_each for text in (of_one[int(severity) - 1 :][:1] if severity else of_one)]
+        return np.mean([from_text(text) == labels for text in texts], axis=0)
 
     def groups(self) -> dict[str, list[str]]:
         """The groups of corruptions that means are reported of."""

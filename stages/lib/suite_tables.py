@@ -7,7 +7,8 @@ from typing import Any
 import pandas as pd
 
 from stages.lib import spread
-from stages.lib.results import CellResults, Cells, mean
+from stages.lib.corruptions import SEVERITIES
+from stages.lib.results import CellResults, Cells
 from stages.lib.spread import Show
 from stages.lib.suite_scores import corruption_error
 
@@ -54,13 +55,16 @@ def errors_of(
 def error_of(
     results: list[CellResults], references: list[CellResults] | None, names: list[str], relative: bool
 ) -> dict[str, Any]:
-    """The mean over seeds of (relative) mCE as `value`, None with a `reason` where it cannot be given."""
+    """(Relative) mCE with its spread over seeds, its mean as `value`: None with a `reason` where it cannot be given."""
     if references is None:
         return {"value": None, "reason": NO_REFERENCE}
     if not names:
         return {"value": None, "reason": "the suite has no such corruption"}
     errors = errors_of(results, references, names, relative)
-    return {"value": mean(errors), "reason": None} if errors else {"value": None, "reason": NOT_WORSE}
+    if not errors:
+        return {"value": None, "reason": NOT_WORSE}
+    figure = spread.figure_of_scalars(errors)
+    return {"value": figure.pop("mean"), "reason": None, **figure}
 
 
 def corruption_errors(cells: Cells) -> dict[str, Any]:
@@ -79,32 +83,20 @@ def every_accuracy(cells: Cells) -> pd.DataFrame:
     """With its spread, long: a row per loss, training set, corruption and severity."""
     rows: list[dict[str, Any]] = []
     for (loss, train_set), results in cells.items():
-        stresses, images = [result.stress for result in results], results[0].stress.images
-        levels: dict[tuple[str, int], list[float]] = {("clean", 0): [stress.clean for stress in stresses]}
-        for corruption in stresses[0].by_corruption:
-            for severity, of_each in enumerate(
-                zip(*(stress.by_corruption[corruption] for stress in stresses), strict=True)
-            ):
-                levels[corruption, severity + 1] = list(of_each)
-        for (corruption, severity), values in levels.items():
-            figure = spread.figure_of_scalars(values, images)
+        stress = results[0].stress
+        levels = {("clean", 0): "suite_of_clean"}
+        for name, of_severities in stress.by_corruption.items():
+            levels |= {(name, place): f"suite_of_{name}@{place}" for place in range(1, len(of_severities) + 1)}
+        for (corruption, severity), metric in levels.items():
+            figure = spread.figure_of(results, metric)
             low, high = figure["interval_95"]
             place = {"loss": loss, "train_set": train_set, "corruption": corruption, "severity": severity}
-            of_figure = {"accuracy": figure["mean"], "std": figure["std"], "n": figure["n"], "images": images}
+            of_figure = {"accuracy": figure["mean"], "std": figure["std"], "n": figure["n"], "images": stress.images}
             rows.append({**place, **of_figure, "lower_95": low, "upper_95": high})
     return pd.DataFrame(rows)
 
 
-def over_seeds(results: list[CellResults]) -> dict[str, list[float]]:
-    """Accuracy by corruption, at each severity, the mean over seeds."""
-    frames = [pd.DataFrame(result.stress.by_corruption) for result in results]
-    averaged = sum(frames[1:], start=frames[0]) / len(frames)
-    return {str(name): averaged[name].tolist() for name in averaged}
-
-
-def severity_table(results: list[CellResults], names: list[str]) -> list[float]:
-    """Mean accuracy of the named corruptions at severities 0 (clean) to 5, over seeds."""
-    clean = mean([result.stress.clean for result in results])
-    accuracies = over_seeds(results)
-    by_severity = pd.DataFrame({name: accuracies[name] for name in names}).mean(axis=1)
-    return [float(clean or 0), *by_severity.tolist()]
+def by_severity(results: list[CellResults], group: str) -> list[tuple[float, float, float]]:
+    """A group's mean accuracy at severities 0 (clean) to 5, each with the ends of its 95 % interval."""
+    metrics = ["suite_of_clean", *(f"suite_of_{group}@{severity}" for severity in SEVERITIES)]
+    return [spread.mean_and_interval(spread.figure_of(results, metric)) for metric in metrics]

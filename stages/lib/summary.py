@@ -64,6 +64,7 @@ def as_json(
                 "claim": conclusion.claim,
                 "verdict": conclusion.verdict(),
                 "because": [difference.sentence() for difference in conclusion.differences],
+                "differences": [difference_as_json(difference) for difference in conclusion.differences],
             }
             for conclusion in concluded
         ],

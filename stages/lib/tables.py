@@ -7,12 +7,15 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from stages.lib.cells import from_text
+from stages.lib import masking
 from stages.lib.results import CellResults, Cells
+from stages.lib.scores import wilson_interval
 from stages.lib.spread import Figures, Show, figure_of, figure_of_scalars
 
 BESIDE = {  # attacks beside the first: name in attack.json → what a table calls it
     "noise": "random signs",
+    f"{masking.RESCALED}0.1": "FGSM, by the gradient of 0.1 × the logits",
+    f"{masking.RESCALED}10": "FGSM, by the gradient of 10 × the logits",
     "pgd": "PGD",
     "pgd_8_bit": "PGD, rounded to 8 bits",
     "square": "Square",
@@ -154,33 +157,29 @@ def attack_checks(cells: Cells) -> pd.DataFrame:
     columns = {}
     for results in cells.values():
         for result in results:
-            attacks = result.attack["attacks"]
+            attacks, gained = result.attack["attacks"], max(gain.share for gain in masking.gains(result))
+            neighbours = attacks["knn_fgsm"]
             columns[result.cell.key] = {
                 "images without a gradient": f"{attacks['fgsm']['zero_gradients']} of {attacks['fgsm']['images']}",
-                "most that the gradient of rescaled logits gains, points": f"{100 * _most_gained(result):+.1f}",
-                "stand-in and nearest neighbours agree": f"{attacks['knn_fgsm']['stand_in_agrees']:.3f}",
+                "most that the gradient of rescaled logits gains, points": f"{100 * gained:+.1f}",
+                "ε in grey levels at which it gains clearly": ", ".join(map(str, masking.clear_at(result)))
+                or "nowhere",
+                "stand-in and nearest neighbours agree": share(neighbours["stand_in_agrees"], neighbours["images"]),
                 "alarms accepted": ", ".join(result.attack["alarms"]) or "none",
             }
     return pd.DataFrame(columns).rename_axis("check")
 
 
-def _most_gained(result: CellResults) -> float:
-    """How many more images the gradient of rescaled logits makes wrong than the reported one, the most, as a share."""
-    attacks, gains = result.attack["attacks"], []
-    for name in attacks:
-        if name.startswith("fgsm_of_logits_x"):
-            positions = from_text(attacks[name]["positions"])
-            for epsilon_255 in attacks[name]["predictions"]:
-                labels, found = result.attacked(f"{name}_{epsilon_255}")
-                reported = result.attacked(f"fgsm_{epsilon_255}")[1][positions]
-                gains.append(float((reported == labels).mean() - (found == labels).mean()))
-    return max(gains)
+def share(value: float, images: int) -> str:
+    """A share of images where a person reads it, with its 95 % interval."""
+    return "{:.3f} ({:.3f} to {:.3f})".format(value, *wilson_interval(value, images))
 
 
-def transfer_table(transfer: dict[str, Any]) -> pd.DataFrame:
+def transfer_table(transfer: dict[str, Any], column: str = "accuracy") -> pd.DataFrame:
     """Accuracy on transferred images: a row per model attacked through, a column per model that is given the images."""
     frame = pd.DataFrame(transfer["rows"])
-    return frame.pivot(index="source", columns="target", values="accuracy").loc[
+    frame["said"] = [share(accuracy, transfer["images"]) for accuracy in frame["accuracy"]]
+    return frame.pivot(index="source", columns="target", values=column).loc[
         list(dict.fromkeys(frame["source"])), list(dict.fromkeys(frame["target"]))
     ]
 
@@ -193,6 +192,18 @@ def features_table(cells: Cells) -> pd.DataFrame:
             if result.embed is not None:
                 columns[result.cell.key] = {row["measure"]: row["value"] for row in result.embed["measures"]}
     return pd.DataFrame(columns).rename_axis("measure")
+
+
+def in_columns(frame: pd.DataFrame) -> pd.DataFrame:
+    """A table of whole figures as one of numbers, where a machine reads it: after each mean its spread."""
+    columns: dict[str, Any] = {}
+    for name, figures in frame.items():
+        columns[str(name)] = [figure["mean"] for figure in figures]
+        for key in ("std", "n"):
+            columns[f"{name}: {key}"] = [figure.get(key) for figure in figures]
+        for key, end in (("lower_95", 0), ("upper_95", 1)):
+            columns[f"{name}: {key}"] = [(figure.get("interval_95") or (None, None))[end] for figure in figures]
+    return pd.DataFrame(columns, index=frame.index)
 
 
 def curves(cells: Cells) -> pd.DataFrame:

@@ -29,7 +29,7 @@ def read(path: Path) -> dict[str, np.ndarray]:
         raise StudyError(f"{path} is no .npz file of plain arrays; save it with numpy.savez(images=...)") from None
     if "file" in arrays:
         raise StudyError(f"{path} has an array named file, which numpy cannot save by that name; rename it")
-    if not len(arrays.get("images", ())):
+    if not np.size(arrays.get("images", ())):
         raise StudyError(f"{path} has no images; it must hold `images`, uint8 N×H×H×3")
     return arrays
 

@@ -1,0 +1,85 @@
+"""What AugMix gains: one model of AugMix copies, and one of corrupted images, against one of clean images.
+
+Accuracies as shares, and paired differences with a 95 % interval over images. Wants the three cells of one loss and
+seed, as after `dvc exp run -S 'augmix.splits=[train]' -S 'train_sets=[clean,corrupted,augmix]'`; writes
+`bench/results/augmix.json`, which README's comparison is of.
+`python -m bench.augmix [--loss cross_entropy] [--seed 1]`
+"""
+
+from __future__ import annotations
+
+import argparse
+from typing import Any
+
+from bench import report
+from stages.lib import params, results
+from stages.lib.cells import Cell
+from stages.lib.errors import run
+from stages.lib.files import write_json
+from stages.lib.per_image import difference_of
+from stages.lib.results import CellResults
+from stages.lib.schema.augmix import AugMix
+from stages.lib.schema.corrupt import Corrupt
+from stages.lib.schema.recipe import Recipe
+from stages.lib.seen import seen
+from stages.lib.spread import figure_of
+
+AGAINST = "clean"
+TRAIN_SETS = ("augmix", "corrupted")
+
+
+def figures_of(cell: CellResults) -> list[str]:
+    """The figures that are compared: of test images, clean and under the study's mix, and of every corruption."""
+    groups = [f"suite_of_{name}" for name, found in cell.stress.groups().items() if found]
+    return ["test_clean", "test_corrupted", *groups, *(f"suite_of_{name}" for name in cell.stress.by_corruption)]
+
+
+def compared(cell: CellResults, other: CellResults, metric: str) -> dict[str, Any]:
+    """A figure of two models, and how much it is above the second's."""
+    difference = difference_of([cell], [other], metric)
+    return {
+        "figure": metric,
+        "images": cell.images(metric),
+        cell.cell.train_set: round(figure_of([cell], metric)["mean"], 4),
+        other.cell.train_set: round(figure_of([other], metric)["mean"], 4),
+        "difference": round(difference.mean, 4),
+        "interval_95_images": [round(end, 4) for end in difference.interval_95],
+    }
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--loss", default="cross_entropy")
+    parser.add_argument("--seed", type=int, default=1)
+    arguments = parser.parse_args()
+    values = params.read()
+    recipe = Recipe.model_validate(values["recipes"][values["recipe"]])
+    akin = seen(params.section("corrupt", Corrupt), recipe, (*TRAIN_SETS, AGAINST))
+    cells = {name: results.read(Cell(arguments.loss, name, arguments.seed), akin) for name in (*TRAIN_SETS, AGAINST)}
+    for name in TRAIN_SETS:
+        results.refuse_incomparable(cells[name], cells[AGAINST])
+    found = {
+        "loss": arguments.loss,
+        "seed": arguments.seed,
+        "recipe": values["recipe"],
+        "augmix": params.section("augmix", AugMix).model_dump(),
+        "trained_on": {name: cell.evaluate["trained_on"] for name, cell in cells.items()},
+        "unseen": cells[AGAINST].stress.groups()["unseen"],
+        "rows": [
+            compared(cells[name], cells[AGAINST], metric)
+            for name in TRAIN_SETS
+            for metric in figures_of(cells[AGAINST])
+        ],
+    }
+    write_json(report.RESULTS / "augmix.json", found)
+    for row in found["rows"]:
+        low, high = row["interval_95_images"]
+        name = next(name for name in TRAIN_SETS if name in row)
+        print(
+            f"{row['figure']:28s} {name:9s} {row[name]:.3f}   {AGAINST} {row[AGAINST]:.3f}   "
+            f"difference {100 * row['difference']:+5.1f} points ({100 * low:+.1f} to {100 * high:+.1f})"
+        )
+
+
+if __name__ == "__main__":
+    run(main)
