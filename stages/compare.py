@@ -15,12 +15,13 @@ import numpy as np
 import pandas as pd
 
 from stages.lib import (
+    attack_tables,
     charts,
     claims,
     comparisons,
-    masking,
     params,
     report,
+    rescaled_logits,
     results,
     spread,
     suite_charts,
@@ -87,14 +88,19 @@ def draw(cells: Cells, figures: Figures) -> None:
     over = spread.covers(seeds)
     note = f"Trained on → tested on; {images} test images, {seeds_said(seeds)}, 95 % interval over {over}"
     charts.grouped_bars(REPORTS / "figures/accuracy.png", list(groups), bars, intervals, note)
-    ladder = tables.ladder_table(cells, spread.mean_and_interval)
+    ladder = attack_tables.ladder_table(cells, spread.mean_and_interval)
     chance = 1 / len(first.evaluate["dataset"]["classes"])
     series = {str(name): np.array(ladder[name].tolist()) for name in ladder}
     title = (
         f"Fast gradient sign method on {first.attack['images']} clean test images\n"
         f"{seeds_said(seeds)}, 95 % interval over {over}"
     )
-    beside = {f"{loss}, {train_set}": masking.least(row) for (loss, train_set), row in masking.flattered(cells).items()}
+    beside = {}
+    for (loss, train_set), row in rescaled_logits.with_accepted_alarm(cells).items():
+        factor, left = rescaled_logits.left_by_the_better(row)
+        images = next(iter(left.values()))["images"]
+        of_model = {epsilon_255: spread.mean_and_interval(figure) for epsilon_255, figure in left.items()}
+        beside[f"{loss}, {train_set}"] = f"† {factor} × its logits, {images} images", of_model
     charts.ladder(REPORTS / "figures/ladder.png", ladder.index.tolist(), series, beside, chance, title)
     curves = {result.cell.key: result.curves for row in cells.values() for result in row}
     charts.training_curves(REPORTS / "figures/curves.png", curves)
@@ -120,11 +126,11 @@ def draw_suite(cells: Cells, every_accuracy: pd.DataFrame) -> None:
     order = [*groups["main"], *groups["held out"]]
     order += [name for name in stress.by_corruption if name not in order]
     models = {f"{loss}, {train_set}": (loss, train_set) for loss, train_set in cells}
-    means = every_accuracy.set_index(["loss", "train_set", "corruption"])["accuracy"].sort_index(kind="stable")
-    accuracies = {
-        model: {name: means.loc[[(*names, name)]].tolist() for name in order} for model, names in models.items()
-    }
-    half_widths = (every_accuracy["upper_95"] - every_accuracy["lower_95"]) / 2
+    shown, accuracies = every_accuracy[every_accuracy["severity"] > 0], {}
+    for model, (loss, train_set) in models.items():
+        of_model = shown[(shown["loss"] == loss) & (shown["train_set"] == train_set)]
+        accuracies[model] = {name: of_model.loc[of_model["corruption"] == name, "accuracy"].tolist() for name in order}
+    half_widths = (shown["upper_95"] - shown["lower_95"]) / 2
     seeds = len(next(iter(cells.values())))
     of = f"{stress.images} test images, {seeds_said(seeds)}"
     over = f"95 % interval over {spread.covers(seeds)}"
@@ -169,7 +175,7 @@ def main() -> None:
     draw(cells, figures)
     charts.transfer_matrix(
         REPORTS / "figures/transfer.png",
-        tables.transfer_table(transfer),
+        attack_tables.transfer_table(transfer),
         f"Accuracy, FGSM ε = {transfer['epsilon_255']}/255, seed {seeds[0]}\n{transfer['images']} clean test images, "
         f"95 % ± {half_width(transfer['images']):.3f} at most",
     )
@@ -181,7 +187,7 @@ def main() -> None:
         **{name: make(cells, spread.whole) for name, make in summary.TABLES.items()},
     }
     frames = {name: tables.in_columns(frame) for name, frame in of_figures.items()}
-    frames |= {"transfer": tables.transfer_table(transfer), "features": tables.features_table(cells)}
+    frames |= {"transfer": attack_tables.transfer_table(transfer), "features": tables.features_table(cells)}
     for name, frame in frames.items():
         write_text(REPORTS / f"tables/{name}.csv", frame.to_csv(float_format="%.6f", lineterminator="\n"))
     write_text(

@@ -77,7 +77,7 @@ SETTINGS: dict[str, dict[str, Any]] = {
     "knn_fgsm": {"neighbours": 3},
 }
 STRESSED = 40
-SPREAD = (": std", ": n", ": lower_95", ": upper_95")  # what a table's columns of spreads end with
+SPREAD = (": std", ": n", ": lower_95", ": upper_95", ": covers")  # what a table's columns of spreads end with
 # Main and not akin to the mix, main and akin to it, held out, none of the benchmark's.
 SUITE = ["fog", "gaussian_noise", "saturate", "mix_without_flip"]
 # How many images a figure is of; none for a difference of two.
@@ -384,13 +384,14 @@ def table(name: str) -> tuple[list[str], dict[str, list[float]]]:
     """Column names, and the numbers of each row, spreads left out; NaN where there is none."""
     columns, rows = whole_table(name)
     kept = [place for place, column in enumerate(columns) if not column.endswith(SPREAD)]
-    return [columns[place] for place in kept], {row: [values[place] for place in kept] for row, values in rows.items()}
+    numbers = {row: [float(values[place] or math.nan) for place in kept] for row, values in rows.items()}
+    return [columns[place] for place in kept], numbers
 
 
-def whole_table(name: str) -> tuple[list[str], dict[str, list[float]]]:
-    """The same with the columns of spreads."""
+def whole_table(name: str) -> tuple[list[str], dict[str, list[str]]]:
+    """Column names, and each row as it is written."""
     header, *rows = csv.reader(io.StringIO(Path(f"reports/tables/{name}.csv").read_text(encoding="utf-8")))
-    return header[1:], {row[0]: [float(value or math.nan) for value in row[1:]] for row in rows}
+    return header[1:], {row[0]: row[1:] for row in rows}
 
 
 def said(heading: str) -> str:

@@ -46,13 +46,13 @@ def ladder(
     path: str | Path,
     epsilons_255: list[int],
     series: dict[str, np.ndarray],
-    beside: dict[str, dict[int, float]],
+    beside: dict[str, tuple[str, dict[int, tuple[float, float, float]]]],
     chance: float,
     title: str,
 ) -> None:
     """Accuracy against epsilon, with the level of guessing: per model mean, low and high, epsilons×3.
 
-    `beside` holds, by epsilon, what a stronger attack leaves of some of the models.
+    `beside` holds what a stronger attack leaves of some of the models: its name, and by epsilon mean, low and high.
     """
     figure = Figure(figsize=(6.6, 4.4), layout="constrained")
     axis = figure.subplots()
@@ -62,15 +62,11 @@ def ladder(
         axis.plot(places, mean, marker="o", markersize=4, label=name, color=colour(position))
         axis.fill_between(places, low, high, color=colour(position), alpha=0.15, linewidth=0)
         if name in beside:
-            at = [epsilons_255.index(epsilon_255) for epsilon_255 in beside[name]]
-            axis.plot(
-                at,
-                list(beside[name].values()),
-                "x--",
-                color=colour(position),
-                linewidth=1,
-                label=f"{name} †: rescaled logits",
-            )
+            stronger, left = beside[name]
+            at = [epsilons_255.index(epsilon_255) for epsilon_255 in left]
+            mean, low, high = np.array(list(left.values())).T
+            errors = np.maximum([mean - low, high - mean], 0)
+            axis.errorbar(at, mean, errors, fmt="x--", color=colour(position), linewidth=1, capsize=2, label=stronger)
     axis.axhline(chance, color="#777777", linestyle=":", linewidth=1, label="guessing")
     axis.set_xticks(places, [str(value) for value in epsilons_255])
     axis.set_xlabel("ε in grey levels (n/255)")

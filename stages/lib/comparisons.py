@@ -1,8 +1,8 @@
 """Which differences between models can be told from chance, said in sentences.
 
 Losses are compared on the same training set and training sets with the same loss, paired by seed and image. All
-differences are one family of tests (Holm); intervals are each for itself. With one seed nothing is tested: its interval
-is over images alone.
+differences are one family of tests (Holm), beside that of `stages.lib.claims`; intervals are each for itself. With one
+seed nothing is tested: its interval is over images alone.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ class Difference:
     metric: str
     estimate: Estimate
     p_holm: float | None  # adjusted over its family; None for one seed
-    p_mcnemar: list[float] | None  # of each seed; None for one seed, and where scores are not right or wrong
+    p_mcnemar: dict[int, float] | None  # by seed; None for one seed, and where scores are not right or wrong
 
     def towards(self, name: str) -> Difference:
         """The same, as how much the model of that loss or training set is above the other."""
@@ -115,15 +115,15 @@ def pairs(names: list[Name]) -> list[tuple[Name, Name]]:
     ]
 
 
-def mcnemar_of(results: list[CellResults], others: list[CellResults], metric: str) -> list[float] | None:
-    """McNemar's p-value of each seed; None for one seed, and for means over corruptions, whose scores are shares."""
+def mcnemar_of(results: list[CellResults], others: list[CellResults], metric: str) -> dict[int, float] | None:
+    """McNemar's p-value by seed; None for one seed, and for means over corruptions, whose scores are shares."""
     if len(results) == 1 or metric.startswith("suite_"):
         return None
-    found = []
+    found = {}
     for result, other in zip(results, others, strict=True):
         (one,), (two,) = (scores_of(each, metric).values() for each in (result, other))
-        found.append(mcnemar(one > 0, two > 0))
-    return found
+        found[result.cell.seed] = mcnemar(one > 0, two > 0)
+    return dict(sorted(found.items()))
 
 
 def table(found: list[Difference], answering: list[Difference]) -> pd.DataFrame:
@@ -138,9 +138,11 @@ def table(found: list[Difference], answering: list[Difference]) -> pd.DataFrame:
             "std": "" if difference.estimate.std is None else f"{100 * difference.estimate.std:.1f}",
             "95 %": difference.interval(),
             "n": difference.estimate.n,
-            "p": bare(difference.p_holm),
-            "p among the studies'": bare(of_answers.get(difference.pair())),
-            "McNemar's p, seed by seed": ", ".join(map(bare, difference.p_mcnemar or [])),
+            f"p of {len(found)}": bare(difference.p_holm),
+            **({f"p of {len(answering)}": bare(of_answers.get(difference.pair()))} if answering else {}),
+            "McNemar's p by seed": ", ".join(
+                f"{seed}: {bare(p_value)}" for seed, p_value in (difference.p_mcnemar or {}).items()
+            ),
         }
         for difference in found
     }

@@ -6,60 +6,26 @@ from typing import Any
 
 import pandas as pd
 
-from stages.lib import comparisons, masking, spread, suite_tables, tables
+from stages.lib import attack_report, comparisons, spread, suite_tables, tables
+from stages.lib.captions import Figures
 from stages.lib.claims import Conclusion
 from stages.lib.comparisons import LEVEL, Difference
+from stages.lib.rescaled_logits import with_accepted_alarm
 from stages.lib.results import CellResults, Cells
 from stages.lib.scores import half_width
-from stages.lib.spread import Figures
-
-FIGURES = {  # with the numbers of images, and of the first seed, put in
-    "accuracy": "Test accuracy on {test} images, clean or corrupted; whiskers are 95 % intervals",
-    "ladder": "Accuracy under the fast gradient sign method, on {attacked} test images; bands are 95 % intervals",
-    "transfer": "Accuracy on {transferred} test images attacked through another model, seed {seed}",
-    "suite": (
-        "Accuracy under each corruption at each severity, on {stressed} test images; stars mark those akin to what "
-        "training does to images. Every figure's interval is in `tables/suite_in_full.csv`"
-    ),
-    "severity": (
-        "Accuracy against severity, the mean over a group's corruptions, on {stressed} test images; bands are 95 % "
-        "intervals"
-    ),
-    "curves": (
-        "Training curves of every model. Each is watched on images of its own training set's kind, so levels do not "
-        "compare between training sets; a loss that classifies by centroids fits them on the training images watched"
-    ),
-    "confusion": "Confusion on {test} clean test images, seed {seed}",
-}
-
 
 BESIDE = (
     "On test images. An image and its corrupted copy are a pair: so many of those right when clean still are. "
     "Calibration error (15 bins) and negative log-likelihood are of each loss's own logits, so they also tell how it "
     "scales them. Angles are the mean over pairs of test images: of the backbone's features, which are never negative, "
     "so that no angle exceeds 90°, and of the embeddings that a head makes of them, where it makes some. With several "
-    "seeds the intervals here are over seeds alone, but that of a share (recall, right of those right) is never "
-    "narrower than over its images; with one, shares have one over their images and the rest has none."
-)
-OTHERS = (
-    "Each says on how many of these images. Random signs of the same size are the least that an attack must beat; the "
-    "gradient of rescaled logits finds what a saturated softmax hides; PGD takes many steps, from random starts, looks "
-    "every few of them whether the image is wrong yet, and is the most that is tried; Square asks for logits alone, so "
-    "a gradient that is hidden does not stop it, but with so few queries it finds gross masking only. For the nearest "
-    "neighbours, which have no gradient, a soft stand-in is attacked and the real ones are scored. Who is wrong "
-    "without an attack counts as wrong under PGD and Square. Alarms end the stage, unless accepted by name in "
-    "`attack.accept`."
-)
-IN_FULL = (
-    "Of those images that were right when clean, and after rounding the attacked image to 8 bits (which changes "
-    "nothing here: images of 8 bits moved by whole grey levels are such images again; PGD's below are not). Examples "
-    "of attacked images are in `reports/examples/` (in DVC's cache, not in git: they show the dataset's images)."
+    "seeds the intervals of calibration, likelihood and angles are over seeds alone; with one they have none."
 )
 
 
 def markdown(
     cells: Cells,
-    figures: Figures,
+    figures: spread.Figures,
     found: list[Difference],
     concluded: list[Conclusion],
     transfer: dict[str, Any],
@@ -69,47 +35,16 @@ def markdown(
     every = [result for results in cells.values() for result in results]
     first = every[0]
     seeds = sorted({result.cell.seed for result in every})
-    numbers = {
-        "test": first.images("test_clean"),
-        "attacked": first.attack["images"],
-        "transferred": transfer["images"],
-        "stressed": first.stress.images,
-        "seed": first.cell.seed,
-    }
-
-    def figure(name: str) -> list[str]:
-        caption = FIGURES[name].format(**numbers)
-        if name in ("ladder", "transfer") and masking.flattered(cells):
-            caption += ". Not all of it is robustness: see the accepted alarm"
-        return [f"![{caption}](figures/{name}.png)", f"*{caption}.*"]
-
+    figure = Figures(cells, transfer)
     parts = ["# Comparison", *_dataset(first), _setting(every, seeds), *_accepted(every, transfer)]
     parts += ["## Test accuracy", _spread(len(seeds)), _table(tables.studies_table(figures, spread.said))]
     parts += figure("accuracy")
     if first.row("test_clean")["flip_accuracy"] is not None:
         parts += ["With flip test-time augmentation:", _table(tables.flip_table(cells, spread.said))]
     parts += ["## What can be said", *_sentences(found, concluded, len(seeds))]
-    parts += ["## Every figure", _explanation(first), _table(tables.all_metrics(figures, spread.said))]
+    parts += ["## Every figure", _explanation(first, cells), _table(tables.all_metrics(figures, spread.said))]
     parts += ["## Beside accuracy", BESIDE, _table(tables.beside_accuracy(cells, spread.said))]
-    parts += [
-        "## Fast gradient sign attack",
-        _attack_note(first),
-        _table(tables.ladder_table(cells, spread.said)),
-        *_flattered(cells),
-        *figure("ladder"),
-        IN_FULL,
-        _table(tables.attack_table(cells, spread.said)),
-    ]
-    parts += [
-        "## Other attacks",
-        OTHERS,
-        _table(tables.beside_attack_table(cells, spread.said)),
-        _table(tables.attack_checks(cells)),
-        f"FGSM images of {transfer['images']} test images at ε = {transfer['epsilon_255']}/255, attacked through the "
-        "model of a row and given to the model of a column (in brackets 95 % intervals over images):",
-        _table(tables.transfer_table(transfer, "said")),
-        *figure("transfer"),
-    ]
+    parts += attack_report.sections(cells, transfer, figure)
     parts += ["## Corruptions", *_suite(cells), *figure("suite"), *figure("severity")]
     parts += ["## Recall of each class", _table(tables.recall_table(cells, spread.said)), *figure("confusion")]
     parts += ["## Training", *figure("curves")]
@@ -160,13 +95,13 @@ def _spread(seeds: int) -> str:
         return f"{said}, and in brackets a 95 % interval over images."
     return (
         f"{said} ± standard deviation over seeds (ddof = 1), and in brackets a 95 % interval over seeds and images; of "
-        "train_ and val_ figures over seeds, of the generalisation gap over seeds and test images, of mCE, "
-        "calibration, likelihood and angles over seeds, and of shares of those right when clean over seeds or over "
-        "images, whichever is wider."
+        "train_ and val_ figures over seeds, of the generalisation gap over seeds and test images, and of mCE, "
+        "calibration, likelihood and angles over seeds."
     )
 
 
-def _explanation(first: CellResults) -> str:
+def _explanation(first: CellResults, cells: Cells) -> str:
+    alarmed = [f"{loss}, {train_set}" for loss, train_set in with_accepted_alarm(cells)]
     k = first.evaluate["knn_neighbours"]
     return (
         "`generalisation_gap` is train_clean − test_clean, `corruption_drop` test_clean − test_corrupted, `knn_…` the "
@@ -174,6 +109,7 @@ def _explanation(first: CellResults) -> str:
         "training images, corrupted ones for a model trained on them), `probe_…` that of a logistic regression fitted "
         "to the same features, `fgsm_n` under attack with ε = n/255. "
         "`statistics.json` has the same as numbers."
+        + (f" Of {' and '.join(alarmed)} some `fgsm_n` flatter the model: see the accepted alarm." if alarmed else "")
     )
 
 
@@ -213,31 +149,6 @@ def _sentences(found: list[Difference], concluded: list[Conclusion], seeds: int)
     ]
 
 
-def _attack_note(first: CellResults) -> str:
-    attack = first.attack
-    return (
-        f"On {attack['images']} clean test images, stratified, the same for every model; true labels, float32, "
-        "ε in grey levels. One step of one attack is an upper bound of robustness, not a measure of it "
-        "(Carlini et al. 2019, arXiv 1902.06705); it climbs the cross-entropy of each loss's own logits."
-    )
-
-
-def _flattered(cells: Cells) -> list[str]:
-    """What to think of the figures of models with an accepted alarm, where these stand."""
-    lines = []
-    for (loss, train_set), results in masking.flattered(cells).items():
-        places = "; ".join(
-            f"ε = {', '.join(map(str, at))} with seed {result.cell.seed}"
-            for result in sorted(results, key=lambda result: result.cell.seed)
-            if (at := masking.clear_at(result))
-        )
-        lines.append(
-            f"> **Accepted alarm**, {loss}, {train_set}: these figures flatter it. The gradient of rescaled logits is "
-            f"clearly the stronger attack at {places} (dashed below, †, and under Other attacks)."
-        )
-    return lines
-
-
 def _suite(cells: Cells) -> list[str]:
     stress = next(iter(cells.values()))[0].stress
     groups = stress.groups()
@@ -261,11 +172,10 @@ def _suite(cells: Cells) -> list[str]:
 
 def _planes(cells: Cells) -> list[str]:
     parts = [
-        "UMAP planes of the first of the seeds: fitted on clean test images; corrupted and attacked ones transformed "
-        "into the same plane. An arrow leads from where a class's clean images go when they are transformed as well to "
-        "where their copies go (medians). "
-        "Distances and sizes of clusters in it mean little; each caption says how far to trust it. Pale grey points "
-        "are the clean images again, not a class."
+        f"UMAP planes of seed {next(iter(cells.values()))[0].cell.seed}: fitted on clean test images; corrupted and "
+        "attacked ones transformed into the same plane. An arrow leads from where a class's clean images go when they "
+        "are transformed as well to where their copies go (medians). Distances and sizes of clusters in it mean "
+        "little; each caption says how far to trust it. Pale grey points are the clean images again, not a class."
     ]
     for results in cells.values():
         cell = results[0].cell
@@ -274,8 +184,12 @@ def _planes(cells: Cells) -> list[str]:
     return parts
 
 
+def _by_seed(every: list[CellResults]) -> list[CellResults]:
+    return sorted(every, key=lambda result: result.cell.seed)
+
+
 def _accepted(every: list[CellResults], transfer: dict[str, Any]) -> list[str]:
-    alarms = [(result.cell.key, alarms) for result in every if (alarms := result.attack["alarms"])]
+    alarms = [(result.cell.key, alarms) for result in _by_seed(every) if (alarms := result.attack["alarms"])]
     alarms += [("transfer", transfer["alarms"])] if transfer["alarms"] else []
     lines = [f"> **Accepted alarm**, {of}: {name}: {reason}." for of, found in alarms for name, reason in found.items()]
     return ["\n>\n".join(lines)] if lines else []

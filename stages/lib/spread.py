@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
-from stages.lib.per_image import estimate_of
+from stages.lib.per_image import estimate_of, scores_of
 from stages.lib.results import METRICS, CellResults, Cells
 from stages.lib.scores import wilson_interval
-from stages.lib.statistics import estimate
+from stages.lib.statistics import Error, estimate
 
 Figures = dict[str, dict[str, dict[str, dict[str, Any]]]]  # loss → training set → metric → mean, std, …
-Show = Callable[[dict[str, Any]], Any]  # what of a figure a table shows: `mean_of` or `said`
+Show = Callable[[dict[str, Any]], Any]  # what of a figure is shown: one of the four functions at the end
 
 
 def figures(cells: Cells) -> Figures:
@@ -53,8 +54,8 @@ def figure_of(results: list[CellResults], metric: str) -> dict[str, Any]:
     found = estimate_of(results, metric)
     low, high = found.interval_95
     told = described(results, metric)
-    if images and (found.standard_error == 0 or (n == 1 and not metric.startswith("suite_"))):
-        # A share: Wilson's is right for few images and near 0 and 1 as well, where the other has no width.
+    if images and (found.standard_error == 0 or (n == 1 and is_share(results[0], metric))):
+        # Wilson's is right for few images and near 0 and 1 as well, where the other has no width.
         low, high = wilson_interval(found.mean, images)
         told["interval_covers"] = "images"
     lowest = -1.0 if images is None else 0.0  # a difference, or an accuracy
@@ -66,23 +67,37 @@ def figure_of(results: list[CellResults], metric: str) -> dict[str, Any]:
     }
 
 
-def figure_of_scalars(values: list[float], images: int | None = None) -> dict[str, Any]:
-    """A figure that is no mean over images and not negative, of each seed; a share of `images`, if they are given.
+def is_share(result: CellResults, metric: str) -> bool:
+    """Whether a figure is a share of images, each right or wrong, and no mean over several conditions."""
+    return all(np.isin(scores, (0, 1)).all() for scores in scores_of(result, metric).values())
 
-    Of several seeds, its interval is over seeds, and of a share never narrower than over images: few seeds may agree
-    by chance. Of one seed, only a share has an interval. All but n is None where a seed has none.
+
+def figure_of_scalars(values: list[float], images: int | None = None) -> dict[str, Any]:
+    """A figure of each seed that is not taken image by image, and not negative; a share of `images`, if given.
+
+    Of several seeds, its interval is over seeds, and of a share over its images as well: what these leave open is
+    added, although seeds show some of it. Of one seed, only a share has an interval. All but n is None where a seed
+    has none.
     """
     if np.isnan(values).any():
         return {"mean": None, "std": None, "interval_95": None, "interval_covers": None, "n": len(values)}
     found = estimate([np.array(values, dtype=float)[:, None]], [False])
     low, high = found.interval_95
     interval: tuple[float, float] | None = (max(0.0, low), high) if found.standard_error else None
-    covers = "seeds" if interval else None
     if images:
-        of_images = wilson_interval(found.mean, images)
-        interval = (max(0.0, min(low, of_images[0])), min(1.0, max(high, of_images[1])))
-        covers = "images" if found.n == 1 else "seeds or images, whichever is wider"
-    return {"mean": found.mean, "std": found.std, "interval_95": interval, "interval_covers": covers, "n": found.n}
+        of_images = math.sqrt(found.mean * (1 - found.mean) / images)
+        half = Error(of_images, found.standard_error, found.n - 1).half_width_95()
+        interval = (max(0.0, found.mean - half), min(1.0, found.mean + half))
+        if not found.standard_error:
+            interval = wilson_interval(found.mean, images)
+    over = covers(found.n if found.standard_error else 1) if images else "seeds"
+    return {
+        "mean": found.mean,
+        "std": found.std,
+        "interval_95": interval,
+        "interval_covers": over if interval else None,
+        "n": found.n,
+    }
 
 
 def mean_of(figure: dict[str, Any]) -> float | None:

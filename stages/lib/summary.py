@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from stages.lib import suite_tables, tables
+from stages.lib import attack_tables, suite_tables, tables
 from stages.lib.claims import Conclusion
 from stages.lib.comparisons import Difference
 from stages.lib.results import Cells
@@ -32,9 +32,9 @@ def difference_as_json(difference: Difference) -> dict[str, Any]:
 
 TABLES = {
     "beside_accuracy": tables.beside_accuracy,
-    "fast_gradient_sign": tables.ladder_table,
-    "fast_gradient_sign_in_full": tables.attack_table,
-    "other_attacks": tables.beside_attack_table,
+    "fast_gradient_sign": attack_tables.ladder_table,
+    "fast_gradient_sign_in_full": attack_tables.attack_table,
+    "other_attacks": attack_tables.beside_attack_table,
     "suite": suite_tables.means_table,
     "recall_per_class": tables.recall_table,
 }

@@ -7,20 +7,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from stages.lib import masking
 from stages.lib.results import CellResults, Cells
-from stages.lib.scores import wilson_interval
 from stages.lib.spread import Figures, Show, figure_of, figure_of_scalars
-
-BESIDE = {  # attacks beside the first: name in attack.json → what a table calls it
-    "noise": "random signs",
-    f"{masking.RESCALED}0.1": "FGSM, by the gradient of 0.1 × the logits",
-    f"{masking.RESCALED}10": "FGSM, by the gradient of 10 × the logits",
-    "pgd": "PGD",
-    "pgd_8_bit": "PGD, rounded to 8 bits",
-    "square": "Square",
-    "knn_fgsm": "FGSM on the nearest neighbours",
-}
 
 
 def studies_table(table: Figures, show: Show) -> pd.DataFrame:
@@ -44,18 +32,6 @@ def all_metrics(table: Figures, show: Show) -> pd.DataFrame:
         for train_set, of_cell in of_loss.items()
     }
     return pd.DataFrame(columns).rename_axis("metric")
-
-
-def ladder_table(cells: Cells, show: Show) -> pd.DataFrame:
-    """Accuracy under the attack: a row per epsilon in grey levels, a column per loss and training set."""
-    columns = {
-        f"{loss}, {train_set}": {
-            row["epsilon_255"]: show(figure_of(results, f"fgsm_{row['epsilon_255']}"))
-            for row in results[0].attack["ladder"]
-        }
-        for (loss, train_set), results in cells.items()
-    }
-    return pd.DataFrame(columns).rename_axis("epsilon_255")
 
 
 def flip_table(cells: Cells, show: Show) -> pd.DataFrame:
@@ -82,21 +58,6 @@ def recall_table(cells: Cells, show: Show) -> pd.DataFrame:
     return pd.DataFrame(columns, index=pd.Index(classes, name="class"))
 
 
-def beside_attack_table(cells: Cells, show: Show) -> pd.DataFrame:
-    """Accuracy under the attacks beside the first: a row per attack and epsilon, a column per loss and training set."""
-    columns = {}
-    for (loss, train_set), results in cells.items():
-        attacks = results[0].attack["attacks"]
-        columns[f"{loss}, {train_set}"] = {
-            f"{title}, ε = {epsilon_255}/255, {attacks[name]['images']} images": show(
-                figure_of(results, f"{name}_{epsilon_255}")
-            )
-            for name, title in BESIDE.items()
-            for epsilon_255 in attacks[name]["predictions"]
-        }
-    return pd.DataFrame(columns).rename_axis("attack")
-
-
 def beside_accuracy(cells: Cells, show: Show) -> pd.DataFrame:
     """What an accuracy alone does not tell: a row per figure, a column per loss and training set."""
     columns = {}
@@ -107,22 +68,6 @@ def beside_accuracy(cells: Cells, show: Show) -> pd.DataFrame:
             for name in of_each[0]
         }
     return pd.DataFrame(columns).rename_axis("figure")
-
-
-def attack_table(cells: Cells, show: Show) -> pd.DataFrame:
-    """The attack on images that were right when clean, and after rounding to 8 bits: rows by epsilon."""
-    columns = {}
-    for (loss, train_set), results in cells.items():
-        column = {}
-        for position, row in enumerate(results[0].attack["ladder"]):
-            epsilon_255 = row["epsilon_255"]
-            kept = [result.attack["ladder"][position]["accuracy_of_clean_correct"] for result in results]
-            right = round(results[0].attack["ladder"][0]["accuracy"] * results[0].attack["images"])
-            figure = figure_of_scalars([np.nan if value is None else value for value in kept], right)
-            column[f"ε = {epsilon_255}/255, of those right when clean"] = show(figure)
-            column[f"ε = {epsilon_255}/255, rounded to 8 bits"] = show(figure_of(results, f"fgsm_8_bit_{epsilon_255}"))
-        columns[f"{loss}, {train_set}"] = column
-    return pd.DataFrame(columns).rename_axis("attack")
 
 
 def _beside_accuracy(result: CellResults) -> dict[str, tuple[float, int | None]]:
@@ -152,38 +97,6 @@ def _beside_accuracy(result: CellResults) -> dict[str, tuple[float, int | None]]
     return figures
 
 
-def attack_checks(cells: Cells) -> pd.DataFrame:
-    """What tells whether the attacks did their work: a row per check, a column per model."""
-    columns = {}
-    for results in cells.values():
-        for result in results:
-            attacks, gained = result.attack["attacks"], max(gain.share for gain in masking.gains(result))
-            neighbours = attacks["knn_fgsm"]
-            columns[result.cell.key] = {
-                "images without a gradient": f"{attacks['fgsm']['zero_gradients']} of {attacks['fgsm']['images']}",
-                "most that the gradient of rescaled logits gains, points": f"{100 * gained:+.1f}",
-                "ε in grey levels at which it gains clearly": ", ".join(map(str, masking.clear_at(result)))
-                or "nowhere",
-                "stand-in and nearest neighbours agree": share(neighbours["stand_in_agrees"], neighbours["images"]),
-                "alarms accepted": ", ".join(result.attack["alarms"]) or "none",
-            }
-    return pd.DataFrame(columns).rename_axis("check")
-
-
-def share(value: float, images: int) -> str:
-    """A share of images where a person reads it, with its 95 % interval."""
-    return "{:.3f} ({:.3f} to {:.3f})".format(value, *wilson_interval(value, images))
-
-
-def transfer_table(transfer: dict[str, Any], column: str = "accuracy") -> pd.DataFrame:
-    """Accuracy on transferred images: a row per model attacked through, a column per model that is given the images."""
-    frame = pd.DataFrame(transfer["rows"])
-    frame["said"] = [share(accuracy, transfer["images"]) for accuracy in frame["accuracy"]]
-    return frame.pivot(index="source", columns="target", values=column).loc[
-        list(dict.fromkeys(frame["source"])), list(dict.fromkeys(frame["target"]))
-    ]
-
-
 def features_table(cells: Cells) -> pd.DataFrame:
     """What can be measured of the features and their UMAP plane: a row per measure, a column per model."""
     columns = {}
@@ -192,18 +105,6 @@ def features_table(cells: Cells) -> pd.DataFrame:
             if result.embed is not None:
                 columns[result.cell.key] = {row["measure"]: row["value"] for row in result.embed["measures"]}
     return pd.DataFrame(columns).rename_axis("measure")
-
-
-def in_columns(frame: pd.DataFrame) -> pd.DataFrame:
-    """A table of whole figures as one of numbers, where a machine reads it: after each mean its spread."""
-    columns: dict[str, Any] = {}
-    for name, figures in frame.items():
-        columns[str(name)] = [figure["mean"] for figure in figures]
-        for key in ("std", "n"):
-            columns[f"{name}: {key}"] = [figure.get(key) for figure in figures]
-        for key, end in (("lower_95", 0), ("upper_95", 1)):
-            columns[f"{name}: {key}"] = [(figure.get("interval_95") or (None, None))[end] for figure in figures]
-    return pd.DataFrame(columns, index=frame.index)
 
 
 def curves(cells: Cells) -> pd.DataFrame:
@@ -215,3 +116,16 @@ def curves(cells: Cells) -> pd.DataFrame:
             names = {"model": cell.key, "loss": cell.loss, "train_set": cell.train_set, "seed": cell.seed}
             frames.append(pd.DataFrame({**names, **result.curves}).astype({"epoch": int}))
     return pd.concat(frames, ignore_index=True)
+
+
+def in_columns(frame: pd.DataFrame) -> pd.DataFrame:
+    """A table of whole figures as one of numbers, where a machine reads it: after each mean its spread."""
+    columns: dict[str, Any] = {}
+    for name, figures in frame.items():
+        intervals = [figure.get("interval_95") or (None, None) for figure in figures]
+        columns[str(name)] = [figure["mean"] for figure in figures]
+        columns[f"{name}: std"] = [figure.get("std") for figure in figures]
+        columns[f"{name}: n"] = pd.array([figure.get("n") for figure in figures], dtype="Int64")
+        columns[f"{name}: lower_95"], columns[f"{name}: upper_95"] = zip(*intervals, strict=True)
+        columns[f"{name}: covers"] = [figure.get("interval_covers") for figure in figures]
+    return pd.DataFrame(columns, index=frame.index)
