@@ -64,6 +64,15 @@ def test_speeds_are_of_as_many_turns_as_asked_for() -> None:
         assert row[name]["n"] == 2 and 0 < row[name]["min"] <= row[name]["median"] <= row[name]["max"]
 
 
+def test_a_turn_ends_after_its_seconds_or_its_steps(monkeypatch: pytest.MonkeyPatch) -> None:
+    """By a clock that each look at it moves on by a second."""
+    clock = iter(range(100))
+    monkeypatch.setattr("time.perf_counter", lambda: next(clock))
+    # Three looks until two seconds have passed, and one at the end: 4 and 8 images in 3 seconds.
+    assert speed.speed_of(iter([4, 8, 16]), 2, CPU) == (4 + 8) / 3
+    assert speed.speed_of(iter([4, 8, 16]), 50, CPU) == (4 + 8 + 16) / 4
+
+
 def test_trials_are_added_to_those_before(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(report, "RESULTS", tmp_path)
 
