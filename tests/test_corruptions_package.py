@@ -38,7 +38,7 @@ def test_names_are_the_fields() -> None:
         assert name in corruptions.FAMILIES[corruptions.family_of(name)]
 
 
-@settings(max_examples=40, deadline=None, derandomize=True, database=None)
+@settings(max_examples=40)
 @given(
     st.sampled_from(NAMES),
     st.lists(st.integers(0, 11), min_size=1, max_size=12),
