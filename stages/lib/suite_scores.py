@@ -49,7 +49,7 @@ class Stress:
         name, _, severity = metric.removeprefix("suite_of_").partition("@")
         name = {"suite_mean": "main", "suite_unseen_mean": "unseen"}.get(name, name)
         labels, of_each = from_text(self.labels), [self.predictions[each] for each in self.groups().get(name, [name])]
-        texts = [text for of_one in of_each for text in (of_one[int(severity) - 1 :][:1] if severity else of_one)]
+        texts = [text for of_one in of_each for text in ([of_one[int(severity) - 1]] if severity else of_one)]
         return np.mean([from_text(text) == labels for text in texts], axis=0)
 
     def groups(self) -> dict[str, list[str]]:
