@@ -12,17 +12,18 @@ import argparse
 from typing import Any
 
 from bench import report
-from stages.lib import params, results
-from stages.lib.cells import Cell
-from stages.lib.errors import run
-from stages.lib.files import write_json
-from stages.lib.per_image import difference_of
-from stages.lib.results import CellResults
-from stages.lib.schema.augmix import AugMix
-from stages.lib.schema.corrupt import Corrupt
-from stages.lib.schema.recipe import Recipe
-from stages.lib.seen import seen
-from stages.lib.spread import figure_of
+from robustness_study.core import params
+from robustness_study.core.cell import Cell
+from robustness_study.core.errors import run
+from robustness_study.core.files import write_json
+from robustness_study.results import cell_results
+from robustness_study.results.akin import seen
+from robustness_study.results.cell_results import CellResults
+from robustness_study.results.intervals import figure_of
+from robustness_study.results.per_image import difference_of
+from robustness_study.schema.augmix import AugMix
+from robustness_study.schema.corrupt import Corrupt
+from robustness_study.schema.recipe import Recipe
 
 AGAINST = "clean"
 TRAIN_SETS = ("augmix", "corrupted")
@@ -55,9 +56,11 @@ def main() -> None:
     values = params.read()
     recipe = Recipe.model_validate(values["recipes"][values["recipe"]])
     akin = seen(params.section("corrupt", Corrupt), recipe, (*TRAIN_SETS, AGAINST))
-    cells = {name: results.read(Cell(arguments.loss, name, arguments.seed), akin) for name in (*TRAIN_SETS, AGAINST)}
+    cells = {
+        name: cell_results.read(Cell(arguments.loss, name, arguments.seed), akin) for name in (*TRAIN_SETS, AGAINST)
+    }
     for name in TRAIN_SETS:
-        results.refuse_incomparable(cells[name], cells[AGAINST])
+        cell_results.refuse_incomparable(cells[name], cells[AGAINST])
     found = {
         "loss": arguments.loss,
         "seed": arguments.seed,

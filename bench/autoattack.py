@@ -15,14 +15,16 @@ from typing import Any
 import torch
 
 from bench import report
-from stages.lib import device, model_files, params
-from stages.lib.attacks.ball import assert_within
-from stages.lib.cells import Cell, from_text
-from stages.lib.errors import StudyError, run
-from stages.lib.files import read_json, read_npz, write_json
-from stages.lib.inference import to_float
-from stages.lib.scores import wilson_interval
-from stages.lib.subsets import stratified
+from robustness_study.attacks.ball import assert_within
+from robustness_study.classifier import device, storage
+from robustness_study.classifier.inference import to_float
+from robustness_study.core import params
+from robustness_study.core.array_text import from_text
+from robustness_study.core.cell import Cell
+from robustness_study.core.errors import StudyError, run
+from robustness_study.core.files import read_json, read_npz, write_json
+from robustness_study.core.subsets import stratified
+from robustness_study.statistics import wilson_interval
 
 
 def robust_accuracy(model: torch.nn.Module, images: torch.Tensor, labels: torch.Tensor, epsilon_255: int) -> float:
@@ -57,7 +59,7 @@ def main() -> None:
         raise StudyError(f"--epsilon-255 must be one of {', '.join(pgd['predictions'])}, which the study's PGD had")
     positions = from_text(pgd["positions"])
     on = device.choose()
-    model, _ = model_files.load(cell.model, on)
+    model, _ = storage.load(cell.model, on)
     images, all_labels = read_npz("data/raw/test.npz", "images", "labels")
     chosen = from_text(attack["test_indices"])[positions]
     some = stratified(all_labels[chosen], arguments.images, 0, "autoattack")

@@ -19,9 +19,9 @@ import numpy as np
 import torch
 
 from bench import report
-from stages.lib.corruptions import BENCHMARK, SEVERITIES
-from stages.lib.corruptions.apply import corrupt
-from stages.lib.files import write_json
+from robustness_study.core.files import write_json
+from robustness_study.corruptions import BENCHMARK, SEVERITIES
+from robustness_study.corruptions.apply import corrupt
 
 REFERENCE_MS = 113.0  # per image, all 95 variants: the published generator, measured once on two such cores
 

@@ -14,18 +14,18 @@ import numpy as np
 import torch
 
 from bench import report
-from stages.lib import device, model_files
-from stages.lib.attacks.scoring import features_of, predict
-from stages.lib.attacks.signs import gradient_signs, step
-from stages.lib.attacks.stand_in import SoftNeighbours
-from stages.lib.cells import Cell
-from stages.lib.errors import StudyError, run
-from stages.lib.files import read_json, read_npz, write_json
-from stages.lib.inference import all_features, to_float
-from stages.lib.model import Classifier
-from stages.lib.neighbours import knn_predictions
-from stages.lib.probe import fit_probe
-from stages.lib.subsets import stratified
+from robustness_study.attacks.scoring import features_of, predict
+from robustness_study.attacks.signs import gradient_signs, step
+from robustness_study.attacks.stand_in import SoftNeighbours
+from robustness_study.classifier import device, storage
+from robustness_study.classifier.inference import all_features, to_float
+from robustness_study.classifier.model import Classifier
+from robustness_study.core.cell import Cell
+from robustness_study.core.errors import StudyError, run
+from robustness_study.core.files import read_json, read_npz, write_json
+from robustness_study.core.subsets import stratified
+from robustness_study.evaluation.neighbours import knn_predictions
+from robustness_study.evaluation.probe import fit_probe
 
 INVERSE_PENALTIES = (0.0001, 0.001, 0.01, 0.1)
 TEMPERATURES = (0.005, 0.01, 0.02, 0.05, 0.1)
@@ -76,7 +76,7 @@ def stand_ins(model: Classifier, known: Known, images: torch.Tensor, labels: tor
 def main() -> None:
     cell = Cell.from_arguments(__doc__)
     on = device.choose()
-    model, _ = model_files.load(cell.model, on)
+    model, _ = storage.load(cell.model, on)
     train, val = read_npz(f"data/split/{cell.seed}.npz", "train", "val")
     images, labels = read_npz("data/raw/train.npz", "images", "labels")
     (own,) = read_npz(f"data/{cell.train_set}/train.npz", "images")

@@ -17,12 +17,14 @@ import numpy as np
 import torch
 
 from bench import plain, report
-from stages.lib import device, losses, model_files, params
-from stages.lib.arithmetic import repeatable
-from stages.lib.files import write_json
-from stages.lib.schema.recipe import Recipe
-from stages.lib.training import Training
-from stages.lib.watching import Images
+from robustness_study import losses
+from robustness_study.classifier import device, storage
+from robustness_study.core import params
+from robustness_study.core.files import write_json
+from robustness_study.schema.recipe import Recipe
+from robustness_study.training.engine import Training
+from robustness_study.training.precision import repeatable
+from robustness_study.training.watcher import Images
 
 CLASSES = 10
 IMAGES = 10_000
@@ -37,7 +39,7 @@ VARIANTS: dict[str, dict[str, Any]] = {
 def ours(recipe: Recipe, images: np.ndarray, labels: np.ndarray, on: torch.device) -> Training:
     """A run of the recipe with cross-entropy."""
     loss = losses.make("cross_entropy", {"label_smoothing": 0.1})
-    model = model_files.build(recipe.stem, loss, CLASSES, [0.5] * 3, [0.25] * 3).to(on)
+    model = storage.build(recipe.stem, loss, CLASSES, [0.5] * 3, [0.25] * 3).to(on)
     data = Images(torch.from_numpy(images).to(on), torch.from_numpy(labels.astype(np.int64)).to(on))
     return Training(model, data, recipe, loss.batches, 0)
 

@@ -19,12 +19,14 @@ import numpy as np
 import torch
 
 from bench import plain, report
-from stages.lib import device, losses, params
-from stages.lib.files import read_npz, write_json
-from stages.lib.inference import accuracy as share_right
-from stages.lib.inference import all_features
-from stages.lib.progress import Progress
-from stages.lib.schema.recipe import Recipe
+from robustness_study import losses
+from robustness_study.classifier import device
+from robustness_study.classifier.inference import accuracy as share_right
+from robustness_study.classifier.inference import all_features
+from robustness_study.core import params
+from robustness_study.core.files import read_npz, write_json
+from robustness_study.schema.recipe import Recipe
+from robustness_study.training.progress import Progress
 from stages.train import train_cell
 
 GOAL = 0.604

@@ -14,11 +14,13 @@ import time
 from typing import Any
 
 from bench import report
+from robustness_study import losses
+from robustness_study.classifier import device
+from robustness_study.core import params
+from robustness_study.core.files import read_json, read_npz, write_json
+from robustness_study.schema.recipe import Recipe
+from robustness_study.training.progress import Progress
 from stages.evaluate import outputs, score_set
-from stages.lib import device, losses, params
-from stages.lib.files import read_json, read_npz, write_json
-from stages.lib.progress import Progress
-from stages.lib.schema.recipe import Recipe
 from stages.train import train_cell
 
 

@@ -1,6 +1,6 @@
 """Stage `attack@LOSS-TRAINSET-SEED`: a model → its accuracy under the fast gradient sign method and beside it.
 
-On declared, stratified numbers of clean test images, the same for every model; stages/lib/attacks/battery.py says
+On declared, stratified numbers of clean test images, the same for every model; robustness_study/attacks/battery.py says
 which attacks. It ends where an alarm says that a figure would not be sound, unless params accept that alarm by name.
 Out: `attack.json` (accuracy per epsilon, among all images and among those right when clean, also after rounding to 8
 bits; per-image predictions under every attack; alarms accepted); `data/attacked/KEY.npz`, cached: the gradient's signs,
@@ -18,19 +18,21 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from stages.lib import device, model_files, params
-from stages.lib.angles import angles_between
-from stages.lib.attacks import alarms
-from stages.lib.attacks.battery import Battery
-from stages.lib.attacks.scoring import ByEpsilon, Found, Target, features_of
-from stages.lib.attacks.signs import step
-from stages.lib.cells import Cell, to_text
-from stages.lib.errors import run
-from stages.lib.files import read_npz, write_json, write_npz
-from stages.lib.inference import to_float
-from stages.lib.model import Classifier
-from stages.lib.schema.attack import Attack
-from stages.lib.subsets import stratified
+from robustness_study.attacks import alarms
+from robustness_study.attacks.battery import Battery
+from robustness_study.attacks.scoring import ByEpsilon, Found, Target, features_of
+from robustness_study.attacks.signs import step
+from robustness_study.classifier import device, storage
+from robustness_study.classifier.inference import to_float
+from robustness_study.classifier.model import Classifier
+from robustness_study.core import params
+from robustness_study.core.array_text import to_text
+from robustness_study.core.cell import Cell
+from robustness_study.core.errors import run
+from robustness_study.core.files import read_npz, write_json, write_npz
+from robustness_study.core.subsets import stratified
+from robustness_study.evaluation.angles import angles_between
+from robustness_study.schema.attack import Attack
 
 PERCENTILES = (5, 25, 50, 75, 95)
 
@@ -109,12 +111,12 @@ def say(found: dict[str, Found], labels: np.ndarray) -> None:
 
 
 def main() -> None:
-    from stages.lib.example_figure import attack_examples
+    from robustness_study.attacks.example_grid import attack_examples
 
     cell = Cell.from_arguments(__doc__)
     section = params.section("attack", Attack)
     on = device.choose()
-    model, notes = model_files.load(cell.model, on)
+    model, notes = storage.load(cell.model, on)
     all_images, all_labels = read_npz("data/raw/test.npz", "images", "labels")
     clean_logits, clean_features, features, known_labels, neighbours = read_npz(
         f"data/evaluated/{cell.key}.npz",

@@ -10,11 +10,11 @@ import argparse
 
 import numpy as np
 
-from stages.lib import params
-from stages.lib.augmix import augmix
-from stages.lib.errors import run
-from stages.lib.files import read_npz, write_npz
-from stages.lib.schema.augmix import AugMix
+from robustness_study.core import params
+from robustness_study.core.errors import run
+from robustness_study.core.files import read_npz, write_npz
+from robustness_study.schema.augmix import AugMix
+from robustness_study.training_sets.augmix import augmix
 
 
 def main() -> None:

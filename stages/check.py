@@ -8,22 +8,23 @@ from __future__ import annotations
 
 from typing import Any
 
-from stages.lib import losses, params
-from stages.lib.errors import StudyError, run
-from stages.lib.files import write_text
-from stages.lib.schema.attack import Attack
-from stages.lib.schema.augmix import AugMix
-from stages.lib.schema.base import Section
-from stages.lib.schema.corrupt import Corrupt
-from stages.lib.schema.download import Download
-from stages.lib.schema.embed import Embed
-from stages.lib.schema.evaluate import Evaluate
-from stages.lib.schema.recipe import Recipe
-from stages.lib.schema.split import Split
-from stages.lib.schema.stability import Stability
-from stages.lib.schema.study import NAME, Study
-from stages.lib.schema.suite import Suite
-from stages.lib.schema.transfer import Transfer
+from robustness_study import losses
+from robustness_study.core import params
+from robustness_study.core.errors import StudyError, run
+from robustness_study.core.files import write_text
+from robustness_study.core.section import Section
+from robustness_study.schema.attack import Attack
+from robustness_study.schema.augmix import AugMix
+from robustness_study.schema.corrupt import Corrupt
+from robustness_study.schema.download import Download
+from robustness_study.schema.embed import Embed
+from robustness_study.schema.evaluate import Evaluate
+from robustness_study.schema.recipe import Recipe
+from robustness_study.schema.split import Split
+from robustness_study.schema.stability import Stability
+from robustness_study.schema.study import NAME, Study
+from robustness_study.schema.suite import Suite
+from robustness_study.schema.transfer import Transfer
 
 MARKER = "data/checked.txt"
 TRAIN_SETS = ("clean", "corrupted", "augmix")

@@ -14,30 +14,19 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from stages.lib import (
-    attack_tables,
-    charts,
-    claims,
-    comparisons,
-    params,
-    report,
-    rescaled_logits,
-    results,
-    spread,
-    suite_charts,
-    suite_tables,
-    summary,
-    tables,
-)
-from stages.lib.cells import Cell, from_text
-from stages.lib.errors import StudyError, run
-from stages.lib.files import read_json, write_json, write_text
-from stages.lib.results import CellResults, Cells
-from stages.lib.schema.corrupt import Corrupt
-from stages.lib.schema.recipe import Recipe
-from stages.lib.scores import half_width
-from stages.lib.seen import seen
-from stages.lib.spread import Figures
+from robustness_study.core import params
+from robustness_study.core.array_text import from_text
+from robustness_study.core.cell import Cell
+from robustness_study.core.errors import StudyError, run
+from robustness_study.core.files import read_json, write_json, write_text
+from robustness_study.report import attack_tables, charts, page, statistics_json, suite_charts, suite_tables, tables
+from robustness_study.results import cell_results, conclusions, differences, flattered, intervals
+from robustness_study.results.akin import seen
+from robustness_study.results.cell_results import CellResults, Cells
+from robustness_study.results.intervals import Figures
+from robustness_study.schema.corrupt import Corrupt
+from robustness_study.schema.recipe import Recipe
+from robustness_study.statistics import half_width
 
 REPORTS = Path("reports")
 
@@ -46,14 +35,14 @@ def read_cells(losses: list[str], train_sets: list[str], seeds: list[int], seen:
     """Every cell of the matrix; StudyError if one is missing or does not compare with the rest."""
     cells = {
         (loss, train_set): [
-            results.read(Cell(loss, train_set, seed), seen, embedded=seed == seeds[0]) for seed in seeds
+            cell_results.read(Cell(loss, train_set, seed), seen, embedded=seed == seeds[0]) for seed in seeds
         ]
         for loss in losses
         for train_set in train_sets
     }
     every = [result for row in cells.values() for result in row]
     for result in every:
-        results.refuse_incomparable(result, every[0])
+        cell_results.refuse_incomparable(result, every[0])
         refuse_another_model(result)
     return cells
 
@@ -79,16 +68,16 @@ def draw(cells: Cells, figures: Figures) -> None:
     first = next(iter(cells.values()))[0]
     groups = {f"{name} → {test}": (name, test) for _, name in cells for test in ("clean", "corrupted")}
     losses = list(dict.fromkeys(loss for loss, _ in cells))
-    bars, intervals = {}, {}
+    bars, ends = {}, {}
     for loss in losses:
         rows = [figures[loss][f"{train_set}_trained"][f"test_{test}"] for train_set, test in groups.values()]
         bars[loss] = [row["mean"] for row in rows]
-        intervals[loss] = [row["interval_95"] for row in rows]
+        ends[loss] = [row["interval_95"] for row in rows]
     images, seeds = first.images("test_clean"), len(next(iter(cells.values())))
-    over = spread.covers(seeds)
+    over = intervals.covers(seeds)
     note = f"Trained on → tested on; {images} test images, {seeds_said(seeds)}, 95 % interval over {over}"
-    charts.grouped_bars(REPORTS / "figures/accuracy.png", list(groups), bars, intervals, note)
-    ladder = attack_tables.ladder_table(cells, spread.mean_and_interval)
+    charts.grouped_bars(REPORTS / "figures/accuracy.png", list(groups), bars, ends, note)
+    ladder = attack_tables.ladder_table(cells, intervals.mean_and_interval)
     chance = 1 / len(first.evaluate["dataset"]["classes"])
     series = {str(name): np.array(ladder[name].tolist()) for name in ladder}
     title = (
@@ -96,10 +85,10 @@ def draw(cells: Cells, figures: Figures) -> None:
         f"{seeds_said(seeds)}, 95 % interval over {over}"
     )
     beside = {}
-    for (loss, train_set), row in rescaled_logits.with_accepted_alarm(cells).items():
-        factor, left = rescaled_logits.left_by_the_better(row)
+    for (loss, train_set), row in flattered.with_accepted_alarm(cells).items():
+        factor, left = flattered.left_by_the_better(row)
         images = next(iter(left.values()))["images"]
-        of_model = {epsilon_255: spread.mean_and_interval(figure) for epsilon_255, figure in left.items()}
+        of_model = {epsilon_255: intervals.mean_and_interval(figure) for epsilon_255, figure in left.items()}
         beside[f"{loss}, {train_set}"] = f"† {factor} × its logits, {images} images", of_model
     charts.ladder(REPORTS / "figures/ladder.png", ladder.index.tolist(), series, beside, chance, title)
     curves = {result.cell.key: result.curves for row in cells.values() for result in row}
@@ -133,9 +122,9 @@ def draw_suite(cells: Cells, every_accuracy: pd.DataFrame) -> None:
     half_widths = (shown["upper_95"] - shown["lower_95"]) / 2
     seeds = len(next(iter(cells.values())))
     of = f"{stress.images} test images, {seeds_said(seeds)}"
-    over = f"95 % interval over {spread.covers(seeds)}"
+    over = f"95 % interval over {intervals.covers(seeds)}"
     ends = [end for end in (len(groups["main"]), len(groups["main"] + groups["held out"])) if 0 < end < len(order)]
-    table = suite_tables.means_table(cells, spread.mean_of)
+    table = suite_tables.means_table(cells, intervals.mean_of)
     suite_charts.heat_maps(
         REPORTS / "figures/suite.png",
         accuracies,
@@ -167,10 +156,10 @@ def main() -> None:
     cells = read_cells(losses, train_sets, seeds, akin)
     comparison: dict[str, dict[str, dict[str, float | None]]] = {loss: {} for loss in losses}
     for (loss, train_set), row in cells.items():
-        comparison[loss][f"{train_set}_trained"] = results.mean_over_seeds(row)
-    found = comparisons.differences(cells)
-    concluded = claims.conclusions(found)
-    figures = spread.figures(cells)
+        comparison[loss][f"{train_set}_trained"] = cell_results.mean_over_seeds(row)
+    found = differences.differences(cells)
+    concluded = conclusions.conclusions(found)
+    figures = intervals.figures(cells)
     transfer, stability = read_of_first_seed(cells)
     draw(cells, figures)
     charts.transfer_matrix(
@@ -182,9 +171,9 @@ def main() -> None:
     every_accuracy = suite_tables.every_accuracy(cells)
     draw_suite(cells, every_accuracy)
     of_figures = {
-        "studies": tables.studies_table(figures, spread.whole),
-        "all_metrics": tables.all_metrics(figures, spread.whole),
-        **{name: make(cells, spread.whole) for name, make in summary.TABLES.items()},
+        "studies": tables.studies_table(figures, intervals.whole),
+        "all_metrics": tables.all_metrics(figures, intervals.whole),
+        **{name: make(cells, intervals.whole) for name, make in statistics_json.TABLES.items()},
     }
     frames = {name: tables.in_columns(frame) for name, frame in of_figures.items()}
     frames |= {"transfer": attack_tables.transfer_table(transfer), "features": tables.features_table(cells)}
@@ -195,13 +184,15 @@ def main() -> None:
         every_accuracy.to_csv(index=False, float_format="%.6f", lineterminator="\n"),
     )
     write_text(REPORTS / "curves.csv", tables.curves(cells).to_csv(index=False, lineterminator="\n"))
-    write_text(REPORTS / "report.md", report.markdown(cells, figures, found, concluded, transfer, stability))
+    write_text(REPORTS / "report.md", page.markdown(cells, figures, found, concluded, transfer, stability))
     write_json(REPORTS / "corruption_errors.json", suite_tables.corruption_errors(cells))
     accepted = {row.cell.key: row.attack["alarms"] for of_cell in cells.values() for row in of_cell}
     accepted["transfer"] = transfer["alarms"]
-    write_json(REPORTS / "statistics.json", summary.as_json(cells, figures, found, concluded, transfer, accepted))
+    write_json(
+        REPORTS / "statistics.json", statistics_json.as_json(cells, figures, found, concluded, transfer, accepted)
+    )
     write_json(REPORTS / "comparison.json", comparison)
-    print(tables.studies_table(figures, spread.mean_of).to_markdown(floatfmt=".4f"))
+    print(tables.studies_table(figures, intervals.mean_of).to_markdown(floatfmt=".4f"))
 
 
 if __name__ == "__main__":

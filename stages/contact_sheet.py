@@ -1,16 +1,16 @@
 """Stage `contact_sheet`: one test image under every corruption of the suite, at every severity, as one picture.
 
 Out: `reports/examples/corruptions.png`, cached and not in git, because it shows the dataset's image. `python -m
-stages.lib.corruptions --sheet IN.npz OUT.png` draws the same of images of your own.
+robustness_study.corruptions --sheet IN.npz OUT.png` draws the same of images of your own.
 """
 
 from __future__ import annotations
 
-from stages.lib import params
-from stages.lib.errors import run
-from stages.lib.files import read_npz
-from stages.lib.schema.suite import Suite
-from stages.lib.sheet_figure import contact_sheet
+from robustness_study.core import params
+from robustness_study.core.errors import run
+from robustness_study.core.files import read_npz
+from robustness_study.corruptions.contact_sheet import contact_sheet
+from robustness_study.schema.suite import Suite
 
 
 def main() -> None:

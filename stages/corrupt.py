@@ -10,12 +10,12 @@ import argparse
 
 import numpy as np
 
-from stages.lib import params
-from stages.lib.corruptions.mix import draw_mix, draw_noise, mix
-from stages.lib.errors import run
-from stages.lib.files import read_npz, write_npz
-from stages.lib.schema.corrupt import Corrupt, Mix, Named
-from stages.lib.seeds import derive_seed, streams
+from robustness_study.core import params
+from robustness_study.core.errors import run
+from robustness_study.core.files import read_npz, write_npz
+from robustness_study.core.seeds import derive_seed, streams
+from robustness_study.corruptions.mix import draw_mix, draw_noise, mix
+from robustness_study.schema.corrupt import Corrupt, Mix, Named
 
 CHUNK = 1000  # images in memory as floats at a time; no effect on the result
 
@@ -39,7 +39,7 @@ def apply_named(images: np.ndarray, before: list[Named], seed: int, split: str) 
     if not before:
         return images
     # torch takes seconds to import, and the mix alone needs none.
-    from stages.lib.corruptions.apply import corrupt as under
+    from robustness_study.corruptions.apply import corrupt as under
 
     images = images.copy()
     for place, named in enumerate(before):

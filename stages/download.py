@@ -11,11 +11,11 @@ import os
 from pathlib import Path
 from typing import Any
 
-from stages.lib import files, params
-from stages.lib.datasets import cifar10, digits, folder
-from stages.lib.datasets.base import Dataset, class_counts, validate
-from stages.lib.errors import run
-from stages.lib.schema.download import Download
+from robustness_study.core import files, params
+from robustness_study.core.errors import run
+from robustness_study.datasets import cifar10, digits, folder
+from robustness_study.datasets.base import Dataset, class_counts, validate
+from robustness_study.schema.download import Download
 
 KEPT_ARCHIVE = Path("data/external/cifar-10-binary.tar.gz")
 RAW = Path("data/raw")

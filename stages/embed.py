@@ -2,7 +2,7 @@
 
 UMAP is fitted on clean features; corrupted, attacked and once more the clean ones are transformed into that plane.
 How far images moved is measured from where the same images, clean, are transformed to. Distances in such a plane
-mislead (Chari & Pachter 2023), so the caption says how far to trust it (stages/lib/planes.py). Out:
+mislead (Chari & Pachter 2023), so the caption says how far to trust it (robustness_study/planes.py). Out:
 `data/embedded/KEY.npz` (cached), and in git `embed.json` and `embed.png`. No torch import.
 """
 
@@ -10,16 +10,17 @@ from __future__ import annotations
 
 import numpy as np
 
-from stages.lib import params, planes
-from stages.lib.cells import Cell
-from stages.lib.errors import StudyError, run
-from stages.lib.files import read_json, read_npz, write_json, write_npz
-from stages.lib.schema.embed import Embed
-from stages.lib.subsets import stratified
+from robustness_study.core import params
+from robustness_study.core.cell import Cell
+from robustness_study.core.errors import StudyError, run
+from robustness_study.core.files import read_json, read_npz, write_json, write_npz
+from robustness_study.core.subsets import stratified
+from robustness_study.planes import umap_plane
+from robustness_study.schema.embed import Embed
 
 
 def main() -> None:
-    from stages.lib.plane_figure import umap_planes
+    from robustness_study.planes.picture import umap_planes
 
     cell = Cell.from_arguments(__doc__)
     section = params.section("embed", Embed)
@@ -30,14 +31,14 @@ def main() -> None:
     (labels,) = read_npz("data/raw/test.npz", "labels")
     classes = read_json("data/raw/source.json")["classes"]
     chosen = stratified(labels, section.images, section.seed, "embed")
-    if len(chosen) < planes.FEWEST:
-        raise StudyError(f"embed: {len(chosen)} test images are too few for a plane; {planes.FEWEST} are needed")
+    if len(chosen) < umap_plane.FEWEST:
+        raise StudyError(f"embed: {len(chosen)} test images are too few for a plane; {umap_plane.FEWEST} are needed")
     both, of_chosen, of_attacked = np.intersect1d(chosen, attacked_indices, return_indices=True)
     if not len(both):
         raise StudyError("embed: none of its images is attacked; raise embed.images or attack.images")
     features = clean[chosen].astype(np.float32)
     print(f"{cell.key}: UMAP of {len(chosen)} clean images; corrupted and attacked ones into its plane", flush=True)
-    plane = planes.fit(features, section, section.seed)
+    plane = umap_plane.fit(features, section, section.seed)
     moved = {
         "corrupted": plane.take(corrupted[chosen].astype(np.float32)),
         "attacked": plane.take(attacked[of_attacked].astype(np.float32)),
@@ -46,10 +47,10 @@ def main() -> None:
     # taken to.
     still = plane.take(features)
     before = {"corrupted": still, "attacked": still[of_chosen]}
-    figures = planes.quality(features, plane, labels[chosen], section)
-    figures["median_displacement_spreads_clean"] = planes.displacement(plane.points, still, plane)
+    figures = umap_plane.quality(features, plane, labels[chosen], section)
+    figures["median_displacement_spreads_clean"] = umap_plane.displacement(plane.points, still, plane)
     for name, points in moved.items():
-        figures[f"median_displacement_spreads_{name}"] = planes.displacement(before[name], points, plane)
+        figures[f"median_displacement_spreads_{name}"] = umap_plane.displacement(before[name], points, plane)
     caption = (
         f"{cell.key}: UMAP of the features of {len(chosen)} test images; {len(both)} of them attacked "
         f"(FGSM, ε = {epsilon}/255)\n"

@@ -16,17 +16,19 @@ from typing import Any
 import numpy as np
 import torch
 
-from stages.lib import device, model_files, params
-from stages.lib.angles import class_angles
-from stages.lib.cells import Cell, to_text
-from stages.lib.errors import run
-from stages.lib.files import read_json, read_npz, write_json, write_npz
-from stages.lib.inference import accuracy, all_features
-from stages.lib.model import Classifier
-from stages.lib.neighbours import knn_predictions
-from stages.lib.probe import fit_probe
-from stages.lib.schema.evaluate import Evaluate
-from stages.lib.scores import confusion_matrix, expected_calibration_error, per_class
+from robustness_study.classifier import device, storage
+from robustness_study.classifier.inference import accuracy, all_features
+from robustness_study.classifier.model import Classifier
+from robustness_study.core import params
+from robustness_study.core.array_text import to_text
+from robustness_study.core.cell import Cell
+from robustness_study.core.errors import run
+from robustness_study.core.files import read_json, read_npz, write_json, write_npz
+from robustness_study.evaluation.angles import class_angles
+from robustness_study.evaluation.neighbours import knn_predictions
+from robustness_study.evaluation.probe import fit_probe
+from robustness_study.evaluation.scores import confusion_matrix, expected_calibration_error, per_class
+from robustness_study.schema.evaluate import Evaluate
 
 
 def outputs(model: Classifier, images: np.ndarray, batch_size: int) -> tuple[np.ndarray, np.ndarray]:
@@ -150,7 +152,7 @@ def main() -> None:
     cell = Cell.from_arguments(__doc__)
     section = params.section("evaluate", Evaluate)
     on = device.choose()
-    model, notes = model_files.load(cell.model, on)
+    model, notes = storage.load(cell.model, on)
     sets, labels = read_sets(cell)
     results, arrays = evaluate(model, sets, f"train_{cell.train_set}", notes["classes"], section)
     source = read_json("data/raw/source.json")

@@ -10,14 +10,15 @@ import argparse
 
 import numpy as np
 
-from stages.lib import params, results
-from stages.lib.cells import Cell
-from stages.lib.errors import run
-from stages.lib.files import write_json, write_text
-from stages.lib.results import CellResults
-from stages.lib.schema.corrupt import Corrupt
-from stages.lib.schema.recipe import Recipe
-from stages.lib.seen import seen
+from robustness_study.core import params
+from robustness_study.core.cell import Cell
+from robustness_study.core.errors import run
+from robustness_study.core.files import write_json, write_text
+from robustness_study.results import cell_results
+from robustness_study.results.akin import seen
+from robustness_study.results.cell_results import CellResults
+from robustness_study.schema.corrupt import Corrupt
+from robustness_study.schema.recipe import Recipe
 
 
 def curves_csv(cells: list[CellResults]) -> str:
@@ -51,10 +52,10 @@ def main() -> None:
     recipe_name = params.lookup(values, "recipe")
     recipe = params.section(f"recipes.{recipe_name}", Recipe)
     akin = seen(params.section("corrupt", Corrupt), recipe, train_sets)
-    cells = {name: [results.read(Cell(loss, name, seed), akin) for seed in seeds] for name in train_sets}
+    cells = {name: [cell_results.read(Cell(loss, name, seed), akin) for seed in seeds] for name in train_sets}
     for result in (result for name in train_sets for result in cells[name]):
-        results.refuse_incomparable(result, cells[train_sets[0]][0])
-    metrics = {f"{name}_trained": results.mean_over_seeds(cells[name]) for name in train_sets}
+        cell_results.refuse_incomparable(result, cells[train_sets[0]][0])
+    metrics = {f"{name}_trained": cell_results.mean_over_seeds(cells[name]) for name in train_sets}
     write_text("reports/headline/curves.csv", curves_csv([cell for name in train_sets for cell in cells[name]]))
     write_text("reports/headline/confusion.csv", confusion_csv(cells))
     write_json("reports/metrics.json", metrics)

@@ -14,11 +14,11 @@ import hashlib
 
 import numpy as np
 
-from stages.lib import params
-from stages.lib.errors import StudyError, run
-from stages.lib.files import read_npz, write_npz
-from stages.lib.schema.split import Split
-from stages.lib.seeds import derive_seed
+from robustness_study.core import params
+from robustness_study.core.errors import StudyError, run
+from robustness_study.core.files import read_npz, write_npz
+from robustness_study.core.seeds import derive_seed
+from robustness_study.schema.split import Split
 
 
 def split(labels: np.ndarray, train_share: float, seed: int) -> tuple[np.ndarray, np.ndarray]:

@@ -9,13 +9,14 @@ from itertools import combinations
 
 import numpy as np
 
-from stages.lib import params, planes
-from stages.lib.cells import Cell
-from stages.lib.errors import StudyError, run
-from stages.lib.files import read_npz, write_json
-from stages.lib.schema.embed import Embed
-from stages.lib.schema.stability import Stability
-from stages.lib.subsets import stratified
+from robustness_study.core import params
+from robustness_study.core.cell import Cell
+from robustness_study.core.errors import StudyError, run
+from robustness_study.core.files import read_npz, write_json
+from robustness_study.core.subsets import stratified
+from robustness_study.planes import umap_plane
+from robustness_study.schema.embed import Embed
+from robustness_study.schema.stability import Stability
 
 
 def main() -> None:
@@ -25,17 +26,19 @@ def main() -> None:
     (labels,) = read_npz("data/raw/test.npz", "labels")
     chosen = stratified(labels, section.images, section.seed, "embed")
     features, labels = features[chosen].astype(np.float32), labels[chosen]
-    if len(chosen) < planes.FEWEST:
-        raise StudyError(f"stability: {len(chosen)} test images are too few for a plane; {planes.FEWEST} are needed")
-    neighbours = planes.neighbours_of(section, len(features))
+    if len(chosen) < umap_plane.FEWEST:
+        raise StudyError(
+            f"stability: {len(chosen)} test images are too few for a plane; {umap_plane.FEWEST} are needed"
+        )
+    neighbours = umap_plane.neighbours_of(section, len(features))
     trusts, purities, nearest = [], [], []
     for seed in seeds:
-        points = planes.fit(features, section, seed).points
-        nearest.append(planes.exact_neighbours(points, neighbours, "euclidean"))
-        trusts.append(planes.trust(features, points, section))
-        purities.append(planes.purity(nearest[-1], labels))
+        points = umap_plane.fit(features, section, seed).points
+        nearest.append(umap_plane.exact_neighbours(points, neighbours, "euclidean"))
+        trusts.append(umap_plane.trust(features, points, section))
+        purities.append(umap_plane.purity(nearest[-1], labels))
         print(f"seed {seed}: trustworthiness {trusts[-1]:.3f}, same class {purities[-1]:.3f} in the plane", flush=True)
-    shared = [planes.shared_share(one, other) for one, other in combinations(nearest, 2)]
+    shared = [umap_plane.shared_share(one, other) for one, other in combinations(nearest, 2)]
     measures = {
         "shared_neighbours_mean": float(np.mean(shared)),
         "shared_neighbours_lowest": float(np.min(shared)),

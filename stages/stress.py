@@ -11,14 +11,16 @@ from typing import Any
 import numpy as np
 import torch
 
-from stages.lib import device, model_files, params
-from stages.lib.cells import Cell, to_text
-from stages.lib.errors import StudyError, run
-from stages.lib.files import read_npz, write_json
-from stages.lib.inference import all_features
-from stages.lib.model import Classifier
-from stages.lib.schema.suite import Suite
-from stages.lib.scores import wilson_interval
+from robustness_study.classifier import device, storage
+from robustness_study.classifier.inference import all_features
+from robustness_study.classifier.model import Classifier
+from robustness_study.core import params
+from robustness_study.core.array_text import to_text
+from robustness_study.core.cell import Cell
+from robustness_study.core.errors import StudyError, run
+from robustness_study.core.files import read_npz, write_json
+from robustness_study.schema.suite import Suite
+from robustness_study.statistics import wilson_interval
 
 BATCH_SIZE = 250
 
@@ -38,7 +40,7 @@ def row(corruption: str, severity: int, predictions: np.ndarray, labels: np.ndar
 def main() -> None:
     cell = Cell.from_arguments(__doc__)
     section = params.section("suite", Suite)
-    model, _ = model_files.load(cell.model, device.choose())
+    model, _ = storage.load(cell.model, device.choose())
     all_images, all_labels = read_npz("data/raw/test.npz", "images", "labels")
     rows: list[dict[str, Any]] = []
     texts: dict[str, list[str]] = {}

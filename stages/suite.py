@@ -14,13 +14,13 @@ from pathlib import Path
 
 import numpy as np
 
-from stages.lib import params
-from stages.lib.corruptions import SEVERITIES
-from stages.lib.corruptions.apply import corrupt
-from stages.lib.errors import run
-from stages.lib.files import read_npz, write_json, write_npz
-from stages.lib.schema.suite import Suite
-from stages.lib.subsets import stratified
+from robustness_study.core import params
+from robustness_study.core.errors import run
+from robustness_study.core.files import read_npz, write_json, write_npz
+from robustness_study.core.subsets import stratified
+from robustness_study.corruptions import SEVERITIES
+from robustness_study.corruptions.apply import corrupt
+from robustness_study.schema.suite import Suite
 
 
 def main() -> None:

@@ -9,7 +9,7 @@ interrupted goes on from `.checkpoints/KEY/` and ends with the bits it would hav
 
 from __future__ import annotations
 
-from stages.lib.parent import die_with_parent
+from robustness_study.core.die_with_parent import die_with_parent
 
 if __name__ == "__main__":
     die_with_parent()  # before torch is imported: that takes seconds, in which the parent may die
@@ -19,21 +19,25 @@ from importlib.metadata import version
 import numpy as np
 import torch
 
-from stages.lib import device, live, losses, model_files, params
-from stages.lib.arithmetic import is_out_of_memory, precision_of
-from stages.lib.cells import Cell
-from stages.lib.checkpoints import TOP, Checkpoints, fingerprint, held
-from stages.lib.errors import StudyError, run
-from stages.lib.files import read_json, read_npz, write_text
-from stages.lib.live import LiveCurves
-from stages.lib.losses import Loss
-from stages.lib.model import Classifier, start_as_identity
-from stages.lib.progress import Progress
-from stages.lib.schema.recipe import Recipe
-from stages.lib.seeds import derive_seed
-from stages.lib.subsets import stratified
-from stages.lib.training import Training
-from stages.lib.watching import Epoch, Images, Watcher
+from robustness_study import losses
+from robustness_study.classifier import device, storage
+from robustness_study.classifier.model import Classifier
+from robustness_study.core import params
+from robustness_study.core.cell import Cell
+from robustness_study.core.errors import StudyError, run
+from robustness_study.core.files import read_json, read_npz, write_text
+from robustness_study.core.seeds import derive_seed
+from robustness_study.core.subsets import stratified
+from robustness_study.losses import Loss
+from robustness_study.networks.resnet18 import start_as_identity
+from robustness_study.schema.recipe import Recipe
+from robustness_study.training import live_curves
+from robustness_study.training.checkpoints import TOP, Checkpoints, fingerprint, held
+from robustness_study.training.engine import Training
+from robustness_study.training.live_curves import LiveCurves
+from robustness_study.training.precision import is_out_of_memory, precision_of
+from robustness_study.training.progress import Progress
+from robustness_study.training.watcher import Epoch, Images, Watcher
 
 LIBRARIES = ("numpy", "pytorch-metric-learning", "torch", "torchvision")
 
@@ -73,7 +77,7 @@ def train_cell(
         watched[name] = cut(indices[name][positions])
     torch.manual_seed(derive_seed(seed, "initialisation"))
     mean, std = channel_statistics(images[indices["train"]])
-    model = model_files.build(recipe.stem, loss, classes, mean, std).to(on)
+    model = storage.build(recipe.stem, loss, classes, mean, std).to(on)
     if recipe.zero_init_residual:
         start_as_identity(model.backbone)
     training = Training(model, cut(indices["train"]), recipe, loss.batches, seed)
@@ -129,12 +133,10 @@ def main() -> None:
     folder = TOP / cell.key
     with held(folder):
         kept = Checkpoints(folder, fingerprint(decides, {"images": images, "labels": labels, **indices}))
-        curves = LiveCurves(live.TOP / cell.key)
+        curves = LiveCurves(live_curves.TOP / cell.key)
         progress = Progress(recipe.epochs, kept, curves)
         model, epochs = train_cell(images, labels, indices, len(classes), loss, recipe, cell.seed, on, progress)
-        model_files.save(
-            cell.model, model, recipe.stem, loss, classes, {"recipe": recipe_name, "environment": environment}
-        )
+        storage.save(cell.model, model, recipe.stem, loss, classes, {"recipe": recipe_name, "environment": environment})
         write_text(cell.result("curves.csv"), curves_csv(epochs))
         kept.remove()
         curves.remove()

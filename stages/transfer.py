@@ -14,18 +14,20 @@ from typing import Any
 import numpy as np
 import torch
 
-from stages.lib import device, model_files, params
-from stages.lib.attacks import alarms
-from stages.lib.attacks.alarms import Alarm
-from stages.lib.attacks.scoring import predict
-from stages.lib.attacks.signs import step
-from stages.lib.cells import Cell, to_text
-from stages.lib.errors import StudyError, run
-from stages.lib.files import read_npz, write_json
-from stages.lib.inference import to_float
-from stages.lib.schema.attack import Attack
-from stages.lib.schema.transfer import Transfer
-from stages.lib.subsets import stratified
+from robustness_study.attacks import alarms
+from robustness_study.attacks.alarms import Alarm
+from robustness_study.attacks.scoring import predict
+from robustness_study.attacks.signs import step
+from robustness_study.classifier import device, storage
+from robustness_study.classifier.inference import to_float
+from robustness_study.core import params
+from robustness_study.core.array_text import to_text
+from robustness_study.core.cell import Cell
+from robustness_study.core.errors import StudyError, run
+from robustness_study.core.files import read_npz, write_json
+from robustness_study.core.subsets import stratified
+from robustness_study.schema.attack import Attack
+from robustness_study.schema.transfer import Transfer
 
 
 def stronger_than_own(right: dict[tuple[str, str], np.ndarray], epsilon_255: int) -> list[Alarm]:
@@ -73,7 +75,7 @@ def main() -> None:
     labels = all_labels[chosen[positions]]
     right, predictions = {}, {}
     for target in cells:
-        model, _ = model_files.load(target.model, on)
+        model, _ = storage.load(target.model, on)
         for source in cells:
             predicted = predict(model, attacked[source.key], attack.batch_size)
             right[source.key, target.key] = predicted == labels

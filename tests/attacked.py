@@ -11,15 +11,18 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from stages.lib import losses, model_files, params
-from stages.lib.attacks import Logits
-from stages.lib.attacks.battery import Battery
-from stages.lib.attacks.pgd import descend, start_at, step_size
-from stages.lib.attacks.scoring import Target, predict
-from stages.lib.cells import Cell
-from stages.lib.inference import to_float
-from stages.lib.model import FEATURES, Classifier, Head
-from stages.lib.schema.attack import Attack
+from robustness_study import losses
+from robustness_study.attacks import Logits
+from robustness_study.attacks.battery import Battery
+from robustness_study.attacks.pgd import descend, start_at, step_size
+from robustness_study.attacks.scoring import Target, predict
+from robustness_study.classifier import storage
+from robustness_study.classifier.inference import to_float
+from robustness_study.classifier.model import FEATURES, Classifier
+from robustness_study.core import params
+from robustness_study.core.cell import Cell
+from robustness_study.losses.head import Head
+from robustness_study.schema.attack import Attack
 
 CONFIGS = params.read(Path(__file__).resolve().parents[1] / "params.yaml")["loss_config"]
 SIDE, CLASSES, COUNT = 8, 3, 14
@@ -151,7 +154,7 @@ def saved_model(name: str, folder: Path, seed: int = 2, factor: float = 1.0) -> 
     """A ResNet-18 that was never trained, but whose classifier is fitted; its head's weights times the factor."""
     torch.manual_seed(seed)
     loss = losses.make(name, CONFIGS[name])
-    model = model_files.build("imagenet", loss, CLASSES, [0.5] * 3, [0.25] * 3)
+    model = storage.build("imagenet", loss, CLASSES, [0.5] * 3, [0.25] * 3)
     images = to_float(some_images(30, 16))
     with torch.no_grad():
         model.train().features(images)
@@ -159,7 +162,7 @@ def saved_model(name: str, folder: Path, seed: int = 2, factor: float = 1.0) -> 
         for weight in model.head.parameters():
             weight.mul_(factor)
     notes = {"recipe": "tiny", "environment": {"device": "cpu"}}
-    model_files.save(folder, model, "imagenet", loss, ["a", "b", "c"], notes)
+    storage.save(folder, model, "imagenet", loss, ["a", "b", "c"], notes)
 
 
 def study_of(folder: Path, cells: Sequence[Cell], **sections: Any) -> None:

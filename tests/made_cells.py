@@ -14,9 +14,11 @@ from typing import Any
 import numpy as np
 import pytest
 
-from stages.lib import params, results
-from stages.lib.cells import Cell, to_text
-from stages.lib.results import CellResults
+from robustness_study.core import params
+from robustness_study.core.array_text import to_text
+from robustness_study.core.cell import Cell
+from robustness_study.results import cell_results
+from robustness_study.results.cell_results import CellResults
 
 INTERFACE = [
     "train_clean",
@@ -423,7 +425,7 @@ def cells_of(loss: str, train_set: str) -> list[Cell]:
 
 
 def results_of(*cells: Cell) -> list[CellResults]:
-    return [results.read(cell, []) for cell in cells]
+    return [cell_results.read(cell, []) for cell in cells]
 
 
 def expected_metrics(cell: Cell) -> dict[str, float]:

@@ -9,11 +9,11 @@ import numpy as np
 import pytest
 from attacked import SECTION, changed
 
-from stages.lib import params
-from stages.lib.attacks import alarms
-from stages.lib.attacks.alarms import Alarm, clearly_fewer
-from stages.lib.errors import StudyError
-from stages.lib.schema.attack import ALARMS, Attack
+from robustness_study.attacks import alarms
+from robustness_study.attacks.alarms import Alarm, clearly_fewer
+from robustness_study.core import params
+from robustness_study.core.errors import StudyError
+from robustness_study.schema.attack import ALARMS, Attack
 from stages.transfer import stronger_than_own
 
 

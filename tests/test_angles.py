@@ -7,8 +7,8 @@ from itertools import combinations
 import numpy as np
 import pytest
 
-from stages.lib import angles
-from stages.lib.angles import class_angles
+from robustness_study.evaluation import angles
+from robustness_study.evaluation.angles import class_angles
 
 WITHIN, BETWEEN = "within_class_degrees", "between_class_degrees"
 

@@ -14,17 +14,19 @@ import pytest
 import torch
 from attacked import SHORT, battery_of, changed, names_of, saved_model, some_images, some_labels, study_of
 
+from robustness_study import losses
+from robustness_study.attacks.battery import Battery
+from robustness_study.attacks.scoring import ByEpsilon, Target, features_of
+from robustness_study.attacks.signs import step
+from robustness_study.classifier import device, storage
+from robustness_study.classifier.inference import to_float
+from robustness_study.core.array_text import from_text
+from robustness_study.core.cell import Cell
+from robustness_study.core.errors import StudyError
+from robustness_study.core.files import read_json, read_npz, write_json
+from robustness_study.schema.attack import ALARMS, Attack
 from stages import attack as stage
 from stages import evaluate
-from stages.lib import device, losses, model_files
-from stages.lib.attacks.battery import Battery
-from stages.lib.attacks.scoring import ByEpsilon, Target, features_of
-from stages.lib.attacks.signs import step
-from stages.lib.cells import Cell, from_text
-from stages.lib.errors import StudyError
-from stages.lib.files import read_json, read_npz, write_json
-from stages.lib.inference import to_float
-from stages.lib.schema.attack import ALARMS, Attack
 
 CPU = torch.device("cpu")
 
@@ -49,7 +51,7 @@ def predicted(found: dict[str, Any]) -> ByEpsilon:
 @pytest.mark.parametrize("name", losses.names())
 def test_attacks_leave_the_model_as_it_was(name: str, tmp_path: Path) -> None:
     saved_model(name, tmp_path)
-    model, _ = model_files.load(tmp_path, CPU)
+    model, _ = storage.load(tmp_path, CPU)
     before = {key: tensor.clone() for key, tensor in model.state_dict().items()}
     short = {name: SHORT[name] for name in ("batch_size", "pgd", "square")}
     tried = battery_of(model, to_float(some_images(6, 16)), some_labels(6), accept=list(ALARMS), **short)
@@ -91,7 +93,7 @@ def test_stage_writes_what_the_battery_finds(tmp_path: Path, monkeypatch: pytest
     monkeypatch.chdir(tmp_path)
     study_of(tmp_path, [cell], attack=section)
     evaluated, attacked = (run_stage(module, cell, monkeypatch) for module in (evaluate, stage))
-    model, _ = model_files.load(cell.model, CPU)
+    model, _ = storage.load(cell.model, CPU)
     images, labels = read_npz("data/raw/test.npz", "images", "labels")
     chosen = from_text(attacked["test_indices"])
     assert len(set(chosen)) == 10 and chosen.tolist() != list(range(10))

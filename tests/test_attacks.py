@@ -24,14 +24,14 @@ from attacked import (
 )
 from torch import Tensor, nn
 
+from robustness_study.attacks import Logits, battery
+from robustness_study.attacks.ball import assert_within
+from robustness_study.attacks.signs import gradient_signs, random_signs, step
+from robustness_study.attacks.square import square
+from robustness_study.classifier.inference import to_float
+from robustness_study.classifier.model import Classifier
+from robustness_study.core.errors import StudyError
 from stages import attack as stage
-from stages.lib.attacks import Logits, battery
-from stages.lib.attacks.ball import assert_within
-from stages.lib.attacks.signs import gradient_signs, random_signs, step
-from stages.lib.attacks.square import square
-from stages.lib.errors import StudyError
-from stages.lib.inference import to_float
-from stages.lib.model import Classifier
 
 CPU = torch.device("cpu")
 

@@ -10,14 +10,14 @@ import torch
 from attacked import CLASSES, COUNT, SECTION, battery_of, by_loop, names_of, some_images, some_labels, tiny_model
 from torch import Tensor
 
+from robustness_study.attacks.scoring import Found, predict
+from robustness_study.attacks.signs import random_signs, step
+from robustness_study.attacks.stand_in import SoftNeighbours
+from robustness_study.classifier.inference import to_float
+from robustness_study.classifier.model import FEATURES, Classifier
+from robustness_study.evaluation.neighbours import knn_predictions
+from robustness_study.schema.attack import ALARMS
 from stages import attack as stage
-from stages.lib.attacks.scoring import Found, predict
-from stages.lib.attacks.signs import random_signs, step
-from stages.lib.attacks.stand_in import SoftNeighbours
-from stages.lib.inference import to_float
-from stages.lib.model import FEATURES, Classifier
-from stages.lib.neighbours import knn_predictions
-from stages.lib.schema.attack import ALARMS
 
 # --- the nearest neighbours' stand-in ----------------------------------------------------------------------
 

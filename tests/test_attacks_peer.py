@@ -13,14 +13,15 @@ from attacked import descended
 from recipes import RECIPE
 from torch import Tensor
 
+from robustness_study import losses
+from robustness_study.attacks.pgd import REACH
+from robustness_study.attacks.signs import gradient_signs, step
+from robustness_study.classifier.inference import to_float
+from robustness_study.classifier.model import Classifier
+from robustness_study.core import params
+from robustness_study.schema.recipe import Recipe
+from robustness_study.training.progress import Progress
 from stages import train as stage
-from stages.lib import losses, params
-from stages.lib.attacks.pgd import REACH
-from stages.lib.attacks.signs import gradient_signs, step
-from stages.lib.inference import to_float
-from stages.lib.model import Classifier
-from stages.lib.progress import Progress
-from stages.lib.schema.recipe import Recipe
 
 CONFIGS = params.read(Path(__file__).resolve().parents[1] / "params.yaml")["loss_config"]
 TRAINED, ATTACKED, SEARCHED, CLASSES = 256, 1000, 400, 4

@@ -21,12 +21,12 @@ from attacked import (
 )
 from torch import Tensor, nn
 
-from stages.lib.attacks import Logits, battery
-from stages.lib.attacks.ball import assert_within
-from stages.lib.attacks.pgd import random_starts, search
-from stages.lib.attacks.scoring import Found, Target, to_8_bit
-from stages.lib.attacks.square import margins, side_of_square, square
-from stages.lib.inference import to_float
+from robustness_study.attacks import Logits, battery
+from robustness_study.attacks.ball import assert_within
+from robustness_study.attacks.pgd import random_starts, search
+from robustness_study.attacks.scoring import Found, Target, to_8_bit
+from robustness_study.attacks.square import margins, side_of_square, square
+from robustness_study.classifier.inference import to_float
 
 # --- projected gradient descent ----------------------------------------------------------------------------
 

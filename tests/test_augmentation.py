@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 
-from stages.lib.augmentation import Augmentation
+from robustness_study.augmentation.crop_flip_cutout import Augmentation
 
 CPU = torch.device("cpu")
 

@@ -15,11 +15,11 @@ from hypothesis import given
 from hypothesis import strategies as some
 from natural_images import natural_images
 
+from robustness_study.augmentation.trivial_augment import OPERATIONS
+from robustness_study.core.errors import StudyError
+from robustness_study.schema.augmix import AugMix
+from robustness_study.training_sets.augmix import NAMES, Draws, augmix, draw, mix, strengths_of
 from stages import augmix as stage
-from stages.lib.augmix import NAMES, Draws, augmix, draw, mix, strengths_of
-from stages.lib.errors import StudyError
-from stages.lib.schema.augmix import AugMix
-from stages.lib.trivial_augment import OPERATIONS
 
 SECTION: dict[str, Any] = {"splits": ["train"], "chains": 3, "depth": 3, "severity": 3.0, "seed": 5}
 SETTINGS = AugMix.model_validate(SECTION)

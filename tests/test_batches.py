@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from stages.lib.batches import epoch_batches
-from stages.lib.errors import StudyError
+from robustness_study.core.errors import StudyError
+from robustness_study.training.batches import epoch_batches
 
 WAYS = ("shuffled", "class_balanced")
 BALANCED = np.random.default_rng(0).permutation(np.repeat(np.arange(4), 30))

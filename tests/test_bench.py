@@ -14,11 +14,11 @@ from attacked import study_of
 from made_cells import right, write_study
 
 from bench import augmix, autoattack, corruptions, measuring, plain, report, speed, time_to_accuracy, trials
-from stages.lib import params
-from stages.lib.cells import Cell
-from stages.lib.convolution import Convolution3x3
-from stages.lib.model import resnet18
-from stages.lib.schema.recipe import Recipe
+from robustness_study.core import params
+from robustness_study.core.cell import Cell
+from robustness_study.networks._convolution import Convolution3x3
+from robustness_study.networks.resnet18 import resnet18
+from robustness_study.schema.recipe import Recipe
 
 CPU = torch.device("cpu")
 REPOSITORY = Path(__file__).resolve().parents[1]

@@ -13,13 +13,13 @@ from typing import Any
 import pytest
 from dvc.utils.serialize import parse_yaml  # type: ignore[import-untyped]
 
+from robustness_study.core import params
+from robustness_study.core.errors import StudyError
 from stages import check
-from stages.lib import params
-from stages.lib.errors import StudyError
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 COMMITTED = REPOSITORY / "params.yaml"
-LOSSES = ", ".join(sorted(path.stem for path in (REPOSITORY / "stages/lib/losses").glob("[a-z]*.py")))
+LOSSES = ", ".join(sorted(path.stem for path in (REPOSITORY / "robustness_study/losses").glob("[a-z]*.py")))
 ABSENT = object()
 NO_LOSS = f"which does not exist; there are {LOSSES}"
 EPSILONS = "attack.epsilons_255"

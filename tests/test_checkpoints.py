@@ -14,15 +14,17 @@ import pytest
 import recipes
 import torch
 
+from robustness_study import losses
+from robustness_study.classifier.model import Classifier
+from robustness_study.core import params
+from robustness_study.core.errors import StudyError
+from robustness_study.schema.recipe import Recipe
+from robustness_study.training import checkpoints, engine
+from robustness_study.training.checkpoints import Checkpoints, fingerprint, held
+from robustness_study.training.engine import Training
+from robustness_study.training.progress import Progress
+from robustness_study.training.watcher import Epoch, Images
 from stages import train
-from stages.lib import checkpoints, losses, params, training
-from stages.lib.checkpoints import Checkpoints, fingerprint, held
-from stages.lib.errors import StudyError
-from stages.lib.model import Classifier
-from stages.lib.progress import Progress
-from stages.lib.schema.recipe import Recipe
-from stages.lib.training import Training
-from stages.lib.watching import Epoch, Images
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 CONFIGS = params.read(REPOSITORY / "params.yaml")["loss_config"]
@@ -182,7 +184,7 @@ def test_broken_checkpoint_is_told_in_one_line(tmp_path: Path, kept_bytes: int) 
 def test_folder_is_held_by_one_process(tmp_path: Path) -> None:
     holder = f"""
 from pathlib import Path
-from stages.lib.checkpoints import held
+from robustness_study.checkpoints import held
 with held(Path({str(tmp_path / "cell")!r})):
     print("held", flush=True)
     input()
@@ -232,9 +234,9 @@ def a_run(name: str, **changes: Any) -> tuple[Training, dict[str, Images]]:
     both = Images(images, torch.arange(26) % 4)
     loss = losses.make(name, CONFIGS[name])
     torch.manual_seed(0)
-    from stages.lib import model_files
+    from robustness_study.classifier import storage
 
-    model = model_files.build("half", loss, 4, [0.5] * 3, [0.25] * 3)
+    model = storage.build("half", loss, 4, [0.5] * 3, [0.25] * 3)
     return Training(model, both, Recipe.model_validate(RECIPE | changes), loss.batches, 0), {"train": both, "val": both}
 
 
@@ -255,7 +257,7 @@ def final(run: Training, watched: dict[str, Images], watcher: Progress) -> tuple
 def test_run_that_was_stopped_ends_with_the_same_bits(
     name: str, changes: dict[str, Any], after: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(training, "CHECKPOINT_INTERVAL_S", -1.0)
+    monkeypatch.setattr(engine, "CHECKPOINT_INTERVAL_S", -1.0)
     whole, epochs = final(*a_run(name, **changes), Progress(3))
     kept = Checkpoints(tmp_path, "f" * 32)
     with pytest.raises(KilledError):

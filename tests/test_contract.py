@@ -8,16 +8,17 @@ from itertools import product
 from typing import Any
 
 import pytest
-from imports import ROOT, project_imports
 
-from stages.lib import losses, params
+from robustness_study import losses
+from robustness_study.core import params
+from robustness_study.core.imports import ROOT, project_imports
 
 PIPELINE = params.read(ROOT / "dvc.yaml")
 STAGES: dict[str, dict[str, Any]] = PIPELINE["stages"]
 PARAMS = params.read(ROOT / "params.yaml")
-LOSS_FILES = "stages/lib/losses"  # as a whole: what `check` depends on
-ONE_LOSS = "stages/lib/losses/${item.loss}.py"  # imported by its name, so no import statement shows it
-CORRUPTION_FILES = "stages/lib/corruptions"  # as a whole: `suite` finds one by its name
+LOSS_FILES = "robustness_study/losses"  # as a whole: what `check` depends on
+ONE_LOSS = "robustness_study/losses/${item.loss}.py"  # imported by its name, so no import statement shows it
+CORRUPTION_FILES = "robustness_study/corruptions"  # as a whole: `suite` finds one by its name
 NAMES = {  # what stands in a stage's source, and what stands for it in dvc.yaml
     "recipe_name": ["${recipe}"],
     "cell.key": ["${key}"],
@@ -62,7 +63,7 @@ def test_code_that_a_stage_depends_on_is_what_it_imports(name: str) -> None:
     by_losses = {path for path in by_losses if not path.startswith(f"{LOSS_FILES}/")}
     if LOSS_FILES in depended:
         depended.remove(LOSS_FILES)
-        builds_models = "stages/lib/model_files.py" in found  # and so imports what any loss does
+        builds_models = "robustness_study/model_files.py" in found  # and so imports what any loss does
         found = {path for path in found if not path.startswith(f"{LOSS_FILES}/")}
         found |= by_losses if builds_models else set()
     elif f"{LOSS_FILES}/__init__.py" in found:
@@ -185,14 +186,14 @@ def test_check_depends_on_all_params() -> None:
 
 
 def test_only_stages_read_params() -> None:
-    shared = [path for path in (ROOT / "stages/lib").rglob("*.py") if path.name != "params.py"]
+    shared = [path for path in (ROOT / "robustness_study").rglob("*.py") if path.name != "params.py"]
     readers = [path for path in shared if list(calls_of_params(ast.parse(path.read_text(encoding="utf-8"))))]
     assert shared and readers == []
 
 
 @pytest.mark.parametrize("name", [name for name in STAGES if name in PARAMS])
 def test_section_of_a_stage_has_a_schema_of_its_own(name: str) -> None:
-    schema = f"stages/lib/schema/{name}.py"
+    schema = f"robustness_study/schema/{name}.py"
     assert (ROOT / schema).is_file() and schema in STAGES[name]["deps"]
     assert name in STAGES[name]["params"]
 

@@ -6,9 +6,9 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from stages.lib import convolution
-from stages.lib.convolution import Convolution3x3
-from stages.lib.model import resnet18
+from robustness_study.networks import _convolution as convolution
+from robustness_study.networks._convolution import Convolution3x3
+from robustness_study.networks.resnet18 import resnet18
 
 
 def pair(stride: int) -> tuple[nn.Conv2d, Convolution3x3]:

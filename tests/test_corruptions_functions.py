@@ -14,8 +14,8 @@ from natural_images import natural_images
 from PIL import Image
 from scipy import ndimage
 
-from stages.lib.corruptions import SEVERITIES, droplets, find, sampling, textures
-from stages.lib.corruptions.draws import Draws
+from robustness_study.corruptions import SEVERITIES, droplets, find, sampling, textures
+from robustness_study.corruptions.draws import Draws
 
 COUNT, SIDE = 3, 32
 FLOATS = natural_images(COUNT, seed=1).astype(np.float64) / 255  # N×H×W×3

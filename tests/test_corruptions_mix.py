@@ -13,14 +13,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from robustness_study.core.files import write_npz
+from robustness_study.core.seeds import derive_seed
+from robustness_study.corruptions import mix as corruptions
+from robustness_study.corruptions.apply import corrupt as under
+from robustness_study.corruptions.mix import JITTERS, draw_mix, draw_noise, mix
+from robustness_study.schema.corrupt import Mix, Named
 from stages import corrupt as stage
 from stages.corrupt import apply_named, corrupt
-from stages.lib.corruptions import mix as corruptions
-from stages.lib.corruptions.apply import corrupt as under
-from stages.lib.corruptions.mix import JITTERS, draw_mix, draw_noise, mix
-from stages.lib.files import write_npz
-from stages.lib.schema.corrupt import Mix, Named
-from stages.lib.seeds import derive_seed
 
 Pixel = tuple[float, float, float]
 

@@ -14,12 +14,12 @@ from hypothesis import strategies as st
 from natural_images import natural_images
 from PIL import Image
 
-from stages.lib import corruptions
-from stages.lib.corruptions import apply
-from stages.lib.corruptions.apply import corrupt
-from stages.lib.corruptions.draws import Draws
-from stages.lib.errors import StudyError
-from stages.lib.seeds import streams
+from robustness_study import corruptions
+from robustness_study.core.errors import StudyError
+from robustness_study.core.seeds import streams
+from robustness_study.corruptions import apply
+from robustness_study.corruptions.apply import corrupt
+from robustness_study.corruptions.draws import Draws
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 NAMES = corruptions.names()
@@ -135,7 +135,7 @@ def test_unknown_corruption_is_told_with_all_names() -> None:
 
 def command(*arguments: str, cwd: Path) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        [sys.executable, "-m", "stages.lib.corruptions", *arguments],
+        [sys.executable, "-m", "robustness_study.corruptions", *arguments],
         cwd=cwd,
         env={"PYTHONPATH": str(REPOSITORY)},
         capture_output=True,
@@ -192,7 +192,7 @@ def test_command_says_what_is_wrong(arguments: list[str], message: str, tmp_path
 def test_listing_imports_no_torch() -> None:
     code = (
         "import runpy, sys; sys.argv = ['corruptions', '--list']; "
-        "runpy.run_module('stages.lib.corruptions', run_name='__main__'); sys.exit('torch' in sys.modules)"
+        "runpy.run_module('robustness_study.corruptions', run_name='__main__'); sys.exit('torch' in sys.modules)"
     )
     done = subprocess.run([sys.executable, "-c", code], cwd=REPOSITORY, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr

@@ -16,8 +16,8 @@ import numpy as np
 import pytest
 from natural_images import natural_images
 
-from stages.lib.corruptions import BENCHMARK
-from stages.lib.corruptions.apply import corrupt
+from robustness_study.corruptions import BENCHMARK
+from robustness_study.corruptions.apply import corrupt
 
 HERE = Path(__file__).parent
 RAW = HERE.parent / "data/raw/test.npz"

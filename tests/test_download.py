@@ -23,11 +23,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from robustness_study.core.errors import StudyError
+from robustness_study.datasets import cifar10, digits, folder
+from robustness_study.datasets.base import Dataset, array_checksum, class_counts, validate
+from robustness_study.datasets.fetch import CHUNK, fetch
 from stages import download
-from stages.lib.datasets import cifar10, digits, folder
-from stages.lib.datasets.base import Dataset, array_checksum, class_counts, validate
-from stages.lib.datasets.fetch import CHUNK, fetch
-from stages.lib.errors import StudyError
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 RECORDS = 20  # per batch of the small archives
@@ -368,7 +368,7 @@ def test_disk_that_is_full_is_told_and_the_part_is_kept(
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
     with monkeypatch.context() as patched:
-        patched.setattr("stages.lib.datasets.fetch.receive", receive)
+        patched.setattr("robustness_study.datasets.fetch.receive", receive)
         with pytest.raises(StudyError, match=r"\.part \(No space left on device\): put that right"):
             fetch(server.url, target, md5(server.payload))
     assert not target.exists()

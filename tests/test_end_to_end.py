@@ -16,8 +16,8 @@ import pytest
 from PIL import Image
 from ruamel.yaml import YAML
 
-from stages.lib import losses
-from stages.lib.schema.attack import ALARMS
+from robustness_study import losses
+from robustness_study.schema.attack import ALARMS
 from tools import workspace
 
 CELLS = [f"{loss}-{train_set}-0" for loss in ("cross_entropy", "angular") for train_set in ("clean", "corrupted")]
@@ -287,7 +287,7 @@ def test_running_everything_by_force_changes_no_byte(study: Repository) -> None:
 def test_the_readmes_loss_works_as_it_stands_there(study: Repository) -> None:
     readme = (workspace.ROOT / "README.md").read_text(encoding="utf-8")
     (code,) = re.findall(r"```python\n(.+?)```", readme, re.DOTALL)
-    loss = study.path / "stages/lib/losses/focal.py"
+    loss = study.path / "robustness_study/losses/focal.py"
     loss.write_text(code, encoding="utf-8")
     workspace.change_params(study.path / "params.yaml", {"loss_config.focal": {"gamma": 2.0}})
     try:

@@ -10,16 +10,18 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from robustness_study import losses
+from robustness_study.classifier.model import Classifier
+from robustness_study.core import params
+from robustness_study.core.array_text import from_text
+from robustness_study.core.files import read_npz, write_npz
+from robustness_study.evaluation.angles import class_angles
+from robustness_study.evaluation.neighbours import knn_predictions
+from robustness_study.evaluation.probe import fit_probe
+from robustness_study.evaluation.scores import expected_calibration_error
+from robustness_study.losses.head import Head
+from robustness_study.schema.evaluate import Evaluate
 from stages.evaluate import evaluate, outputs
-from stages.lib import losses, params
-from stages.lib.angles import class_angles
-from stages.lib.cells import from_text
-from stages.lib.files import read_npz, write_npz
-from stages.lib.model import Classifier, Head
-from stages.lib.neighbours import knn_predictions
-from stages.lib.probe import fit_probe
-from stages.lib.schema.evaluate import Evaluate
-from stages.lib.scores import expected_calibration_error
 
 CONFIGS = params.read(Path(__file__).resolve().parents[1] / "params.yaml")["loss_config"]
 

@@ -12,9 +12,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from stages.lib.cells import from_text, to_text
-from stages.lib.errors import StudyError
-from stages.lib.files import read_json, read_npz, replacing, write_json, write_npz, write_text
+from robustness_study.core.array_text import from_text, to_text
+from robustness_study.core.errors import StudyError
+from robustness_study.core.files import read_json, read_npz, replacing, write_json, write_npz, write_text
 
 
 @pytest.mark.parametrize("error", [ValueError, OSError, StudyError, KeyboardInterrupt])

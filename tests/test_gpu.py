@@ -9,13 +9,14 @@ import numpy as np
 import pytest
 import torch
 
+from robustness_study import corruptions, losses
+from robustness_study.classifier.inference import to_float
+from robustness_study.classifier.model import Classifier
+from robustness_study.core import params
+from robustness_study.corruptions.apply import corrupt
+from robustness_study.schema.recipe import Recipe
+from robustness_study.training.progress import Progress
 from stages import train as stage
-from stages.lib import corruptions, losses, params
-from stages.lib.corruptions.apply import corrupt
-from stages.lib.inference import to_float
-from stages.lib.model import Classifier
-from stages.lib.progress import Progress
-from stages.lib.schema.recipe import Recipe
 
 pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no CUDA device here")
 

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from stages.lib import params
+from robustness_study.core import params
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 CELL = ["--loss", "angular", "--train-set", "clean", "--seed", "3"]
@@ -26,8 +26,8 @@ STEPS = 48  # of the run: 6 epochs of 64 images in batches of 8
 # The stage as it is, but for a checkpoint at every step instead of every half minute, and a file that counts them.
 STAGE = """
 import pathlib, runpy
-from stages.lib import training
-from stages.lib.checkpoints import Checkpoints
+from robustness_study.training import engine
+from robustness_study.checkpoints import Checkpoints
 training.CHECKPOINT_INTERVAL_S = -1.0
 save = Checkpoints.save
 

@@ -7,8 +7,8 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from stages.lib.live import LOGGED, LiveCurves
-from stages.lib.watching import Epoch
+from robustness_study.training.live_curves import LOGGED, LiveCurves
+from robustness_study.training.watcher import Epoch
 
 
 def epoch(number: int) -> Epoch:

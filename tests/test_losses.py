@@ -10,8 +10,9 @@ import pytest
 import torch
 from torch import Tensor
 
-from stages.lib import losses, params
-from stages.lib.model import Head
+from robustness_study import losses
+from robustness_study.core import params
+from robustness_study.losses.head import Head
 
 CONFIGS = params.read(Path(__file__).resolve().parents[1] / "params.yaml")["loss_config"]
 CLASSES = 4

@@ -12,12 +12,12 @@ import torch
 from attacked import CLASSES, COUNT, SIDE, Same, battery_of, names_of, some_images, some_labels, tiny_model
 from torch import Tensor, nn
 
-from stages.lib.attacks import Logits, alarms
-from stages.lib.attacks.battery import Battery
-from stages.lib.attacks.scoring import Found
-from stages.lib.attacks.signs import gradient_signs
-from stages.lib.inference import to_float
-from stages.lib.model import FEATURES, Classifier
+from robustness_study.attacks import Logits, alarms
+from robustness_study.attacks.battery import Battery
+from robustness_study.attacks.scoring import Found
+from robustness_study.attacks.signs import gradient_signs
+from robustness_study.classifier.inference import to_float
+from robustness_study.classifier.model import FEATURES, Classifier
 
 PATTERNS = torch.randn(CLASSES, 3, SIDE, SIDE, generator=torch.Generator().manual_seed(7)).sign()
 

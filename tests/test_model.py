@@ -10,11 +10,15 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from stages.lib import losses, model_files, params
-from stages.lib.errors import StudyError
-from stages.lib.inference import accuracy, all_features, to_float
-from stages.lib.losses import Loss
-from stages.lib.model import FEATURES, Classifier, Head, resnet18
+from robustness_study import losses
+from robustness_study.classifier import storage
+from robustness_study.classifier.inference import accuracy, all_features, to_float
+from robustness_study.classifier.model import FEATURES, Classifier
+from robustness_study.core import params
+from robustness_study.core.errors import StudyError
+from robustness_study.losses import Loss
+from robustness_study.losses.head import Head
+from robustness_study.networks.resnet18 import resnet18
 
 CONFIGS = params.read(Path(__file__).resolve().parents[1] / "params.yaml")["loss_config"]
 CPU = torch.device("cpu")
@@ -34,7 +38,7 @@ def loss_named(name: str) -> Loss:
 def trained(name: str) -> Classifier:
     """A model as training leaves it: no buffer at its first value, the head fitted."""
     torch.manual_seed(0)
-    model = model_files.build("imagenet", loss_named(name), len(CLASSES), MEAN, STD)
+    model = storage.build("imagenet", loss_named(name), len(CLASSES), MEAN, STD)
     with torch.no_grad():
         for _ in range(3):
             model.train().features(to_float(some_images(12)))
@@ -87,9 +91,9 @@ def test_normalisation_is_inside() -> None:
 def test_saved_model_is_the_same_model(name: str, tmp_path: Path) -> None:
     model = trained(name)
     for folder in ("one", "two"):
-        model_files.save(tmp_path / folder, model, "imagenet", loss_named(name), CLASSES, {"recipe": "tiny"})
-    loaded, notes = model_files.load(tmp_path / "one", CPU)
-    model_files.save(tmp_path / "three", loaded, "imagenet", loss_named(name), CLASSES, {"recipe": "tiny"})
+        storage.save(tmp_path / folder, model, "imagenet", loss_named(name), CLASSES, {"recipe": "tiny"})
+    loaded, notes = storage.load(tmp_path / "one", CPU)
+    storage.save(tmp_path / "three", loaded, "imagenet", loss_named(name), CLASSES, {"recipe": "tiny"})
     for file in ("weights.safetensors", "model.json"):
         assert len({(tmp_path / folder / file).read_bytes() for folder in ("one", "two", "three")}) == 1
     assert sorted(path.name for path in (tmp_path / "one").iterdir()) == ["model.json", "weights.safetensors"]
@@ -102,8 +106,8 @@ def test_saved_model_is_the_same_model(name: str, tmp_path: Path) -> None:
 
 
 def test_loaded_model_is_frozen_and_evaluates(tmp_path: Path) -> None:
-    model_files.save(tmp_path, trained("cross_entropy"), "imagenet", loss_named("cross_entropy"), CLASSES, {})
-    loaded, _ = model_files.load(tmp_path, CPU)
+    storage.save(tmp_path, trained("cross_entropy"), "imagenet", loss_named("cross_entropy"), CLASSES, {})
+    loaded, _ = storage.load(tmp_path, CPU)
     assert not any(module.training for module in loaded.modules())
     assert not any(weight.requires_grad for weight in loaded.parameters())
 
@@ -173,10 +177,10 @@ def unknown_setting(folder: Path) -> None:
 def test_broken_model_is_told_in_one_line(fault: Callable[[Path], object], told: str, tmp_path: Path) -> None:
     torch.manual_seed(0)
     loss = loss_named("cross_entropy")
-    model_files.save(tmp_path, model_files.build("imagenet", loss, 3, MEAN, STD), "imagenet", loss, CLASSES, {})
+    storage.save(tmp_path, storage.build("imagenet", loss, 3, MEAN, STD), "imagenet", loss, CLASSES, {})
     fault(tmp_path)
     with pytest.raises(StudyError, match=told) as caught:
-        model_files.load(tmp_path, CPU)
+        storage.load(tmp_path, CPU)
     assert "\n" not in str(caught.value)
 
 

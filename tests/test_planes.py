@@ -11,13 +11,14 @@ from types import ModuleType
 
 import numpy as np
 import pytest
-from imports import ROOT
 
+from robustness_study.core import params
+from robustness_study.core.cell import Cell
+from robustness_study.core.errors import StudyError
+from robustness_study.core.imports import ROOT
+from robustness_study.planes import umap_plane
+from robustness_study.schema.embed import Embed
 from stages import embed, stability
-from stages.lib import params, planes
-from stages.lib.cells import Cell
-from stages.lib.errors import StudyError
-from stages.lib.schema.embed import Embed
 
 SECTION = Embed(images=60, neighbours=8, min_dist=0.1, metric="cosine", seed=0)
 CLASSES = ["a", "b", "c"]
@@ -39,28 +40,28 @@ def clusters(count: int, dimensions: int = 16, seed: int = 0) -> tuple[np.ndarra
     ],
 )
 def test_plane_is_the_same_twice_and_takes_others_in(exact_below: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(planes, "EXACT_BELOW", exact_below)
+    monkeypatch.setattr(umap_plane, "EXACT_BELOW", exact_below)
     features, labels = clusters(90)
     others, _ = clusters(30, seed=1)
-    one, two = (planes.fit(features, SECTION, seed=3) for _ in range(2))
+    one, two = (umap_plane.fit(features, SECTION, seed=3) for _ in range(2))
     assert one.points.tobytes() == two.points.tobytes() and one.points.shape == (90, 2)
     taken = one.take(others)
     assert taken.tobytes() == two.take(others).tobytes() and taken.shape == (30, 2)
-    assert planes.fit(features, SECTION, seed=4).points.tobytes() != one.points.tobytes()
+    assert umap_plane.fit(features, SECTION, seed=4).points.tobytes() != one.points.tobytes()
     # Others come to lie with their own kind.
     nearest = np.linalg.norm(taken[:, None] - one.points, axis=2).argmin(1)
     assert (labels[nearest] == np.arange(30) % 3).mean() > 0.9
-    recall = planes.quality(features, one, labels, SECTION)["index_recall"]
+    recall = umap_plane.quality(features, one, labels, SECTION)["index_recall"]
     assert recall is None if exact_below == 4096 else recall is not None and recall > 0.9
 
 
 @pytest.mark.parametrize("metric", ["cosine", "euclidean"])
 def test_features_are_taken_to_one_place_whatever_the_others_are(metric: str) -> None:
     features, _ = clusters(45)
-    plane = planes.fit(features, SECTION.model_copy(update={"metric": metric}), seed=0)
+    plane = umap_plane.fit(features, SECTION.model_copy(update={"metric": metric}), seed=0)
     still = plane.take(features)
     # Not where they were fitted: UMAP would give that back, did it know them.
-    assert planes.displacement(plane.points, still, plane) > 0
+    assert umap_plane.displacement(plane.points, still, plane) > 0
     for some in (np.arange(0, 45, 2), np.random.default_rng(0).permutation(45), np.array([7])):
         assert np.array_equal(plane.take(features[some]), still[some])
     half = np.where(np.arange(45)[:, None] % 2, features, clusters(45, seed=5)[0])
@@ -77,7 +78,7 @@ def test_single_point_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
 
     monkeypatch.setattr(UMAP, "fit_transform", lambda self, features: np.ones((len(features), 2)))
     with pytest.raises(StudyError, match="UMAP put all images on one point"):
-        planes.fit(clusters(30)[0], SECTION, seed=0)
+        umap_plane.fit(clusters(30)[0], SECTION, seed=0)
 
 
 def test_neighbours_and_their_measures_are_what_a_loop_finds() -> None:
@@ -87,35 +88,35 @@ def test_neighbours_and_their_measures_are_what_a_loop_finds() -> None:
         ("cosine", 1 - unit @ unit.T),
         ("euclidean", np.linalg.norm(features[:, None] - features, axis=2)),
     ):
-        found = planes.exact_neighbours(features, 5, metric)
+        found = umap_plane.exact_neighbours(features, 5, metric)
         for position, row in enumerate(distances):
             order = [other for other in np.argsort(row, kind="stable") if other != position]
             assert set(found[position]) == set(order[:5])
     expected = np.mean(
         [np.mean([labels[other] == labels[position] for other in found[position]]) for position in range(40)]
     )
-    assert planes.purity(found, labels) == pytest.approx(expected)
+    assert umap_plane.purity(found, labels) == pytest.approx(expected)
 
 
 def test_share_of_neighbours_in_common() -> None:
     one = np.array([[1, 2], [0, 2], [0, 1]])
-    assert planes.shared_share(one, one[:, ::-1]) == 1
-    assert planes.shared_share(one, np.array([[3, 4], [2, 5], [0, 1]])) == pytest.approx((0 + 1 / 2 + 1) / 3)
+    assert umap_plane.shared_share(one, one[:, ::-1]) == 1
+    assert umap_plane.shared_share(one, np.array([[3, 4], [2, 5], [0, 1]])) == pytest.approx((0 + 1 / 2 + 1) / 3)
 
 
 def test_displacement_is_in_units_of_the_spread() -> None:
     points = np.array([[-1.0, 0], [1, 0], [0, -1], [0, 1]], dtype=np.float32)
-    plane = planes.Plane(points, None, None, points[:1])  # no UMAP is asked
+    plane = umap_plane.Plane(points, None, None, points[:1])  # no UMAP is asked
     after = points + np.array([[0, 3.0], [0, 3], [0, 3], [0, 30]], dtype=np.float32)
-    assert planes.displacement(points, after, plane) == pytest.approx(3.0)
-    assert planes.displacement(points, points, plane) == 0
+    assert umap_plane.displacement(points, after, plane) == pytest.approx(3.0)
+    assert umap_plane.displacement(points, points, plane) == 0
 
 
 def test_quality_knows_classes_that_lie_apart() -> None:
     features, labels = clusters(90)
-    plane = planes.fit(features, SECTION, seed=0)
-    found = planes.quality(features, plane, labels, SECTION)
-    mixed = planes.quality(features, plane, np.random.default_rng(0).permutation(labels), SECTION)
+    plane = umap_plane.fit(features, SECTION, seed=0)
+    found = umap_plane.quality(features, plane, labels, SECTION)
+    mixed = umap_plane.quality(features, plane, np.random.default_rng(0).permutation(labels), SECTION)
     for name in ("neighbour_purity_512d", "neighbour_purity_plane", "silhouette_512d"):
         one, other = found[name], mixed[name]
         assert one is not None and other is not None and one > other + 0.4
@@ -125,7 +126,7 @@ def test_quality_knows_classes_that_lie_apart() -> None:
 def test_compiled_code_is_kept_for_the_next_process(tmp_path: Path) -> None:
     (tmp_path / "made.py").write_text("import numba\n\n\n@numba.njit\ndef twice(x):\n    return 2 * x\n")
     script = (
-        "import made\nfrom stages.lib.compiled import keep_compiled\nkeep_compiled('made')\n"
+        "import made\nfrom robustness_study.compiled import keep_compiled\nkeep_compiled('made')\n"
         "assert made.twice(4) == 8\nprint(sum(made.twice.stats.cache_hits.values()))\n"
     )
     environment = os.environ | {"NUMBA_CACHE_DIR": str(tmp_path / "kept"), "PYTHONPATH": f"{tmp_path}:{ROOT}"}
@@ -204,7 +205,7 @@ def test_too_few_images_for_a_plane_are_refused(
 
 
 def test_measures_ask_for_fewer_neighbours_than_half_of_the_points() -> None:
-    assert [planes.neighbours_of(SECTION, points) for points in (10, 11, 17, 18, 60)] == [4, 4, 7, 8, 8]
+    assert [umap_plane.neighbours_of(SECTION, points) for points in (10, 11, 17, 18, 60)] == [4, 4, 7, 8, 8]
 
 
 def test_stability_compares_planes_of_several_seeds(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -7,9 +7,9 @@ import pytest
 from scipy.optimize import minimize
 from scipy.special import logsumexp
 
-from stages.lib import probe
-from stages.lib.errors import StudyError
-from stages.lib.probe import fit_probe
+from robustness_study.core.errors import StudyError
+from robustness_study.evaluation import probe
+from robustness_study.evaluation.probe import fit_probe
 
 PENALTY = 0.01
 

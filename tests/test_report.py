@@ -74,13 +74,15 @@ from made_cells import (
 from matplotlib.figure import Figure
 from scipy import stats
 
+from robustness_study.attacks import alarms
+from robustness_study.core.array_text import to_text
+from robustness_study.core.cell import Cell
+from robustness_study.core.errors import StudyError
+from robustness_study.report import charts, suite_charts
+from robustness_study.results import flattered
+from robustness_study.results.intervals import figure_of, figure_of_scalars
+from robustness_study.statistics import Error, estimate, holm
 from stages import compare
-from stages.lib import charts, rescaled_logits, suite_charts
-from stages.lib.attacks import alarms
-from stages.lib.cells import Cell, to_text
-from stages.lib.errors import StudyError
-from stages.lib.spread import figure_of, figure_of_scalars
-from stages.lib.statistics import Error, estimate, holm
 
 
 @pytest.fixture
@@ -711,8 +713,8 @@ def test_figures_that_flatter_a_model_are_marked_where_they_stand(study: Path, m
 
 
 def test_what_is_clear_is_what_the_alarm_calls_so() -> None:
-    assert (rescaled_logits.MARGIN, rescaled_logits.LEVEL) == (alarms.MARGIN, alarms.LEVEL)
-    assert rescaled_logits.ALARM in alarms.NAMES
+    assert (flattered.MARGIN, flattered.LEVEL) == (alarms.MARGIN, alarms.LEVEL)
+    assert flattered.ALARM in alarms.NAMES
 
 
 def test_report_says_how_stable_a_plane_is(compared: Path) -> None:

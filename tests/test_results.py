@@ -47,11 +47,12 @@ from made_cells import (
     write_study,
 )
 
+from robustness_study.core.array_text import to_text
+from robustness_study.core.cell import Cell
+from robustness_study.core.errors import StudyError
+from robustness_study.results.cell_results import METRICS
+from robustness_study.results.per_image import scores_of
 from stages import compare, headline
-from stages.lib.cells import Cell, to_text
-from stages.lib.errors import StudyError
-from stages.lib.per_image import scores_of
-from stages.lib.results import METRICS
 
 
 @pytest.fixture

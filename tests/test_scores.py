@@ -7,8 +7,9 @@ import pytest
 from scipy.stats import binomtest
 from sklearn import metrics
 
-from stages.lib.neighbours import knn_predictions, unit
-from stages.lib.scores import confusion_matrix, expected_calibration_error, half_width, per_class, wilson_interval
+from robustness_study.evaluation.neighbours import knn_predictions, unit
+from robustness_study.evaluation.scores import confusion_matrix, expected_calibration_error, per_class
+from robustness_study.statistics import half_width, wilson_interval
 
 NAMES = ["ant", "bee", "cat", "dog", "eel"]
 

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 import pytest
 
-from stages.lib.seeds import derive_seed, streams
+from robustness_study.core.seeds import derive_seed, streams
 
 
 @pytest.mark.parametrize(

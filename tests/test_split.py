@@ -9,9 +9,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from robustness_study.core.errors import StudyError
+from robustness_study.core.files import write_npz
 from stages import split as stage
-from stages.lib.errors import StudyError
-from stages.lib.files import write_npz
 from stages.split import split
 
 BALANCED = np.random.default_rng(0).permutation(np.repeat(np.arange(10, dtype=np.uint8), 100))

@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from stages.lib.claims import Conclusion, conclusions
-from stages.lib.comparisons import Difference, as_family, pairs, points
-from stages.lib.statistics import Error, Estimate, estimate, holm, mcnemar, variances_of
+from robustness_study.results.conclusions import Conclusion, conclusions
+from robustness_study.results.differences import Difference, as_family, pairs, points
+from robustness_study.statistics import Error, Estimate, estimate, holm, mcnemar, variances_of
 
 
 def simulated(rng: np.random.Generator, seeds: int, images: int, of_seed: float, of_image: float) -> np.ndarray:

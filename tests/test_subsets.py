@@ -7,7 +7,7 @@ from fractions import Fraction
 import numpy as np
 import pytest
 
-from stages.lib.subsets import stratified
+from robustness_study.core.subsets import stratified
 
 LABELS = np.random.default_rng(0).permutation(np.repeat(np.arange(5), 40))
 

@@ -12,17 +12,20 @@ import pytest
 import torch
 from natural_images import natural_images
 
+from robustness_study import losses
+from robustness_study.classifier import device, storage
+from robustness_study.classifier.inference import to_float
+from robustness_study.core import params
+from robustness_study.core.array_text import from_text
+from robustness_study.core.cell import Cell
+from robustness_study.core.errors import StudyError
+from robustness_study.corruptions import studies
+from robustness_study.corruptions.apply import corrupt
+from robustness_study.results.akin import seen
+from robustness_study.results.suite import Stress, corruption_error
+from robustness_study.schema.corrupt import Corrupt
+from robustness_study.schema.recipe import Recipe
 from stages import contact_sheet, stress, suite
-from stages.lib import device, losses, model_files, params
-from stages.lib.cells import Cell, from_text
-from stages.lib.corruptions import studies
-from stages.lib.corruptions.apply import corrupt
-from stages.lib.errors import StudyError
-from stages.lib.inference import to_float
-from stages.lib.schema.corrupt import Corrupt
-from stages.lib.schema.recipe import Recipe
-from stages.lib.seen import seen
-from stages.lib.suite_scores import Stress, corruption_error
 
 COMMITTED = params.read(Path(__file__).resolve().parents[1] / "params.yaml")
 MIX = COMMITTED["corrupt"]["mix"]
@@ -123,10 +126,10 @@ def study(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[np.ndarray, 
     (tmp_path / "params.yaml").write_text(json.dumps({"suite": SECTION}))
     torch.manual_seed(0)
     loss = losses.make("cross_entropy", {"label_smoothing": 0.0})
-    model = model_files.build("imagenet", loss, 3, [0.5] * 3, [0.25] * 3)
+    model = storage.build("imagenet", loss, 3, [0.5] * 3, [0.25] * 3)
     with torch.no_grad():
         model.train().features(to_float(torch.from_numpy(images)))
-    model_files.save(CELL.model, model, "imagenet", loss, ["a", "b", "c"], {"recipe": "cpu", "environment": {}})
+    storage.save(CELL.model, model, "imagenet", loss, ["a", "b", "c"], {"recipe": "cpu", "environment": {}})
     for name in CORRUPTIONS:
         monkeypatch.setattr(sys, "argv", ["suite", "--corruption", name])
         suite.main()
@@ -173,7 +176,7 @@ def test_stress_scores_each_corruption_and_severity(study: tuple[np.ndarray, np.
     chosen = from_text(found["test_indices"])
     expected_keys = [("clean", 0), *((name, s) for name in CORRUPTIONS for s in range(1, 6))]
     assert [(row["corruption"], row["severity"]) for row in found["rows"]] == expected_keys
-    model, _ = model_files.load(CELL.model, torch.device("cpu"))
+    model, _ = storage.load(CELL.model, torch.device("cpu"))
     for row in found["rows"]:
         copies = images[chosen]
         if row["severity"]:

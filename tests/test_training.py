@@ -18,17 +18,21 @@ import torch
 from recipes import RECIPE
 from torch import Tensor, nn
 
+from robustness_study import losses
+from robustness_study.classifier import device
+from robustness_study.classifier.inference import accuracy, all_features, to_float
+from robustness_study.classifier.model import FEATURES, Classifier
+from robustness_study.core import params
+from robustness_study.core.errors import StudyError
+from robustness_study.losses.head import Head
+from robustness_study.schema.recipe import Recipe
+from robustness_study.training import engine
+from robustness_study.training.engine import Training, side_of
+from robustness_study.training.optimiser import Average, Optimiser, in_order_of_memory, one_cycle
+from robustness_study.training.precision import precision_of, repeatable
+from robustness_study.training.progress import Progress
+from robustness_study.training.watcher import Epoch, Images
 from stages import train as stage
-from stages.lib import device, losses, params, training
-from stages.lib.arithmetic import precision_of, repeatable
-from stages.lib.errors import StudyError
-from stages.lib.inference import accuracy, all_features, to_float
-from stages.lib.model import FEATURES, Classifier, Head
-from stages.lib.optimiser import Average, Optimiser, in_order_of_memory, one_cycle
-from stages.lib.progress import Progress
-from stages.lib.schema.recipe import Recipe
-from stages.lib.training import Training, side_of
-from stages.lib.watching import Epoch, Images
 
 CONFIGS = params.read(Path(__file__).resolve().parents[1] / "params.yaml")["loss_config"]
 CPU = torch.device("cpu")
@@ -271,7 +275,7 @@ def counted(name: str, count: int, monkeypatch: pytest.MonkeyPatch) -> tuple[int
         optimiser.sgd.register_step_post_hook(lambda *_: steps.append(1))
         return optimiser
 
-    monkeypatch.setattr(training, "Optimiser", make)
+    monkeypatch.setattr(engine, "Optimiser", make)
     training_images = as_tensors(images, labels)
     watched = {"train": training_images, "val": training_images}
     recipe = Recipe.model_validate(RECIPE | {"epochs": 3})
@@ -479,7 +483,7 @@ class Keeping(Progress):
 
 
 def test_last_good_checkpoint_is_kept_when_weights_are_not_finite(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(training, "CHECKPOINT_INTERVAL_S", -1.0)
+    monkeypatch.setattr(engine, "CHECKPOINT_INTERVAL_S", -1.0)
     torch.manual_seed(0)
     images, keeping = as_tensors(*noise(32)), Keeping(2)
     run = Training(tiny_model(Exploding()), images, Recipe.model_validate(RECIPE | {"epochs": 2}), "shuffled", 0)
@@ -499,7 +503,7 @@ def test_features_of_training_images_are_computed_for_heads_that_fit_alone(
         calls.append(len(images))
         return all_features(model, images, batch_size)
 
-    monkeypatch.setattr(training, "all_features", counting)
+    monkeypatch.setattr(engine, "all_features", counting)
     train_cell(name, watched_images=5)
     assert calls == [5, 5] + [len(INDICES["train"])] * passes
 

@@ -13,14 +13,15 @@ import pytest
 import torch
 from attacked import SHORT, changed, study_of
 
+from robustness_study.attacks.signs import step
+from robustness_study.classifier import device, storage
+from robustness_study.classifier.inference import to_float
+from robustness_study.core.array_text import from_text
+from robustness_study.core.cell import Cell
+from robustness_study.core.errors import StudyError
+from robustness_study.core.files import read_json, read_npz, write_json, write_npz
+from robustness_study.schema.attack import ALARMS
 from stages import attack, evaluate, transfer
-from stages.lib import device, model_files
-from stages.lib.attacks.signs import step
-from stages.lib.cells import Cell, from_text
-from stages.lib.errors import StudyError
-from stages.lib.files import read_json, read_npz, write_json, write_npz
-from stages.lib.inference import to_float
-from stages.lib.schema.attack import ALARMS
 
 SEED = 3
 CELLS = [Cell("cross_entropy", "clean", SEED), Cell("normface", "clean", SEED)]
@@ -97,7 +98,7 @@ def test_a_target_is_given_what_was_attacked_through_the_source() -> None:
         test_indices, signs = read_npz(f"data/attacked/{source.key}.npz", "test_indices", "signs")
         attacked = step(images, torch.from_numpy(signs[np.searchsorted(test_indices, indices)]), 16)
         for target in CELLS:
-            model, _ = model_files.load(target.model, torch.device("cpu"))
+            model, _ = storage.load(target.model, torch.device("cpu"))
             predicted = model(attacked).argmax(1).tolist()
             said[source.key, target.key] = predicted
             assert from_text(found["predictions"][f"{source.key} → {target.key}"]).tolist() == predicted

@@ -11,8 +11,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from stages.lib import trivial_augment
-from stages.lib.trivial_augment import LARGEST, LEVELS, OPERATIONS, TrivialAugment, strengths_of
+from robustness_study.augmentation import trivial_augment
+from robustness_study.augmentation.trivial_augment import LARGEST, LEVELS, OPERATIONS, TrivialAugment, strengths_of
 
 SHAPES = [(8, 8), (16, 16), (32, 32), (9, 14)]
 GREY = 0.5

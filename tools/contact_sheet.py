@@ -12,7 +12,7 @@ import numpy as np
 from matplotlib import get_data_path
 from PIL import Image
 
-from stages.lib.corruptions.__main__ import draw_sheet
+from robustness_study.corruptions.__main__ import draw_sheet
 
 TARGET = Path(__file__).parent.parent / "reports/corruptions.png"
 BOX = (90, 15, 410, 335)  # the face, in pixels of the photograph

@@ -11,7 +11,7 @@ import sys
 import time
 from typing import Any
 
-from stages.lib.schema.attack import ALARMS
+from robustness_study.schema.attack import ALARMS
 from tools import side_by_side, workspace
 
 TARGET = workspace.ROOT / ".demo"

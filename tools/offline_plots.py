@@ -9,7 +9,7 @@ from pathlib import Path
 
 import vl_convert
 
-from stages.lib.files import write_text
+from robustness_study.core.files import write_text
 
 SCRIPT = Path(__file__).resolve().parents[1] / ".dvc" / "vega" / "vega.js"
 SNIPPET = "window.vegaEmbed = vegaEmbed;"

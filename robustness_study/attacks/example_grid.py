@@ -1,0 +1,47 @@
+"""The grid of attacked images: what the model saw, what was added, what it said."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+from matplotlib.figure import Figure
+
+from robustness_study.plotting import save
+
+
+def attack_examples(
+    path: str | Path,
+    clean: np.ndarray,
+    attacked: np.ndarray,
+    labels: np.ndarray,
+    predictions: tuple[np.ndarray, np.ndarray],
+    classes: list[str],
+    epsilon_255: int,
+) -> None:
+    """A column per image: clean, the perturbation magnified to full range about grey, attacked.
+
+    Images float32 in [0, 1], N×3×H×W. Above each image is what the model says; red is wrong.
+    """
+    magnified = 0.5 + (attacked - clean) * 255 / (2 * epsilon_255)
+    rows = (
+        ("clean", clean, predictions[0]),
+        (f"perturbation\n× {255 / (2 * epsilon_255):.0f}", magnified, None),
+        ("attacked", attacked, predictions[1]),
+    )
+    count = len(clean)
+    figure = Figure(figsize=(1.25 * count + 1, 4.6), layout="constrained")
+    figure.suptitle(f"Fast gradient sign method, ε = {epsilon_255}/255; predictions above, wrong ones red", fontsize=11)
+    axes = figure.subplots(len(rows), count, squeeze=False)
+    for line, (name, images, said) in zip(axes, rows, strict=True):
+        for axis, image, label, position in zip(line, images, labels, range(count), strict=True):
+            axis.imshow(np.clip(image, 0, 1).transpose(1, 2, 0), interpolation="nearest")
+            axis.set_xticks([])
+            axis.set_yticks([])
+            if said is not None:
+                wrong = said[position] != label
+                axis.set_title(classes[said[position]], fontsize=9, color="#C00000" if wrong else "black")
+            else:
+                axis.set_title(f"label: {classes[label]}", fontsize=8, color="#555555")
+        line[0].set_ylabel(name, fontsize=9)
+    save(figure, path)

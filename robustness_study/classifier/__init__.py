@@ -1,0 +1,1 @@
+"""A classifier: normalisation, a network, the head that its loss chose."""

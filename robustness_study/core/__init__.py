@@ -1,0 +1,1 @@
+"""What every package builds on: errors, files, params, seeds, one model's name."""

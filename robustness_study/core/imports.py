@@ -1,0 +1,73 @@
+"""Which of the project's files a file runs: its imports, followed through the project.
+
+A checkpoint's fingerprint and `check` hash exactly these files, and a test compares them with `deps` in dvc.yaml.
+"""
+
+from __future__ import annotations
+
+import ast
+import hashlib
+from collections.abc import Iterable
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[2]  # of the repository, or of the folder that the library is installed in
+
+
+def project_imports(*paths: Path) -> set[str]:
+    """The project files that `paths` import, directly or not, themselves included, as posix paths from the root.
+
+    Imports inside functions count. Those for type checkers alone do not, nor does a file that holds nothing but a
+    docstring (most packages' `__init__.py`). Modules that are found by their name at run time are not followed.
+    """
+    found: set[Path] = set()
+    waiting = list(paths)
+    while waiting:
+        current = waiting.pop()
+        if current not in found:
+            found.add(current)
+            waiting += [file for module in _imported(current) for file in _files(module)]
+    return {path.relative_to(ROOT).as_posix() for path in found if not _only_docstring(path)}
+
+
+def code_digest(paths: Iterable[str]) -> str:
+    """SHA-256, in hexadecimal, of these files' names and contents; paths as `project_imports` gives them."""
+    digest = hashlib.sha256()
+    for path in sorted(paths):
+        content = (ROOT / path).read_bytes()
+        digest.update(f"{path} {len(content)}\n".encode() + content)
+    return digest.hexdigest()
+
+
+def _imported(path: Path) -> set[str]:
+    modules = set()
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    for_types = {
+        id(inner)
+        for node in ast.walk(tree)
+        if isinstance(node, ast.If) and isinstance(node.test, ast.Name) and node.test.id == "TYPE_CHECKING"
+        for inner in ast.walk(node)
+    }
+    for node in ast.walk(tree):
+        if id(node) in for_types:  # never runs
+            continue
+        if isinstance(node, ast.Import):
+            modules |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            assert node.level == 0, f"{path}: a relative import, which this does not follow"
+            modules |= {node.module} | {f"{node.module}.{alias.name}" for alias in node.names}
+    return modules
+
+
+def _files(module: str) -> list[Path]:
+    """The files that importing `module` runs: its own and its packages'."""
+    files = []
+    parts = module.split(".")
+    for length in range(1, len(parts) + 1):
+        place = ROOT.joinpath(*parts[:length])
+        files += [file for file in (place.with_suffix(".py"), place / "__init__.py") if file.is_file()]
+    return files
+
+
+def _only_docstring(path: Path) -> bool:
+    body = ast.parse(path.read_text(encoding="utf-8")).body
+    return all(isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant) for node in body)

@@ -1,0 +1,97 @@
+"""Blur: out of focus, through frosted glass, by motion, by zooming, Gaussian. Lengths are in pixels of 32."""
+
+from __future__ import annotations
+
+import math
+from itertools import groupby
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn.functional import pad
+
+from robustness_study.corruptions import corruption
+from robustness_study.corruptions.draws import Draws
+from robustness_study.corruptions.sampling import (
+    along_lines,
+    apply,
+    blur,
+    motion_weights,
+    scale_of,
+    side_of,
+    zoom,
+    zoom_sizes,
+)
+
+
+@corruption(0.4, 0.6, 0.7, 0.8, 1.0)
+def gaussian_blur(images: Tensor, sigma: float, draws: Draws) -> Tensor:
+    """A Gaussian of standard deviation `sigma`."""
+    return blur(images, sigma * scale_of(images))
+
+
+@corruption((0.3, 0.4), (0.4, 0.5), (0.5, 0.6), (1.0, 0.2), (1.5, 0.1))
+def defocus_blur(images: Tensor, constants: tuple[float, float], draws: Draws) -> Tensor:
+    """A disk of a radius, its edge softened by a Gaussian of 3×3 pixels."""
+    radius, softness = (constant * scale_of(images) for constant in constants)
+    reach = math.ceil(radius) + 1  # the softening adds a pixel
+    at = np.arange(-reach, reach + 1)
+    disk = (at[:, None] ** 2 + at**2 <= radius**2).astype(np.float64)
+    soft = np.exp(-0.5 * (np.arange(-1, 2) / softness) ** 2)
+    edge = np.pad(disk / disk.sum(), 1)
+    size = len(at)
+    kernel = sum(
+        np.outer(soft, soft)[row, column] / soft.sum() ** 2 * edge[row : row + size, column : column + size]
+        for row in range(3)
+        for column in range(3)
+    )
+    height, width = images.shape[2:]
+    framed = pad(images, (reach,) * 4, mode="reflect")
+    out = torch.zeros_like(images)
+    for row, column in np.argwhere(kernel > 1e-9).tolist():
+        out += float(kernel[row, column]) * framed[:, :, row : row + height, column : column + width]
+    return out
+
+
+@corruption((0.05, 1, 1), (0.25, 1, 1), (0.4, 1, 1), (0.25, 1, 2), (0.4, 1, 2))
+def glass_blur(images: Tensor, constants: tuple[float, int, int], draws: Draws) -> Tensor:
+    """Blurred; then each pixel, from bottom right to top left, takes the value of one nearby; and blurred again.
+
+    The paper's text swaps the two pixels; its generator, whose images the field uses, copies. Shifts are whole
+    pixels in [−shift, shift), `times` over.
+    """
+    sigma, shift, times = constants[0] * scale_of(images), max(1, round(constants[1] * scale_of(images))), constants[2]
+    side = side_of(images)
+    inner = side - 2 * shift
+    shifts = draws.integers(-shift, shift, times, inner, inner, 2).cpu().numpy()
+    count, positions = len(images), np.arange(side * side)
+    # Where each pixel's value comes from, pixels × images; `takes` is where in that it is looked up, pixel by pixel.
+    source = np.repeat(positions[:, None], count, axis=1)
+    pixels = positions.reshape(side, side)[side - shift : shift : -1, side - shift : shift : -1].ravel()
+    for once in range(times):
+        moved = shifts[:, once, ::-1, ::-1].reshape(count, -1, 2).transpose(1, 0, 2)
+        takes = (pixels[:, None] + moved[:, :, 1] * side + moved[:, :, 0]) * count + np.arange(count)
+        for pixel, take in zip(pixels.tolist(), takes, strict=True):
+            source[pixel] = source.take(take)
+    flat = blur(images, sigma).clamp(0, 1).flatten(2)
+    taken = torch.from_numpy(source.T[:, None].copy()).to(images.device).expand_as(flat)
+    return blur(flat.gather(2, taken).view_as(images), sigma)
+
+
+@corruption((6, 1.0), (6, 1.5), (6, 2.0), (8, 2.0), (9, 2.5))
+def motion_blur(images: Tensor, constants: tuple[float, float], draws: Draws) -> Tensor:
+    """Along a line within 45° of the horizontal, fading as half a Gaussian does."""
+    radius, sigma = (constant * scale_of(images) for constant in constants)
+    return along_lines(images, draws.uniform(-45, 45), motion_weights(radius, sigma))
+
+
+@corruption(7, 12, 16, 21, 26)
+def zoom_blur(images: Tensor, steps: int, draws: Draws) -> Tensor:
+    """The mean of the image and of its enlargements 1.00, 1.01, 1.02 and so on, `steps` of them."""
+    side, enlarged = side_of(images), torch.zeros_like(images)
+    # On few pixels, several enlargements in a row are the same: made once, and added as often.
+    for sizes, alike in groupby(zoom_sizes(side, 1 + step / 100) for step in range(steps)):
+        large = apply(zoom(side, *sizes), images)
+        for _ in alike:
+            enlarged += large
+    return (images + enlarged) / (steps + 1)

@@ -1,0 +1,85 @@
+"""Digital: contrast, elastic distortion, pixelation, JPEG, saturation."""
+
+from __future__ import annotations
+
+import io
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn.functional import grid_sample
+
+from robustness_study.corruptions import corruption
+from robustness_study.corruptions.colour import with_saturation
+from robustness_study.corruptions.draws import Draws
+from robustness_study.corruptions.sampling import apply, blur, box, side_of
+
+
+@corruption(0.75, 0.5, 0.4, 0.3, 0.15)
+def contrast(images: Tensor, factor: float, draws: Draws) -> Tensor:
+    """Scaled about the mean of each image's channel."""
+    mean = images.double().mean((2, 3), keepdim=True).float()  # in float32 it would depend on the order of the sum
+    return (images - mean) * factor + mean
+
+
+@corruption((0.3, 0.0), (0.1, 0.0), (1.5, 0.0), (2.0, 0.1), (2.5, 0.2))
+def saturate(images: Tensor, constants: tuple[float, float], draws: Draws) -> Tensor:
+    """The saturation times a factor, plus an offset."""
+    return with_saturation(images, *constants)
+
+
+@corruption((0.0, 0.0, 0.08), (0.05, 0.2, 0.07), (0.08, 0.06, 0.06), (0.1, 0.04, 0.05), (0.1, 0.03, 0.03))
+def elastic_transform(images: Tensor, constants: tuple[float, float, float], draws: Draws) -> Tensor:
+    """A random affine map, then smooth random displacements (Simard et al. 2003); constants are shares of the side.
+
+    As in the generator, displacements begin as noise of one pixel, so for the same share they are weaker on a larger
+    image.
+    The affine map takes three points around the middle to where they are after a uniform shift of each.
+    """
+    side = side_of(images)
+    strength, sigma, shift = (constant * side for constant in constants)
+    middle, third = float(side // 2), float(side // 3)
+    points = torch.tensor(
+        [[middle + third, middle + third], [middle + third, middle - third], [middle - third, middle - third]],
+        device=images.device,
+    )
+    moved = points + draws.uniform(-shift, shift, 3, 2)
+    homogeneous = torch.cat([moved, torch.ones_like(moved[:, :, :1])], 2).double()
+    inverse = torch.linalg.solve(homogeneous, points.double().expand(len(images), 3, 2))  # N×3×2
+    at = torch.arange(side, device=images.device, dtype=torch.float64)
+    y, x = torch.meshgrid(at, at, indexing="ij")
+    source = (torch.stack([x, y, torch.ones_like(x)], 2) @ inverse[:, None]).float()  # N×H×W×2, x before y
+    turned = grid_sample(images, source * (2 / (side - 1)) - 1, padding_mode="reflection", align_corners=True)
+    if strength == 0:
+        return turned
+    displacement = blur(draws.uniform(-1, 1, 2, side, side), sigma, truncate=3.0, border="symmetric") * strength
+    source = torch.stack([x, y], 2).float() + displacement.permute(0, 2, 3, 1)
+    return grid_sample(turned, (source * 2 + 1) / side - 1, padding_mode="reflection", align_corners=False)
+
+
+@corruption(0.95, 0.9, 0.85, 0.75, 0.65)
+def pixelate(images: Tensor, share: float, draws: Draws) -> Tensor:
+    """Shrunk to a share of the side and enlarged again, both with a box filter.
+
+    In whole levels, half a level rounded up, along rows and then along columns, as Pillow does: whether half a
+    level goes up or down must not depend on rounding errors.
+    """
+    side = side_of(images)
+    small = int(side * share)
+    shrink = torch.from_numpy(box(side, small)).to(images.device)
+    levels = torch.floor((images * 255).round().double() @ shrink.T + 0.5)
+    levels = torch.floor(shrink @ levels + 0.5)
+    return apply(box(small, side), levels) / 255
+
+
+@corruption(80, 65, 58, 50, 40)
+def jpeg_compression(images: Tensor, quality: int, draws: Draws) -> Tensor:
+    """Written as JPEG (libjpeg through Pillow, colour subsampled) and read again."""
+    from PIL import Image
+
+    read = []
+    for pixels in (images * 255).round().to(torch.uint8).permute(0, 2, 3, 1).cpu().numpy():
+        file = io.BytesIO()
+        Image.fromarray(pixels).save(file, "JPEG", quality=quality)
+        read.append(np.asarray(Image.open(file, formats=["JPEG"])))
+    return torch.from_numpy(np.stack(read)).to(images.device).permute(0, 3, 1, 2).float() / 255

@@ -1,0 +1,132 @@
+"""Corruptions, batched, with what was drawn for each image apart from how it is applied.
+
+Images are float32 in [0, 1], N×3×H×W; results are clipped to [0, 1]. Every draw comes from a stream
+keyed by (seed, raw split, index, corruption), so an image's corrupted copy does not depend on the
+batch, the order, or which other corruptions run. `mix` is the two studies' own: colour jitter,
+rotation, horizontal flip and Gaussian noise, all applied to each image.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+
+from robustness_study.core.seeds import streams
+from robustness_study.schema.corrupt import ColorJitter, Mix
+
+GREY = np.array([0.299, 0.587, 0.114], np.float32).reshape(1, 3, 1, 1)  # ITU-R BT.601 luma
+JITTERS = ("brightness", "contrast", "saturation", "hue")
+
+
+def mix(images: np.ndarray, draws: dict[str, np.ndarray], noise: np.ndarray) -> np.ndarray:
+    """All corruptions of the mix, in the order params names them; `noise` as the images, in [0, 1] units."""
+    images = color_jitter(images, draws)
+    images = rotation(images, draws["angle_degrees"])
+    images = horizontal_flip(images, draws["flipped"])
+    return np.clip(images + noise, 0, 1)
+
+
+def draw_mix(indices: np.ndarray, strengths: Mix, seed: int, split: str) -> dict[str, np.ndarray]:
+    """What the mix does to each image: arrays of length N, under the names that data/corrupted records."""
+
+    def each(corruption: str) -> Iterator[np.random.Generator]:
+        return streams(indices, seed, split, corruption)
+
+    limit, chance = strengths.rotation.max_degrees, strengths.horizontal_flip.probability
+    return {
+        **draw_color_jitter(each("color_jitter"), strengths.color_jitter),
+        "angle_degrees": np.array([rng.uniform(-limit, limit) for rng in each("rotation")], np.float32),
+        "flipped": np.array([rng.random() < chance for rng in each("horizontal_flip")], bool),
+    }
+
+
+def draw_noise(indices: np.ndarray, sigma: float, seed: int, split: str, shape: tuple[int, ...]) -> np.ndarray:
+    """Gaussian noise for each image, float32 N×`shape`."""
+    rngs = streams(indices, seed, split, "gaussian_noise")
+    return np.stack([sigma * rng.standard_normal(shape, np.float32) for rng in rngs])
+
+
+def draw_color_jitter(rngs: Iterator[np.random.Generator], strengths: ColorJitter) -> dict[str, np.ndarray]:
+    """A factor each for brightness, contrast and saturation, a turn of hue, and the order of the four."""
+    largest = [strengths.brightness, strengths.contrast, strengths.saturation, strengths.hue]
+    changes, orders = [], []
+    for rng in rngs:
+        changes.append(rng.uniform(-1, 1, 4) * largest)
+        orders.append(rng.permutation(4))
+    columns = np.array(changes, np.float32).reshape(-1, 4).T
+    factors = {name: change + (name != "hue") for name, change in zip(JITTERS, columns, strict=True)}
+    return {**factors, "jitter_order": np.array(orders, np.uint8).reshape(-1, 4)}
+
+
+def color_jitter(images: np.ndarray, draws: dict[str, np.ndarray]) -> np.ndarray:
+    """Brightness, contrast, saturation (factors, N) and hue (turns, N) in each image's own order (N×4)."""
+    functions = {"brightness": brightness, "contrast": contrast, "saturation": saturation, "hue": hue}
+    images = images.copy()
+    for place in range(len(JITTERS)):
+        for position, name in enumerate(JITTERS):
+            now = draws["jitter_order"][:, place] == position
+            if now.any():
+                images[now] = functions[name](images[now], draws[name][now])
+    return images
+
+
+def _blend(images: np.ndarray, others: np.ndarray | float, factors: np.ndarray) -> np.ndarray:
+    weights = factors.reshape(-1, 1, 1, 1).astype(np.float32)
+    return np.clip(images * weights + others * (1 - weights), 0, 1)
+
+
+def brightness(images: np.ndarray, factors: np.ndarray) -> np.ndarray:
+    """Scale towards or away from black."""
+    return _blend(images, 0.0, factors)
+
+
+def contrast(images: np.ndarray, factors: np.ndarray) -> np.ndarray:
+    """Scale about the image's mean grey."""
+    return _blend(images, (images * GREY).sum(1, keepdims=True).mean((2, 3), keepdims=True), factors)
+
+
+def saturation(images: np.ndarray, factors: np.ndarray) -> np.ndarray:
+    """Scale about each pixel's grey."""
+    return _blend(images, (images * GREY).sum(1, keepdims=True), factors)
+
+
+def hue(images: np.ndarray, turns: np.ndarray) -> np.ndarray:
+    """Turn each pixel's hue, keeping HSV's saturation and value (Smith 1978)."""
+    value, low = images.max(1), images.min(1)  # (N, H, W)
+    chroma = value - low
+    red, green, blue = images[:, 0], images[:, 1], images[:, 2]
+    safe = np.where(chroma > 0, chroma, 1)
+    sixths = np.select(
+        [value == red, value == green], [((green - blue) / safe) % 6, (blue - red) / safe + 2], (red - green) / safe + 4
+    )
+    sixths = sixths + 6 * turns.reshape(-1, 1, 1)
+    # Each channel is a trapezoid over the colour wheel, a third of a turn from the next.
+    places = (np.array([5, 3, 1], np.float32).reshape(1, 3, 1, 1) + sixths[:, None]) % 6
+    height = np.clip(np.minimum(places, 4 - places), 0, 1)
+    return np.clip(value[:, None] - chroma[:, None] * height, 0, 1).astype(np.float32)
+
+
+def horizontal_flip(images: np.ndarray, flipped: np.ndarray) -> np.ndarray:
+    """Mirror the images for which `flipped` (N, bool) holds."""
+    return np.where(flipped.reshape(-1, 1, 1, 1), images[..., ::-1], images)
+
+
+def rotation(images: np.ndarray, angles_degrees: np.ndarray) -> np.ndarray:
+    """Turn counter-clockwise about the centre, bilinear, black where nothing comes from."""
+    count, channels, height, width = images.shape
+    angles = np.deg2rad(angles_degrees).astype(np.float32).reshape(-1, 1, 1)
+    y, x = np.meshgrid(np.arange(height) - (height - 1) / 2, np.arange(width) - (width - 1) / 2, indexing="ij")
+    source_x = np.cos(angles) * x - np.sin(angles) * y + (width - 1) / 2  # (N, H, W)
+    source_y = np.sin(angles) * x + np.cos(angles) * y + (height - 1) / 2
+    left, top = np.floor(source_x).astype(int), np.floor(source_y).astype(int)
+    framed = np.pad(images, ((0, 0), (0, 0), (1, 1), (1, 1))).transpose(0, 2, 3, 1)  # (N, H+2, W+2, 3)
+    each = np.arange(count).reshape(-1, 1, 1)
+    turned = np.zeros((count, height, width, channels), np.float32)
+    for down in (0, 1):
+        for right in (0, 1):
+            weight = (1 - np.abs(source_x - left - right)) * (1 - np.abs(source_y - top - down))
+            row = np.clip(top + down + 1, 0, height + 1)
+            column = np.clip(left + right + 1, 0, width + 1)
+            turned += framed[each, row, column] * weight[..., None].astype(np.float32)
+    return turned.transpose(0, 3, 1, 2)

@@ -1,0 +1,55 @@
+"""Losses: one file each, found by its name. The file says how its batches are drawn and builds its head.
+
+A loss file holds `Config` (its params block), `BATCHES` ("shuffled" or "class_balanced") and
+`make_head(config, features, classes)`, which returns a `Head` (losses/head.py). Reading a `Config` imports no torch, so
+`check` stays fast.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from robustness_study.core import registry
+from robustness_study.core.section import Section
+
+if TYPE_CHECKING:
+    from robustness_study.losses.head import Head
+
+HELPERS = ("head",)
+
+
+def names() -> list[str]:
+    """The losses there are: the files beside this one."""
+    return registry.names(__path__, HELPERS)
+
+
+@dataclass(frozen=True)
+class Loss:
+    """A loss with its settings: how it draws batches, and the head it trains."""
+
+    name: str
+    config: Section
+    batches: str
+
+    def make_head(self, features: int, classes: int) -> Head:
+        """A fresh head for features N×`features`, initialised from torch's global generator."""
+        return _module(self.name).make_head(self.config, features, classes)
+
+
+def make(name: str, config: dict[str, Any]) -> Loss:
+    """The loss `name` with its params block.
+
+    Raises StudyError if there is no such loss, and pydantic's ValidationError if the block is wrong.
+    """
+    module = _module(name)
+    return Loss(name, module.Config(**config), module.BATCHES)
+
+
+def config_class(name: str) -> type[Section]:
+    """The schema of `loss_config.NAME`."""
+    return _module(name).Config
+
+
+def _module(name: str) -> Any:
+    return registry.module(__name__, name, names())

@@ -1,0 +1,38 @@
+"""CosFace: a margin on the cosine of an image's own class (Wang et al. 2018, arXiv 1801.09414, equation 4).
+
+For an image with label y whose features stand at angle θⱼ to the weights of class j:
+
+    loss = −log(e_y / (e_y + Σ over j ≠ y of exp(scale · cos θⱼ))),  e_y = exp(scale · (cos θ_y − margin))
+
+The classifier is scale · cos θⱼ. Face recognition uses a scale of 64 and a margin of 0.35; with ten
+classes those saturate the softmax, which hides gradients from an attack.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from pydantic import Field
+
+from robustness_study.core.section import Section
+
+if TYPE_CHECKING:
+    from robustness_study.losses.head import Head
+
+BATCHES = "shuffled"
+
+
+class Config(Section):
+    """`loss_config.cosface`."""
+
+    margin_cosine: float = Field(ge=0, le=1)
+    scale: float = Field(gt=0, le=64)
+
+
+def make_head(config: Config, features: int, classes: int) -> Head:
+    """Cosine to learned class weights, trained with a margin on the cosine."""
+    from pytorch_metric_learning.losses import CosFaceLoss
+
+    from robustness_study.losses._class_weights import ClassWeights
+
+    return ClassWeights(CosFaceLoss(classes, features, margin=config.margin_cosine, scale=config.scale))

@@ -1,0 +1,36 @@
+"""NormFace: cross-entropy of normalised features and class weights (Wang et al. 2017, arXiv 1704.06369).
+
+For an image with label y whose features stand at angle θⱼ to the weights of class j:
+
+    loss = −log(exp(scale · cos θ_y) / Σⱼ exp(scale · cos θⱼ))
+
+The classifier is scale · cos θⱼ. A large scale saturates the softmax and hides gradients from an attack.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from pydantic import Field
+
+from robustness_study.core.section import Section
+
+if TYPE_CHECKING:
+    from robustness_study.losses.head import Head
+
+BATCHES = "shuffled"
+
+
+class Config(Section):
+    """`loss_config.normface`."""
+
+    scale: float = Field(gt=0, le=64)
+
+
+def make_head(config: Config, features: int, classes: int) -> Head:
+    """Cosine to learned class weights, trained by cross-entropy."""
+    from pytorch_metric_learning.losses import NormalizedSoftmaxLoss
+
+    from robustness_study.losses._class_weights import ClassWeights
+
+    return ClassWeights(NormalizedSoftmaxLoss(classes, features, temperature=1 / config.scale))

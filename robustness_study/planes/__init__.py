@@ -1,0 +1,1 @@
+"""UMAP planes of features."""

@@ -1,0 +1,149 @@
+"""The comparison's charts: accuracies, attack ladder, curves, confusion."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
+
+from robustness_study.plotting import colour, save
+
+
+def grouped_bars(
+    path: str | Path,
+    groups: list[str],
+    series: dict[str, list[float]],
+    errors: dict[str, list[tuple[float, float]]],
+    title: str,
+) -> None:
+    """Accuracy bars: one group per entry of `groups`, one bar per series, with intervals (low, high)."""
+    figure = Figure(figsize=(1.6 + 1.9 * len(groups), 4.4), layout="constrained")
+    axis = figure.subplots()
+    width = 0.8 / len(series)
+    for position, (name, values) in enumerate(series.items()):
+        places = np.arange(len(groups)) + (position - (len(series) - 1) / 2) * width
+        low, high = np.array(errors[name]).T
+        whiskers = np.maximum([np.array(values) - low, high - np.array(values)], 0)
+        axis.bar(places, values, width * 0.94, label=name, color=colour(position))
+        axis.errorbar(places, values, whiskers, fmt="none", ecolor="black", elinewidth=1, capsize=2)
+        for place, value, top in zip(places, values, high, strict=True):
+            axis.text(place, top + 0.012, f"{value:.3f}", ha="center", fontsize=8)
+    axis.set_xticks(np.arange(len(groups)), groups)
+    axis.set_ylim(0, 1.06)
+    axis.set_yticks(np.linspace(0, 1, 6))
+    axis.set_ylabel("accuracy")
+    axis.grid(axis="y", alpha=0.3)
+    axis.set_axisbelow(True)
+    axis.legend(frameon=False, loc="upper left", bbox_to_anchor=(1, 1), fontsize=9)
+    axis.set_title(title, fontsize=10)
+    save(figure, path)
+
+
+def ladder(
+    path: str | Path,
+    epsilons_255: list[int],
+    series: dict[str, np.ndarray],
+    beside: dict[str, tuple[str, dict[int, tuple[float, float, float]]]],
+    chance: float,
+    title: str,
+) -> None:
+    """Accuracy against epsilon, with the level of guessing: per model mean, low and high, epsilons×3.
+
+    `beside` holds what a stronger attack leaves of some of the models: its name, and by epsilon mean, low and high.
+    """
+    figure = Figure(figsize=(6.6, 4.4), layout="constrained")
+    axis = figure.subplots()
+    places = np.arange(len(epsilons_255))
+    for position, (name, values) in enumerate(series.items()):
+        mean, low, high = values.T
+        axis.plot(places, mean, marker="o", markersize=4, label=name, color=colour(position))
+        axis.fill_between(places, low, high, color=colour(position), alpha=0.15, linewidth=0)
+        if name in beside:
+            stronger, left = beside[name]
+            at = [epsilons_255.index(epsilon_255) for epsilon_255 in left]
+            mean, low, high = np.array(list(left.values())).T
+            errors = np.maximum([mean - low, high - mean], 0)
+            axis.errorbar(at, mean, errors, fmt="x--", color=colour(position), linewidth=1, capsize=2, label=stronger)
+    axis.axhline(chance, color="#777777", linestyle=":", linewidth=1, label="guessing")
+    axis.set_xticks(places, [str(value) for value in epsilons_255])
+    axis.set_xlabel("ε in grey levels (n/255)")
+    axis.set_ylabel("accuracy")
+    axis.set_ylim(0, 1)
+    axis.grid(alpha=0.3)
+    axis.legend(frameon=False, fontsize=9)
+    axis.set_title(title, fontsize=10)
+    save(figure, path)
+
+
+def transfer_matrix(path: str | Path, accuracies: pd.DataFrame, title: str) -> None:
+    """Accuracy of the model of each column on images attacked through the model of each row."""
+    count = len(accuracies)
+    figure = Figure(figsize=(3.4 + 1.05 * count, 2.6 + 0.62 * count), layout="constrained")
+    axis = figure.subplots()
+    values = accuracies.to_numpy(dtype=float)
+    axis.imshow(values, cmap="viridis", vmin=0, vmax=1, aspect="auto")
+    axis.set_xticks(range(count), accuracies.columns, rotation=25, ha="right", fontsize=8)
+    axis.set_yticks(range(count), accuracies.index, fontsize=8)
+    axis.set_xlabel("given to", fontsize=9)
+    axis.set_ylabel("attacked through", fontsize=9)
+    for (y, x), value in np.ndenumerate(values):
+        axis.text(x, y, f"{value:.3f}", ha="center", va="center", color="black" if value > 0.6 else "white", fontsize=9)
+    axis.set_title(title, fontsize=10)
+    save(figure, path)
+
+
+def training_curves(path: str | Path, curves: dict[str, dict[str, list[float]]]) -> None:
+    """Accuracy against epoch for every model: validation solid, training dashed; seeds of one cell share a colour."""
+    figure = Figure(figsize=(7.2, 4.4), layout="constrained")
+    axis = figure.subplots()
+    colours: dict[str, str] = {}
+    for name, curve in curves.items():
+        cell = name.rpartition("-")[0]
+        label = None if cell in colours else cell
+        shade = colours.setdefault(cell, colour(len(colours)))
+        axis.plot(curve["epoch"], curve["val_accuracy"], label=label, color=shade)
+        axis.plot(curve["epoch"], curve["train_accuracy"], color=shade, linestyle="--", linewidth=1)
+    axis.set_xlabel("epoch")
+    axis.xaxis.set_major_locator(MaxNLocator(integer=True))
+    axis.set_ylabel("accuracy (validation solid, training dashed)")
+    axis.set_ylim(0, 1)
+    axis.grid(alpha=0.3)
+    axis.legend(frameon=False, fontsize=9)
+    axis.set_title("On images of the model's own training set's kind, not augmented", fontsize=10)
+    save(figure, path)
+
+
+def confusion_grid(path: str | Path, matrices: dict[str, np.ndarray], classes: list[str]) -> None:
+    """One confusion matrix per model, counts shaded by the share of the label's images."""
+    columns = min(2, len(matrices))
+    rows = -(-len(matrices) // columns)
+    side = 1.6 + 0.42 * len(classes)
+    figure = Figure(figsize=(side * columns, side * rows), layout="constrained")
+    axes = figure.subplots(rows, columns, squeeze=False).ravel()
+    for axis in axes[len(matrices) :]:
+        axis.set_axis_off()
+    for axis, (name, counts) in zip(axes, matrices.items(), strict=False):
+        shares = counts / np.maximum(counts.sum(1, keepdims=True), 1)
+        axis.imshow(shares, cmap="Blues", vmin=0, vmax=1)
+        axis.set_xticks(range(len(classes)), classes, rotation=90, fontsize=8)
+        axis.set_yticks(range(len(classes)), classes, fontsize=8)
+        axis.set_xlabel("predicted", fontsize=9)
+        axis.set_ylabel("label", fontsize=9)
+        axis.set_title(name, fontsize=10)
+        if len(classes) > 20:
+            continue
+        for y, x in np.ndindex(*counts.shape):
+            if counts[y, x]:
+                axis.text(
+                    x,
+                    y,
+                    counts[y, x],
+                    ha="center",
+                    va="center",
+                    fontsize=6,
+                    color="white" if shares[y, x] > 0.5 else "black",
+                )
+    save(figure, path)

@@ -1,0 +1,1 @@
+"""What the stages wrote of each model, and what follows from it."""

@@ -1,0 +1,72 @@
+"""Which corruptions are akin to what models trained on, so that robustness to them is no surprise."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+
+from robustness_study.corruptions import FAMILIES
+from robustness_study.schema.corrupt import Corrupt
+from robustness_study.schema.recipe import Recipe
+
+# What training may do to an image, and the corruptions that do the same kind of thing. A rotation is an affine map,
+# which the elastic transformation begins with.
+AKIN: dict[str, tuple[str, ...]] = {
+    "noise": FAMILIES["noise"],
+    "brightness": ("brightness",),
+    "contrast": ("contrast",),
+    "saturation": ("saturate",),
+    "rotation": ("rotation", "elastic_transform"),
+    "flip": ("horizontal_flip",),
+    "blur": FAMILIES["blur"],
+    "low resolution": ("pixelate", *FAMILIES["blur"]),
+}
+TRIVIAL_AUGMENT = ("brightness", "contrast", "saturation", "rotation", "blur")  # its sharpness also softens
+STUDIES = {  # what the studies' own are made of
+    "color_jitter": ("brightness", "contrast", "saturation"),
+    "mix_without_flip": ("brightness", "contrast", "saturation", "rotation", "noise"),
+    "mix": ("brightness", "contrast", "saturation", "rotation", "noise", "flip"),
+}
+AUGMIX = ("brightness", "contrast", "rotation")  # its autocontrast and equalize move levels, its shears are affine
+
+
+def seen(corrupt: Corrupt, recipe: Recipe, train_sets: Collection[str]) -> list[str]:
+    """The corruptions akin to what training does to images.
+
+    To the mix, to the recipe's augmentation, to AugMix where one of the sets is of that; and the families of what is
+    applied before the mix.
+
+    Of a whole study, whichever training set a model had, so that its models are compared on the same corruptions.
+    """
+    mix = corrupt.mix
+    strengths = {
+        "noise": mix.gaussian_noise.sigma,
+        "brightness": mix.color_jitter.brightness,
+        "contrast": mix.color_jitter.contrast,
+        "saturation": mix.color_jitter.saturation,
+        "rotation": mix.rotation.max_degrees,
+        "flip": mix.horizontal_flip.probability,
+    }
+    kinds = {kind for kind, strength in strengths.items() if strength > 0}
+    if recipe.flip != "off":
+        kinds.add("flip")
+    if recipe.trivial_augment:
+        kinds.update(TRIVIAL_AUGMENT)
+    if "augmix" in train_sets:
+        kinds.update(AUGMIX)
+    if recipe.low_resolution_share > 0:
+        kinds.add("low resolution")
+    before = {named.corruption for named in corrupt.before}
+    for name in before:
+        kinds.update(STUDIES.get(name, ()))
+        kinds.update(kind for kind, names in AKIN.items() if name in names)
+    akin = {name for kind in kinds for name in AKIN[kind]}
+    families = [family for title, family in FAMILIES.items() if title != "studies" and before & set(family)]
+    akin.update(name for family in families for name in family)
+    jitters = any(mix.color_jitter.model_dump().values()) or bool(before & set(STUDIES))
+    if jitters:
+        akin.add("color_jitter")
+    if jitters or kinds & {"noise", "rotation"}:
+        akin.update(("mix", "mix_without_flip"))
+    if "flip" in kinds:
+        akin.add("mix")
+    return [name for family in FAMILIES.values() for name in family if name in akin]

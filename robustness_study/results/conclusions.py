@@ -1,0 +1,82 @@
+"""What becomes of the two studies' conclusions.
+
+The differences that answer them are a family of tests of their own, of the studies' losses and training sets alone, so
+that another loss beside them changes no answer. With one seed nothing is claimed.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from robustness_study.results.differences import Difference, as_family
+
+CLAIMED_OF = {"cross_entropy", "angular", "clean", "corrupted"}  # the studies' losses and training sets
+
+
+@dataclass(frozen=True)
+class Claim:
+    """Something the two studies concluded: that the first of two is better than the second, on some figures."""
+
+    text: str
+    better: str
+    worse: str
+    metrics: tuple[str, ...]
+
+    def is_answered_by(self, difference: Difference) -> bool:
+        """Whether a difference is of these two and of one of these figures."""
+        differ = set(difference.model) ^ set(difference.other)
+        return difference.metric in self.metrics and differ == {self.better, self.worse}
+
+
+CLAIMS = (
+    Claim(
+        "Training on corrupted images makes a model robust to those corruptions",
+        better="corrupted",
+        worse="clean",
+        metrics=("test_corrupted",),
+    ),
+    Claim(
+        "Training on corrupted images makes it generalise better, to clean images and to other corruptions",
+        better="corrupted",
+        worse="clean",
+        metrics=("test_clean", "suite_unseen_mean"),
+    ),
+    Claim(
+        "The angular loss beats cross-entropy",
+        better="angular",
+        worse="cross_entropy",
+        metrics=("test_clean", "test_corrupted"),
+    ),
+)
+
+
+@dataclass(frozen=True)
+class Conclusion:
+    """A claim of the two studies, and what the differences say of it."""
+
+    claim: str
+    differences: list[Difference]
+
+    def verdict(self) -> str:
+        """What the differences say; "not distinguishable" if none of them can be told from chance."""
+        if any(difference.p_holm is None for difference in self.differences):
+            return "not tested: one seed"
+        signs = [difference.sign() for difference in self.differences]
+        up, down, of = signs.count(1), signs.count(-1), len(signs)
+        if up and down:
+            return f"supported in {up} of {of}, contradicted in {down}"
+        if up or down:
+            word, count = ("supported", up) if up else ("contradicted", down)
+            return word if count == of else f"{word} in {count} of {of}, not distinguishable in the rest"
+        return "not distinguishable"
+
+
+def conclusions(found: list[Difference]) -> list[Conclusion]:
+    """The studies' conclusions, as far as the study has the models to answer them."""
+    of_studies = [difference for difference in found if {*difference.model, *difference.other} <= CLAIMED_OF]
+    family = as_family([each for each in of_studies if any(claim.is_answered_by(each) for claim in CLAIMS)])
+    concluded = []
+    for claim in CLAIMS:
+        of_claim = [each.towards(claim.better) for each in family if claim.is_answered_by(each)]
+        concluded += [Conclusion(claim.text, of_claim)] if of_claim else []
+    return concluded

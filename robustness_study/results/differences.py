@@ -1,0 +1,154 @@
+"""Which differences between models can be told from chance, said in sentences.
+
+Losses are compared on the same training set and training sets with the same loss, paired by seed and image. All
+differences are one family of tests (Holm); those that answer the studies are another (`conclusions.py`). Intervals are
+each for itself. With one seed nothing is tested: its interval is over images alone.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import pandas as pd
+
+from robustness_study.results.cell_results import CellResults, Cells
+from robustness_study.results.per_image import difference_of, scores_of
+from robustness_study.statistics import Estimate, holm, mcnemar
+
+LEVEL = 0.05
+# The figures that are compared, and how a sentence names them after "trained on".
+COMPARED = {
+    "test_clean": "clean",
+    "test_corrupted": "corrupted",
+    "suite_mean": "CIFAR-10-C's corruptions",
+    "suite_unseen_mean": "those akin to nothing in training",
+    "fgsm_2": "FGSM ε = 2/255",
+}
+Name = tuple[str, str]  # loss, training set
+
+
+@dataclass(frozen=True)
+class Difference:
+    """How much a model's figure is above another's, in points of accuracy where it is said."""
+
+    model: Name
+    other: Name
+    metric: str
+    estimate: Estimate
+    p_holm: float | None  # adjusted over its family; None for one seed
+    p_mcnemar: dict[int, float] | None  # by seed; None for one seed, and where scores are not right or wrong
+
+    def towards(self, name: str) -> Difference:
+        """The same, as how much the model of that loss or training set is above the other."""
+        if name in self.model:
+            return self
+        low, high = self.estimate.interval_95
+        turned = replace(self.estimate, mean=-self.estimate.mean, interval_95=(-high, -low))
+        return replace(self, model=self.other, other=self.model, estimate=turned)
+
+    def pair(self) -> tuple[frozenset[Name], str]:
+        """What is compared, whichever way round."""
+        return frozenset({self.model, self.other}), self.metric
+
+    def sign(self) -> int:
+        """1 or −1 if the difference can be told from chance, else 0."""
+        if self.p_holm is None or self.p_holm >= LEVEL:
+            return 0
+        return 1 if self.estimate.mean > 0 else -1
+
+    def subject(self) -> str:
+        """What is compared, in words."""
+        (loss, train_set), (other_loss, other_set) = self.model, self.other
+        if loss != other_loss:
+            return f"{loss} − {other_loss}, {train_set} → {COMPARED[self.metric]}"
+        return f"trained on {train_set} − on {other_set}, {loss} → {COMPARED[self.metric]}"
+
+    def interval(self) -> str:
+        """The interval, in points."""
+        return "{} to {}".format(*map(points, self.estimate.interval_95))
+
+    def sentence(self) -> str:
+        """The difference in words."""
+        said = f"{self.subject()}: {points(self.estimate.mean)} points ({self.interval()}), n = {self.estimate.n}"
+        if self.p_holm is None:
+            return f"{said}, over images alone"
+        return f"{said}{', ' if self.sign() else ': not distinguishable, '}{p_said(self.p_holm)}"
+
+
+def points(share: float) -> str:
+    """A share in percentage points, with its sign."""
+    return f"{100 * share:+.1f}".replace("-", "−")
+
+
+def p_said(p_value: float) -> str:
+    """A p-value in words: what is below 0.0001 depends on tails that nobody knows."""
+    return f"p = {p_value:.2g}" if p_value >= 1e-4 else "p < 0.0001"
+
+
+def differences(cells: Cells) -> list[Difference]:
+    """Every difference that is reported, with p-values adjusted over all of them."""
+    found = [
+        Difference(model, other, metric, difference_of(*of_both, metric), None, mcnemar_of(*of_both, metric))
+        for metric in COMPARED
+        for model, other in pairs(list(cells))
+        for of_both in [(cells[model], cells[other])]
+        if all(result.metrics()[metric] is not None for results in of_both for result in results)
+    ]
+    return as_family(found)
+
+
+def as_family(found: list[Difference]) -> list[Difference]:
+    """The same, with p-values adjusted over these alone; of one seed they have none."""
+    if any(difference.estimate.n == 1 for difference in found):
+        return found
+    adjusted = holm([difference.estimate.p_value for difference in found])
+    return [replace(difference, p_holm=p_holm) for difference, p_holm in zip(found, adjusted, strict=True)]
+
+
+def pairs(names: list[Name]) -> list[tuple[Name, Name]]:
+    """Models that differ in their loss or in their training set alone, the later one first, as params list them."""
+    return [
+        (model, other)
+        for position, other in enumerate(names)
+        for model in names[position + 1 :]
+        if (model[0] == other[0]) != (model[1] == other[1])
+    ]
+
+
+def mcnemar_of(results: list[CellResults], others: list[CellResults], metric: str) -> dict[int, float] | None:
+    """McNemar's p-value by seed; None for one seed, and for means over corruptions, whose scores are shares."""
+    if len(results) == 1 or metric.startswith("suite_"):
+        return None
+    found = {}
+    for result, other in zip(results, others, strict=True):
+        (one,), (two,) = (scores_of(each, metric).values() for each in (result, other))
+        found[result.cell.seed] = mcnemar(one > 0, two > 0)
+    return dict(sorted(found.items()))
+
+
+def table(found: list[Difference], answering: list[Difference]) -> pd.DataFrame:
+    """Every difference in a row, in points; p-values are empty where there is none.
+
+    `answering` are those of them that answer the studies, with p-values adjusted over these alone.
+    """
+    of_answers = {difference.pair(): difference.p_holm for difference in answering}
+    rows = {
+        difference.subject(): {
+            "points": points(difference.estimate.mean),
+            "std": "" if difference.estimate.std is None else f"{100 * difference.estimate.std:.1f}",
+            "95 %": difference.interval(),
+            "n": difference.estimate.n,
+            f"p of {len(found)}": bare(difference.p_holm),
+            **({f"p of {len(answering)}": bare(of_answers.get(difference.pair()))} if answering else {}),
+            "McNemar's p by seed": ", ".join(
+                f"{seed}: {bare(p_value)}" for seed, p_value in (difference.p_mcnemar or {}).items()
+            ),
+        }
+        for difference in found
+    }
+    return pd.DataFrame.from_dict(rows, orient="index").rename_axis("difference")
+
+
+def bare(p_value: float | None) -> str:
+    """A p-value in a table."""
+    return "" if p_value is None else p_said(p_value).removeprefix("p ").removeprefix("= ")

@@ -1,0 +1,76 @@
+"""What a model's accuracies under the suite's corruptions add up to.
+
+Mean accuracies, and the benchmark's own figures (Hendrycks & Dietterich 2019, arXiv 1903.12261, section 4): the
+corruption error of a corruption is the sum of a model's error rates over severities, divided by a reference model's;
+the relative one takes each model's clean error off first; mCE and relative mCE are their means over corruptions.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+import numpy as np
+
+from robustness_study.core.array_text import from_text
+from robustness_study.corruptions import BENCHMARK, FAMILIES, HELD_OUT
+
+MAIN = tuple(name for name in BENCHMARK if name not in HELD_OUT)
+
+
+class Stress:
+    """The accuracies of one model's stress.json; `seen` names corruptions akin to what training does to images."""
+
+    def __init__(self, result: dict[str, Any], seen: Iterable[str]) -> None:
+        self.images: int = result["images"]
+        self.seen = list(seen)
+        self.test_indices: str = result["test_indices"]
+        self.by_corruption: dict[str, list[float]] = {}
+        for row in result["rows"]:
+            self.by_corruption.setdefault(row["corruption"], []).append(row["accuracy"])
+        (self.clean,) = self.by_corruption.pop("clean")
+        self.labels: str = result["labels"]
+        self.predictions: dict[str, list[str]] = result["predictions"]
+
+    def of(self, names: Iterable[str]) -> list[str]:
+        """Those of the names that the suite has."""
+        return [name for name in names if name in self.by_corruption]
+
+    def mean(self, names: Iterable[str]) -> float | None:
+        """Mean accuracy over corruptions and severities; None if the suite has none of them."""
+        found = self.of(names)
+        return float(np.mean([self.by_corruption[name] for name in found])) if found else None
+
+    def right(self, metric: str) -> np.ndarray:
+        """Of each image, the share of a figure's corruptions and severities under which it is right, N.
+
+        A headline figure, or `suite_of_` a group or a single corruption, at all severities or `@` one of 1 to 5.
+        """
+        name, _, severity = metric.removeprefix("suite_of_").partition("@")
+        name = {"suite_mean": "main", "suite_unseen_mean": "unseen"}.get(name, name)
+        labels, of_each = from_text(self.labels), [self.predictions[each] for each in self.groups().get(name, [name])]
+        texts = [text for of_one in of_each for text in ([of_one[int(severity) - 1]] if severity else of_one)]
+        return np.mean([from_text(text) == labels for text in texts], axis=0)
+
+    def groups(self) -> dict[str, list[str]]:
+        """The groups of corruptions that means are reported of."""
+        return {
+            "main": self.of(MAIN),
+            "held out": self.of(HELD_OUT),
+            **{family: self.of(FAMILIES[family]) for family in ("noise", "blur", "weather", "digital")},
+            "seen": [name for name in self.of(MAIN) if name in self.seen],
+            "unseen": [name for name in self.of(MAIN) if name not in self.seen],
+        }
+
+
+def corruption_error(model: Stress, reference: Stress, names: Iterable[str], relative: bool = False) -> float | None:
+    """The mCE over these corruptions, 1 for the reference itself; None if there is none, or nothing to divide by."""
+    ratios = []
+    for name in model.of(names):
+        errors, others = (1 - np.array(stress.by_corruption[name]) for stress in (model, reference))
+        above = ((1 - model.clean), (1 - reference.clean)) if relative else (0.0, 0.0)
+        divisor = (others - above[1]).sum()
+        if divisor <= 0:
+            return None
+        ratios.append((errors - above[0]).sum() / divisor)
+    return float(np.mean(ratios)) if ratios else None

@@ -1,0 +1,17 @@
+"""The `embed` section of params.yaml: UMAP of the test images' features."""
+
+from __future__ import annotations
+
+from pydantic import Field
+
+from robustness_study.core.section import Section
+
+
+class Embed(Section):
+    """UMAP's settings (McInnes et al. 2018, arXiv 1802.03426); `images` test images, stratified."""
+
+    images: int = Field(ge=10)
+    neighbours: int = Field(ge=2, le=200)
+    min_dist: float = Field(ge=0, le=1)
+    metric: str = Field(pattern="^(cosine|euclidean)$")
+    seed: int = Field(ge=0)

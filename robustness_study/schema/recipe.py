@@ -1,0 +1,32 @@
+"""The `recipes.NAME` sections of params.yaml: how a model is trained, whatever its loss."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import Field
+
+from robustness_study.core.section import Section
+
+
+class Recipe(Section):
+    """One training recipe; every model of a study gets the same one. Each piece can be off."""
+
+    stem: Literal["imagenet", "half", "cifar"]
+    zero_init_residual: bool
+    epochs: int = Field(ge=1, le=2000)
+    batch_size: int = Field(ge=2, le=8192)
+    peak_learning_rate: float = Field(gt=0, le=10)
+    warmup_share: float = Field(gt=0, lt=1)
+    momentum: float = Field(ge=0, lt=1)
+    weight_decay: float = Field(ge=0, lt=1)
+    average_decay: float = Field(ge=0, lt=1)
+    low_resolution_share: float = Field(ge=0, lt=1)
+    crop_padding: int = Field(ge=0, le=16)
+    flip: Literal["off", "random", "alternating"]
+    trivial_augment: bool
+    cutout_pixels: int = Field(ge=0)
+    precision: Literal["auto", "bfloat16", "float32"]
+    compile: bool
+    deterministic: bool
+    watched_images: int = Field(ge=1)

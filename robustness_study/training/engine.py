@@ -1,0 +1,201 @@
+"""The training engine: data on the device, one step for every loss, and a run that can stop and go on.
+
+In: a model, training images with labels, a recipe, a seed. Out: the trained model (in place) and one
+`Epoch` per epoch. Everything random is drawn from (seed, purpose, epoch), so what an epoch draws does not
+depend on what ran before it, and a run that goes on from a checkpoint ends with the same bits. On the CPU
+the same call gives the same bits; on a GPU it does with the recipe's `deterministic`.
+
+Lower resolution first is in Karras et al. 2018 (arXiv 1710.10196) and, for speed, in Howard's DAWNBench
+entry (2018).
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable, Iterator
+from dataclasses import asdict
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn.functional import interpolate
+
+from robustness_study.augmentation.crop_flip_cutout import Augmentation
+from robustness_study.augmentation.trivial_augment import TrivialAugment
+from robustness_study.classifier.inference import all_features, to_float
+from robustness_study.classifier.model import Classifier
+from robustness_study.core.errors import StudyError
+from robustness_study.losses.head import Head
+from robustness_study.schema.recipe import Recipe
+from robustness_study.training.batches import epoch_batches
+from robustness_study.training.optimiser import Average, Optimiser, one_cycle
+from robustness_study.training.precision import is_out_of_memory, precision_of, repeatable
+from robustness_study.training.watcher import Epoch, Images, Watcher, figures_of
+
+CHECKPOINT_INTERVAL_S = 30.0
+
+
+def side_of(epoch: int, recipe: Recipe, side: int) -> int:
+    """The side of the images that an epoch, counted from 1, trains on: half at first, then full.
+
+    Half lasts for the first `low_resolution_share` of the epochs. There is no side between: three
+    quarters of the pixels cost a CPU nearly as much as all of them.
+    """
+    return side // 2 if epoch <= round(recipe.low_resolution_share * recipe.epochs) else side
+
+
+def all_finite(tensors: Iterable[Tensor]) -> bool:
+    """Whether no number in any of them is NaN or infinite; a GPU is waited for once."""
+    return bool(torch.stack([tensor.isfinite().all() for tensor in tensors]).all())
+
+
+class Training:
+    """A run: what it is made of, and what of it evolves."""
+
+    def __init__(self, model: Classifier, training: Images, recipe: Recipe, batches: str, seed: int) -> None:
+        self.model, self.training, self.recipe, self.batches, self.seed = model, training, recipe, batches, seed
+        self.device = training.images.device
+        self.labels = training.labels.cpu().numpy()
+        self.steps = len(epoch_batches(batches, self.labels, recipe.batch_size, seed, 1))
+        self.dtype = precision_of(recipe.precision, self.device)
+        self.optimiser = Optimiser(model, recipe)
+        self.average = Average(model, recipe.average_decay) if recipe.average_decay else None
+        self.features = torch.compile(model.features) if recipe.compile else model.features
+        # What evolves, beside the model, the optimiser and the average:
+        self.done = 0  # steps
+        self.losses = torch.zeros(self.steps, device=self.device)  # of this epoch
+        self.epochs: list[Epoch] = []
+
+    def run(self, watched: dict[str, Images], watcher: Watcher) -> list[Epoch]:
+        """Train to the end from wherever the run is; the model is left with its final weights.
+
+        `watched` holds "train" and "val": the fixed images whose accuracy each epoch reports. They steer
+        nothing. Raises StudyError, naming the step, if a loss is not finite.
+        """
+        with repeatable(self.device, self.recipe.deterministic):
+            self._run(watched, watcher)
+        return self.epochs
+
+    def _run(self, watched: dict[str, Images], watcher: Watcher) -> None:
+        saved = time.monotonic()
+        while len(self.epochs) < self.recipe.epochs:
+            epoch, started = len(self.epochs) + 1, time.perf_counter()
+            first = self.done - (epoch - 1) * self.steps  # all of them, if the last thing kept was the last step
+            for _ in self.epoch_from(epoch, first):
+                watcher.step(self.done - (epoch - 1) * self.steps, self.steps)
+                if time.monotonic() - saved > CHECKPOINT_INTERVAL_S:
+                    tensors, notes = self.state()
+                    if all_finite(tensors.values()):  # or the last good checkpoint would be lost
+                        watcher.save(tensors, notes)
+                    saved = time.monotonic()
+            self.refuse_not_finite(epoch)
+            rate = (self.steps - first) * self.recipe.batch_size / (time.perf_counter() - started)
+            figures = self.figures(watched)
+            seconds = time.perf_counter() - started
+            self.epochs.append(Epoch(epoch, self.losses.mean().item(), *figures, seconds, rate))
+            watcher.epoch(self.epochs[-1])
+        if self.average is not None:
+            self.model.load_state_dict(self.average.model.state_dict())
+        if type(self.model.head).fit is not Head.fit:  # or the features would be computed for nothing
+            self.model.head.fit(all_features(self.model, self.training.images, 250), self.training.labels)
+
+    def epoch_from(self, epoch: int, first: int) -> Iterator[None]:
+        """The steps of an epoch, counted from 1, from step `first` on."""
+        recipe, device, count = self.recipe, self.device, len(self.labels)
+        augment = Augmentation.draw(
+            count, recipe.crop_padding, recipe.flip, recipe.cutout_pixels, self.seed, epoch, device
+        )
+        trivial = TrivialAugment.draw(count, self.seed, epoch) if recipe.trivial_augment else None
+        positions = epoch_batches(self.batches, self.labels, recipe.batch_size, self.seed, epoch)
+        side = side_of(epoch, recipe, self.training.images.shape[1])
+        self.model.train()
+        for index, batch in enumerate(torch.from_numpy(positions).to(device)[first:], start=first):
+            images = to_float(self.training.images[batch])
+            if trivial is not None:
+                images = trivial(images, positions[index])
+            images = augment(images, batch)
+            if side != images.shape[2]:
+                images = interpolate(images, size=(side, side), mode="area")
+            with self.autocast():
+                features = self.features(images).float()
+            loss = self.model.head.training_loss(features, self.training.labels[batch])
+            self.losses[index] = loss.detach()
+            if device.type == "cpu":  # reading a loss on a GPU would make it wait
+                self.refuse_not_finite(epoch, index)
+            loss.backward()
+            self.optimiser.step(self.learning_rate(self.done))
+            if self.average is not None:
+                self.average.update(self.model, first=self.done == 0)
+            self.done += 1
+            yield
+
+    def learning_rate(self, step: int) -> float:
+        """The learning rate of a step of the whole run, counted from 0."""
+        recipe = self.recipe
+        return one_cycle(step, recipe.epochs * self.steps, recipe.peak_learning_rate, recipe.warmup_share)
+
+    def autocast(self) -> torch.autocast:
+        """bfloat16 where the recipe and the processor have it."""
+        return torch.autocast(self.device.type, torch.bfloat16, enabled=self.dtype == torch.bfloat16)
+
+    def refuse_not_finite(self, epoch: int, index: int | None = None) -> None:
+        """StudyError if a loss of this epoch, or the one of step `index` alone, is not finite."""
+        losses = (self.losses if index is None else self.losses[index : index + 1]).cpu()
+        for at in (~losses.isfinite()).nonzero().flatten().tolist()[:1]:
+            step = (epoch - 1) * self.steps + (at if index is None else index)
+            raise StudyError(
+                f"train: the loss is {losses[at].item()} at step {step + 1} of {self.recipe.epochs * self.steps} "
+                f"(learning rate {self.learning_rate(step):.4g}); lower the recipe's peak_learning_rate"
+            )
+
+    def figures(self, watched: dict[str, Images]) -> tuple[float, float, float]:
+        """What an epoch's figures are, of the averaged weights where there are any."""
+        model = self.model if self.average is None else self.average.model
+        with self.autocast():
+            features = {name: all_features(model, images.images, 250) for name, images in watched.items()}
+        return figures_of(model.head, features, {name: images.labels for name, images in watched.items()})
+
+    def state(self) -> tuple[dict[str, Tensor], Any]:
+        """All that evolves, as tensors by name and as what JSON holds."""
+        tensors = {f"model.{name}": tensor for name, tensor in self.model.state_dict().items()}
+        tensors |= {f"momentum.{number}": momentum for number, momentum in self.optimiser.state().items()}
+        if self.average is not None:
+            tensors |= {f"average.{name}": tensor for name, tensor in self.average.model.state_dict().items()}
+        tensors["losses"] = self.losses
+        return tensors, {"done": self.done, "epochs": [asdict(epoch) for epoch in self.epochs]}
+
+    def restore(self, tensors: dict[str, Tensor], notes: Any) -> None:
+        """Go back to a state that `state` gave."""
+
+        def part(prefix: str) -> dict[str, Tensor]:
+            return {name.removeprefix(prefix): tensor for name, tensor in tensors.items() if name.startswith(prefix)}
+
+        self.model.load_state_dict(part("model."))
+        self.optimiser.restore(part("momentum."))
+        if self.average is not None:
+            self.average.model.load_state_dict(part("average."))
+        self.losses.copy_(tensors["losses"])
+        self.done, self.epochs = notes["done"], [Epoch(**epoch) for epoch in notes["epochs"]]
+
+    def largest_batch_that_fits(self) -> int:
+        """The largest of the batch size's halves whose step fits into memory; 0 if none does.
+
+        Call it when the step that failed is forgotten, its exception included: both hold on to its tensors.
+        """
+        self.optimiser.forget_gradients()
+        size = self.recipe.batch_size
+        while (size := size // 2) > 0 and not self._fits(size):
+            pass
+        return size
+
+    def _fits(self, size: int) -> bool:
+        images, labels = to_float(self.training.images[:size]), self.training.labels[:size]
+        try:
+            with self.autocast():
+                features = self.model.features(images).float()
+            self.model.head.training_loss(features, labels).backward()
+        except RuntimeError as error:
+            if not is_out_of_memory(error):
+                raise
+            return False
+        return True
