@@ -1,7 +1,7 @@
 """What AugMix gains: one model of AugMix copies, and one of corrupted images, against one of clean images.
 
 Accuracies as shares, and paired differences with a 95 % interval over images. Wants the three cells of one loss and
-seed, as after `dvc exp run -S 'augmix.splits=[train]' -S 'train_sets=[clean,corrupted,augmix]'`; writes
+seed, as after `dvc exp run -S 'train_sets=[clean,corrupted,augmix]'`; writes
 `bench/results/augmix.json`, which README's comparison is of.
 `python -m bench.augmix [--loss cross_entropy] [--seed 1]`
 """
@@ -19,9 +19,9 @@ from robustness_study.core.files import write_json
 from robustness_study.results import cell_results
 from robustness_study.results.akin import seen
 from robustness_study.results.cell_results import CellResults
-from robustness_study.results.intervals import figure_of
-from robustness_study.results.per_image import difference_of
-from robustness_study.schema.augmix import AugMix
+from robustness_study.results.differences import difference_of
+from robustness_study.results.intervals import summarise
+from robustness_study.results.metrics import BY_NAME, Metric, under_corruptions
 from robustness_study.schema.corrupt import Corrupt
 from robustness_study.schema.recipe import Recipe
 
@@ -29,20 +29,24 @@ AGAINST = "clean"
 TRAIN_SETS = ("augmix", "corrupted")
 
 
-def figures_of(cell: CellResults) -> list[str]:
-    """The figures that are compared: of test images, clean and under the study's mix, and of every corruption."""
-    groups = [f"suite_of_{name}" for name, found in cell.stress.groups().items() if found]
-    return ["test_clean", "test_corrupted", *groups, *(f"suite_of_{name}" for name in cell.stress.by_corruption)]
+def metrics_of(cell: CellResults) -> list[Metric]:
+    """What is compared: accuracy on test images, clean and under the study's mix, and under every corruption."""
+    groups = [name for name, found in cell.stress.groups().items() if found]
+    return [
+        BY_NAME["test_clean"],
+        BY_NAME["test_corrupted"],
+        *(under_corruptions(name) for name in (*groups, *cell.stress.by_corruption)),
+    ]
 
 
-def compared(cell: CellResults, other: CellResults, metric: str) -> dict[str, Any]:
-    """A figure of two models, and how much it is above the second's."""
+def compared(cell: CellResults, other: CellResults, metric: Metric) -> dict[str, Any]:
+    """A metric of two models, and how much it is above the second's."""
     difference = difference_of([cell], [other], metric)
     return {
-        "figure": metric,
-        "images": cell.images(metric),
-        cell.cell.train_set: round(figure_of([cell], metric)["mean"], 4),
-        other.cell.train_set: round(figure_of([other], metric)["mean"], 4),
+        "figure": metric.name,
+        "images": metric.images(cell),
+        cell.cell.train_set: round(summarise([cell], metric)["mean"], 4),
+        other.cell.train_set: round(summarise([other], metric)["mean"], 4),
         "difference": round(difference.mean, 4),
         "interval_95_images": [round(end, 4) for end in difference.interval_95],
     }
@@ -65,13 +69,13 @@ def main() -> None:
         "loss": arguments.loss,
         "seed": arguments.seed,
         "recipe": values["recipe"],
-        "augmix": params.section("augmix", AugMix).model_dump(),
+        "augmix": values["train_set_config"]["augmix"],
         "trained_on": {name: cell.evaluate["trained_on"] for name, cell in cells.items()},
         "unseen": cells[AGAINST].stress.groups()["unseen"],
         "rows": [
             compared(cells[name], cells[AGAINST], metric)
             for name in TRAIN_SETS
-            for metric in figures_of(cells[AGAINST])
+            for metric in metrics_of(cells[AGAINST])
         ],
     }
     write_json(report.RESULTS / "augmix.json", found)

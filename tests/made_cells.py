@@ -336,14 +336,14 @@ def stability(cell: Cell) -> Tree:
 def write_study() -> None:
     """All that git holds of the study, and nothing else, into the working folder."""
     for cell in CELLS:
-        cell.result("curves.csv").parent.mkdir(parents=True)
-        cell.result("curves.csv").write_text(curves(cell), encoding="utf-8")
-        cell.result("evaluate.json").write_text(json.dumps(evaluation(cell)), encoding="utf-8")
-        cell.result("attack.json").write_text(json.dumps(attack(cell)), encoding="utf-8")
-        cell.result("stress.json").write_text(json.dumps(stress(cell)), encoding="utf-8")
+        cell.published("curves.csv").parent.mkdir(parents=True)
+        cell.published("curves.csv").write_text(curves(cell), encoding="utf-8")
+        cell.published("evaluate.json").write_text(json.dumps(evaluation(cell)), encoding="utf-8")
+        cell.published("attack.json").write_text(json.dumps(attack(cell)), encoding="utf-8")
+        cell.published("stress.json").write_text(json.dumps(stress(cell)), encoding="utf-8")
     for cell in FIRST_SEED:
-        cell.result("embed.png").write_bytes(b"a picture")
-        cell.result("embed.json").write_text(json.dumps(embedding(cell)), encoding="utf-8")
+        cell.published("embed.png").write_bytes(b"a picture")
+        cell.published("embed.json").write_text(json.dumps(embedding(cell)), encoding="utf-8")
     choose_study()
 
 
@@ -363,16 +363,16 @@ def change_file(path: Path, **changes: object) -> None:
 
 
 def change_result(cell: Cell, name: str, **changes: object) -> None:
-    change_file(cell.result(name), **changes)
+    change_file(cell.published(name), **changes)
 
 
 def change_attack(cell: Cell, name: str, **changes: object) -> None:
-    attacks = json.loads(cell.result("attack.json").read_text(encoding="utf-8"))["attacks"]
+    attacks = json.loads(cell.published("attack.json").read_text(encoding="utf-8"))["attacks"]
     change_result(cell, "attack.json", attacks=attacks | {name: attacks[name] | changes})
 
 
 def change_dataset(cell: Cell, **changes: object) -> None:
-    evaluate = json.loads(cell.result("evaluate.json").read_text(encoding="utf-8"))
+    evaluate = json.loads(cell.published("evaluate.json").read_text(encoding="utf-8"))
     change_result(cell, "evaluate.json", dataset=evaluate["dataset"] | changes)
 
 

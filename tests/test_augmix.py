@@ -16,13 +16,12 @@ from hypothesis import strategies as some
 from natural_images import natural_images
 
 from robustness_study.augmentation.trivial_augment import OPERATIONS
-from robustness_study.core.errors import StudyError
-from robustness_study.schema.augmix import AugMix
-from robustness_study.training_sets.augmix import NAMES, Draws, augmix, draw, mix, strengths_of
-from stages import augmix as stage
+from robustness_study.training_sets._chains import NAMES, Draws, augmix, draw, mix, strengths_of
+from robustness_study.training_sets.augmix import Config
+from stages import training_set as stage
 
-SECTION: dict[str, Any] = {"splits": ["train"], "chains": 3, "depth": 3, "severity": 3.0, "seed": 5}
-SETTINGS = AugMix.model_validate(SECTION)
+SECTION: dict[str, Any] = {"chains": 3, "depth": 3, "severity": 3.0, "seed": 5}
+SETTINGS = Config.model_validate(SECTION)
 IMAGES = natural_images(40)
 PINNED = [
     [
@@ -139,17 +138,16 @@ def test_chunks_leave_no_seam() -> None:
 
 
 def test_stage_writes_a_copy_of_every_image(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    (tmp_path / "data/raw").mkdir(parents=True)
-    np.savez(tmp_path / "data/raw/train.npz", images=IMAGES, labels=np.zeros(len(IMAGES), np.uint8))
-    (tmp_path / "params.yaml").write_text(json.dumps({"augmix": SECTION}))
+    for name in ("raw", "corrupted"):
+        (tmp_path / "data" / name).mkdir(parents=True)
+        np.savez(tmp_path / f"data/{name}/train.npz", images=IMAGES)
+    params = {"train_set_config": {"augmix": SECTION}}
+    (tmp_path / "params.yaml").write_text(json.dumps(params))
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(sys, "argv", ["augmix", "--split", "train"])
+    monkeypatch.setattr(sys, "argv", ["training_set", "--train-set", "augmix"])
     stage.main()
-    with np.load(tmp_path / "data/augmix/train.npz") as archive:
+    with np.load(tmp_path / "data/training_sets/augmix.npz") as archive:
         assert archive.files == ["images"]
         found = archive["images"]
     assert np.array_equal(found, augmix(IMAGES, SETTINGS, "train"))
     assert 2 < np.abs(found.astype(int) - IMAGES).mean() < 40
-    (tmp_path / "params.yaml").write_text(json.dumps({"augmix": SECTION | {"severity": 11.0}}))
-    with pytest.raises(StudyError, match=r"augmix\.severity is 11\.0: input should be less than or equal to 10"):
-        stage.main()

@@ -13,9 +13,10 @@ from typing import Any
 import pytest
 from dvc.utils.serialize import parse_yaml  # type: ignore[import-untyped]
 
+from robustness_study.check import check
 from robustness_study.core import params
 from robustness_study.core.errors import StudyError
-from stages import check
+from stages import check as stage
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 COMMITTED = REPOSITORY / "params.yaml"
@@ -43,13 +44,13 @@ def changed(*changes: tuple[str, Any]) -> dict[str, Any]:
 
 def test_committed_file_is_valid_and_is_what_dvc_reads() -> None:
     values = params.read(COMMITTED)
-    check.check(values)
+    check(values)
     assert values == parse_yaml(COMMITTED.read_text(encoding="utf-8"), COMMITTED)
 
 
 # Each message begins with the key and its value, then says what is allowed.
 BAD: dict[str, tuple[str, Any, str]] = {
-    "unknown section": ("atack", {}, "atack is unknown; the sections are attack, augmix, corrupt, download, embed,"),
+    "unknown section": ("atack", {}, "atack is unknown; the sections are attack, corrupt, download, embed, evalu"),
     "unknown key": ("attack.epsilon", 8, "attack.epsilon is unknown"),
     "unknown deep key": ("corrupt.mix.rotation.degrees", 5.0, "corrupt.mix.rotation.degrees is unknown"),
     "unknown key of a recipe": ("recipes.cpu.lr", 0.1, "recipes.cpu.lr is unknown"),
@@ -82,7 +83,11 @@ BAD: dict[str, tuple[str, Any, str]] = {
         0.6,
         "corrupt.mix.color_jitter.hue is 0.6: input should be less than or equal to 0.5",
     ),
-    "unknown choice": ("download.dataset", "mnist", "download.dataset is 'mnist': input should be 'cifar10', 'digits'"),
+    "unknown dataset": (
+        "download.dataset",
+        "mnist",
+        "download.dataset is 'mnist', which does not exist; there are cifar10, digits, folder",
+    ),
     "unknown metric": ("embed.metric", "l1", "embed.metric is 'l1': string should match pattern '^(cosine|eucli"),
     "negative section seed": ("attack.seed", -1, "attack.seed is -1: input should be greater than or equal to 0"),
     "no penalty": ("evaluate.probe_inverse_penalty", 0.0, "evaluate.probe_inverse_penalty is 0.0: input should be gr"),
@@ -134,27 +139,37 @@ BAD: dict[str, tuple[str, Any, str]] = {
         [{"corruption": "smoke", "severity": 3, "probability": 0.5}],
         "corrupt.before.0.corruption is 'smoke': it does not exist; there are gaussian_noise,",
     ),
-    "train set that is not made": (
+    "unknown train set": (
         "train_sets",
-        ["clean", "augmix"],
-        "train_sets has 'augmix', which is not made; type -S 'augmix.splits=[train]' too",
+        ["clean", "noisy"],
+        "train_sets has 'noisy', which does not exist; there are augmix, clean, corrupted",
     ),
-    "test images to train on": ("augmix.splits", ["test"], "augmix.splits.0 is 'test': input should be 'train'"),
-    "unknown train set": ("train_sets", ["clean", "noisy"], "train_sets has 'noisy'; there are clean, corrupted"),
+    "train set without its block": (
+        "train_set_config.corrupted",
+        ABSENT,
+        "train_set_config.corrupted is missing; it may be empty: {}",
+    ),
+    "block of an unknown train set": ("train_set_config.noisy", {}, "train_set_config.noisy is unknown; there are aug"),
+    "train set out of range": (
+        "train_set_config.augmix.severity",
+        11.0,
+        "train_set_config.augmix.severity is 11.0: input should be less than or equal to 10",
+    ),
+    "no blocks of train sets": ("train_set_config", None, "train_set_config must hold a block for each of augmix"),
     "unknown loss": ("loss", "nonsense", f"loss is 'nonsense', {NO_LOSS}"),
     "loss no text": ("loss", None, f"loss is None, {NO_LOSS}"),
     "unknown loss in losses": ("losses", ["angular", 3], f"losses has 3, {NO_LOSS}"),
-    "loss without its block": ("loss_config.angular", ABSENT, "loss_config.angular is missing; every loss in losses"),
+    "loss without its block": ("loss_config.angular", ABSENT, "loss_config.angular is missing; it may be empty"),
     "loss with an empty block": ("loss_config.angular", None, "loss_config.angular is None: input should be a valid d"),
     "block of an unknown loss": ("loss_config.nonsense", {}, f"loss_config.nonsense is unknown; there are {LOSSES}"),
-    "no blocks of losses": ("loss_config", None, "loss_config must hold a block for each loss"),
+    "no blocks of losses": ("loss_config", None, "loss_config must hold a block for each of angular,"),
     "loss out of range": (
         "loss_config.cross_entropy.label_smoothing",
         1.0,
         "loss_config.cross_entropy.label_smoothing is 1.0: input should be less than 1",
     ),
     "infinite number": ("loss_config.angular.temperature", float("inf"), "loss_config.angular.temperature is inf: "),
-    "size that is not the dataset's": ("download.size", 64, "download.size is 64: the images of cifar10 have 32, set"),
+    "size that is not the dataset's": ("download.size", 64, "download.size is 64: the images of cifar10 have 32 pix"),
     "no folder of images": (
         "download",
         {"dataset": "folder", "folder": None, "size": 32},
@@ -172,7 +187,7 @@ BAD: dict[str, tuple[str, Any, str]] = {
 @pytest.mark.parametrize(("key", "value", "told"), BAD.values(), ids=BAD)
 def test_bad_value_is_named_with_what_is_allowed(key: str, value: Any, told: str) -> None:
     with pytest.raises(StudyError) as caught:
-        check.check(changed(("losses", ["cross_entropy", "angular"]), (key, value)))
+        check(changed(("losses", ["cross_entropy", "angular"]), (key, value)))
     assert str(caught.value).startswith(f"params.yaml: {told}")
     assert "\n" not in str(caught.value)
 
@@ -181,12 +196,12 @@ def test_padding_as_large_as_the_image_is_refused() -> None:
     with pytest.raises(
         StudyError, match=r"recipes.cpu.crop_padding is 8; images of 8 pixels can be padded by at most 7"
     ):
-        check.check(changed(("download.dataset", "digits"), ("download.size", 8), ("recipes.cpu.crop_padding", 8)))
+        check(changed(("download.dataset", "digits"), ("download.size", 8), ("recipes.cpu.crop_padding", 8)))
 
 
 def test_loss_outside_losses_is_answered_with_what_to_type() -> None:
     with pytest.raises(StudyError) as caught:
-        check.check(changed(("loss", "angular"), ("losses", ["cross_entropy"])))
+        check(changed(("loss", "angular"), ("losses", ["cross_entropy"])))
     assert str(caught.value) == (
         "params.yaml: loss is 'angular', which exists but is not in losses ['cross_entropy']; "
         "type -S loss=angular -S 'losses=[cross_entropy,angular]'"
@@ -205,7 +220,7 @@ def test_loss_outside_losses_is_answered_with_what_to_type() -> None:
     ],
 )
 def test_other_good_values_pass(changes: list[tuple[str, Any]]) -> None:
-    check.check(changed(*changes))
+    check(changed(*changes))
 
 
 @pytest.mark.parametrize(
@@ -234,7 +249,7 @@ def test_number_with_an_exponent_and_no_point_is_a_number(tmp_path: Path) -> Non
     text, count = re.subn(r"weight_decay: \S+", "weight_decay: 1e-3", COMMITTED.read_text(encoding="utf-8"))
     path.write_text(text, encoding="utf-8")
     values = params.read(path)
-    check.check(values)
+    check(values)
     assert count >= 1 and values["recipes"]["cpu"]["weight_decay"] == 0.001
 
 
@@ -297,15 +312,15 @@ def test_good_file_leaves_the_marker_and_says_nothing(tmp_path: Path) -> None:
     (tmp_path / "params.yaml").write_bytes(COMMITTED.read_bytes())
     done = python(tmp_path, "-m", "stages.check")
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
-    assert [path.name for path in (tmp_path / "data").iterdir()] == ["checked.txt"]
+    assert sorted(path.name for path in (tmp_path / "data").iterdir()) == ["checked.txt", "network.json"]
 
 
 def test_marker_is_the_same_for_every_good_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     for changes in ([], [("seeds", [5, 6])], [("split.train_share", 0.5), ("train_sets", ["clean"])]):
         Path("params.yaml").write_text(json.dumps(changed(*changes)))
-        check.main()
-        assert Path(check.MARKER).read_bytes() == b"params.yaml is valid\n"
+        stage.main()
+        assert Path(stage.MARKER).read_bytes() == b"params.yaml is valid\n"
 
 
 def test_checking_imports_no_torch(tmp_path: Path) -> None:

@@ -32,7 +32,8 @@ from stages import download
 REPOSITORY = Path(__file__).resolve().parents[1]
 RECORDS = 20  # per batch of the small archives
 DIGITS_CHECKSUM = "sha256:528f0e7f310d48d84e18459108cd4e1f0f6b3fb8d02992ca7510d8dd9d757a90"
-OUTPUTS = ["data/clean/train.npz", "data/raw/source.json", "data/raw/test.npz", "data/raw/train.npz"]
+KEPT = download.FETCHED / cifar10.ARCHIVE
+OUTPUTS = ["data/raw/source.json", "data/raw/test.npz", "data/raw/train.npz"]
 
 
 def md5(content: bytes) -> str:
@@ -77,7 +78,7 @@ def archive(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_archive_is_read_pixel_for_pixel(archive: Path, tmp_path: Path) -> None:
-    dataset = cifar10.load(archive, tmp_path / "none", records=RECORDS)
+    dataset = cifar10.load_archive(archive, tmp_path / "none", records=RECORDS)
     images, labels = zip(*(batch_arrays(number) for number in range(6)), strict=True)
     np.testing.assert_array_equal(dataset.train_images, np.concatenate(images[:5]))
     np.testing.assert_array_equal(dataset.train_labels, np.concatenate(labels[:5]))
@@ -89,7 +90,7 @@ def test_archive_is_read_pixel_for_pixel(archive: Path, tmp_path: Path) -> None:
 
 def test_order_of_members_does_not_matter(archive: Path, tmp_path: Path) -> None:
     turned = pack(tmp_path / "turned.tar.gz", dict(reversed(members().items())))
-    first, second = (cifar10.load(path, tmp_path, records=RECORDS) for path in (archive, turned))
+    first, second = (cifar10.load_archive(path, tmp_path, records=RECORDS) for path in (archive, turned))
     np.testing.assert_array_equal(first.train_images, second.train_images)
 
 
@@ -167,25 +168,25 @@ def test_label_beyond_nine_and_missing_names_are_refused(tmp_path: Path) -> None
 
 def test_named_archive_is_unofficial_unless_it_has_the_checksum(archive: Path, tmp_path: Path) -> None:
     found = md5(archive.read_bytes())
-    other = cifar10.load(archive, tmp_path / "kept", records=RECORDS)
+    other = cifar10.load_archive(archive, tmp_path / "kept", records=RECORDS)
     assert (other.official, other.origin, other.checksum) == (False, "a local archive", f"md5:{found}")
-    same = cifar10.load(archive, tmp_path / "kept", md5=found, records=RECORDS)
+    same = cifar10.load_archive(archive, tmp_path / "kept", md5=found, records=RECORDS)
     assert (same.official, same.origin, same.checksum) == (True, cifar10.URL, f"md5:{found}")
 
 
 def test_named_archive_must_exist(tmp_path: Path) -> None:
     with pytest.raises(StudyError, match=r"CIFAR10_ARCHIVE names .*absent, which is no file"):
-        cifar10.load(tmp_path / "absent", tmp_path / "kept")
+        cifar10.load_archive(tmp_path / "absent", tmp_path / "kept")
 
 
 def test_kept_archive_is_used_without_a_network(archive: Path, closed_url: str) -> None:
-    dataset = cifar10.load(None, archive, closed_url, md5(archive.read_bytes()), RECORDS)
+    dataset = cifar10.load_archive(None, archive, closed_url, md5(archive.read_bytes()), RECORDS)
     assert dataset.official and dataset.origin == closed_url
 
 
 def test_kept_archive_of_another_checksum_is_refused_and_left(archive: Path, closed_url: str) -> None:
     with pytest.raises(StudyError, match=r"delete it to fetch it again, or run with CIFAR10_ARCHIVE=\S+small\.tar\.gz"):
-        cifar10.load(None, archive, closed_url, records=RECORDS)
+        cifar10.load_archive(None, archive, closed_url, records=RECORDS)
     assert archive.exists()
 
 
@@ -378,9 +379,9 @@ def test_disk_that_is_full_is_told_and_the_part_is_kept(
 
 def test_no_network_is_one_clear_line(closed_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    part = part_of(download.KEPT_ARCHIVE, b"so far")
+    part = part_of(KEPT, b"so far")
     with pytest.raises(StudyError) as caught:
-        cifar10.load(None, download.KEPT_ARCHIVE, closed_url)
+        cifar10.load_archive(None, KEPT, closed_url)
     text = str(caught.value)
     assert "put the file at data/external/cifar-10-binary.tar.gz" in text
     assert "`make demo` needs no network" in text and "it is kept" in text
@@ -389,7 +390,7 @@ def test_no_network_is_one_clear_line(closed_url: str, tmp_path: Path, monkeypat
 
 def test_fetched_archive_becomes_the_dataset(server: Server, archive: Path, target: Path) -> None:
     server.payload = archive.read_bytes()
-    dataset = cifar10.load(None, target, server.url, md5(server.payload), RECORDS)
+    dataset = cifar10.load_archive(None, target, server.url, md5(server.payload), RECORDS)
     assert dataset.official and dataset.origin == server.url and only_target(target, server)
 
 
@@ -397,16 +398,16 @@ def test_fetched_archive_becomes_the_dataset(server: Server, archive: Path, targ
 
 
 def test_digits_are_deterministic_and_stratified() -> None:
-    dataset = digits.load(8)  # not enlarged, so this checksum is of the digits and of their cut alone
+    dataset = digits.enlarged_digits(8)  # not enlarged, so this checksum is of the digits and of their cut alone
     assert dataset.checksum == DIGITS_CHECKSUM
     validate(dataset, 8)
     assert len(dataset.train_images) + len(dataset.test_images) == 1797
     train, test = (class_counts(labels, dataset.classes) for labels in (dataset.train_labels, dataset.test_labels))
     assert all(abs(tested - (tested + trained) / 6) <= 0.5 for trained, tested in zip(train, test, strict=True))
     assert dataset.classes == [str(number) for number in range(10)] and dataset.official
-    large = digits.load(32)
+    large = digits.enlarged_digits(32)
     validate(large, 32)
-    assert large.checksum == digits.load(32).checksum != dataset.checksum
+    assert large.checksum == digits.enlarged_digits(32).checksum != dataset.checksum
     np.testing.assert_array_equal(large.test_labels, dataset.test_labels)
 
 
@@ -451,7 +452,7 @@ def pictures(tmp_path: Path) -> Path:
 
 def test_folder_is_read_in_sorted_order(pictures: Path) -> None:
     save_image(pictures / "train/cat/b.PNG", (255, 255, 255))
-    dataset = folder.load(pictures, 16)
+    dataset = folder.load_folder(pictures, 16)
     validate(dataset, 16)
     assert dataset.classes == ["cat", "dog"]
     assert dataset.train_labels.tolist() == [0, 0, 0, 1, 1, 1] and dataset.test_labels.tolist() == [0, 1]
@@ -459,7 +460,7 @@ def test_folder_is_read_in_sorted_order(pictures: Path) -> None:
     assert dataset.train_images[0].mean(axis=(0, 1)).tolist() == [255, 0, 0]
     assert dataset.test_images[1].mean(axis=(0, 1)) == pytest.approx([0, 0, 255], abs=3)
     assert (dataset.official, dataset.origin) == (False, "a local folder")
-    assert dataset.checksum == folder.load(pictures, 16).checksum
+    assert dataset.checksum == folder.load_folder(pictures, 16).checksum
     assert dataset.checksum.startswith("sha256:")
 
 
@@ -533,20 +534,20 @@ def test_fault_of_a_folder_is_named(pictures: Path, name: str) -> None:
     fault, told = FAULTS[name]
     fault(pictures)
     with pytest.raises(StudyError) as caught:
-        folder.load(pictures, 8)
+        folder.load_folder(pictures, 8)
     assert told in str(caught.value) and "\n" not in str(caught.value)
 
 
 def test_folder_must_exist(tmp_path: Path) -> None:
     with pytest.raises(StudyError, match=r"download\.folder is '.*absent', which is no folder"):
-        folder.load(tmp_path / "absent", 32)
+        folder.load_folder(tmp_path / "absent", 32)
 
 
 def test_counts_are_checked_before_images_are_read(pictures: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (pictures / "test/dog/x.JPG").unlink()
     monkeypatch.setattr(folder, "read_image", lambda *_: pytest.fail("an image was read"))
     with pytest.raises(StudyError, match="no test image"):
-        folder.load(pictures, 8)
+        folder.load_folder(pictures, 8)
 
 
 # --- what holds for every dataset --------------------------------------------------------------------------
@@ -618,7 +619,7 @@ def run_stage(top: Path, **environment: str) -> subprocess.CompletedProcess[str]
 
 def outputs(top: Path) -> list[str]:
     """Every file, hidden ones too, under the folders that the stage writes to."""
-    return sorted(str(path.relative_to(top)) for name in ("raw", "clean") for path in (top / "data" / name).rglob("*"))
+    return sorted(str(path.relative_to(top)) for path in (top / "data/raw").rglob("*"))
 
 
 @pytest.mark.parametrize("case", ["key", "size", "folder", "archive", "checksum", "network"])
@@ -630,12 +631,12 @@ def test_failing_stage_prints_one_line_and_writes_nothing(
     if case == "archive":
         environment["CIFAR10_ARCHIVE"] = str(archive)
     if case == "checksum":
-        pack(tmp_path / download.KEPT_ARCHIVE, {cifar10.NAMES: b"another"})
+        pack(tmp_path / KEPT, {cifar10.NAMES: b"another"})
     if case == "network":
         environment["HTTPS_PROXY"] = f"http://127.0.0.1:{closed_port}"
     told = {
-        "key": "download.dataset is 'mnist'",
-        "size": "download.size is 64: the images of cifar10 have 32, set that",
+        "key": "download.dataset is 'mnist', which does not exist; there are cifar10, digits, folder",
+        "size": "download.size is 64: the images of cifar10 have 32 pixels, set that",
         "folder": "download.folder is None: set it to the folder of your images",
         "archive": "has 61,460 bytes, not 30,730,000",
         "checksum": "data/external/cifar-10-binary.tar.gz has MD5",
@@ -673,7 +674,7 @@ def test_stage_writes_the_same_bytes_in_every_process(
 def test_stage_records_an_unofficial_archive(tmp_path: Path, archive: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     write_params(tmp_path, "cifar10")
     monkeypatch.setenv("CIFAR10_ARCHIVE", str(archive))
-    monkeypatch.setattr(cifar10, "load", functools.partial(cifar10.load, records=RECORDS))
+    monkeypatch.setattr(cifar10, "load_archive", functools.partial(cifar10.load_archive, records=RECORDS))
     source = stage_in_process(monkeypatch, tmp_path)
     assert source == {
         "name": "cifar10",
@@ -684,9 +685,8 @@ def test_stage_records_an_unofficial_archive(tmp_path: Path, archive: Path, monk
         "counts": {"train": [10] * 10, "test": [2] * 10},
         "size": 32,
     }
-    with np.load(tmp_path / "data/raw/train.npz") as raw, np.load(tmp_path / "data/clean/train.npz") as clean:
-        assert set(raw) == {"images", "labels"} and set(clean) == {"images"}
-        assert raw["images"].tobytes() == clean["images"].tobytes()
+    with np.load(tmp_path / "data/raw/train.npz") as raw:
+        assert set(raw) == {"images", "labels"}
         assert (raw["images"].shape, raw["images"].dtype) == ((100, 32, 32, 3), np.uint8)
         assert (raw["labels"].shape, raw["labels"].dtype) == ((100,), np.uint8)
     with np.load(tmp_path / "data/raw/test.npz") as test:
@@ -706,7 +706,7 @@ def test_stage_reads_a_folder_and_names_no_path(
 def test_invalid_dataset_is_not_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     write_params(tmp_path, "digits", size=8)
     broken = dataset_with(test_labels=np.array([0, 0, 0, 0], np.uint8))
-    monkeypatch.setattr(digits, "load", lambda _: broken)
+    monkeypatch.setattr(digits, "load", lambda choice, places: broken)
     monkeypatch.chdir(tmp_path)
     with pytest.raises(StudyError, match="class 'dog' has no test image"):
         download.main()

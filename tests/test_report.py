@@ -80,7 +80,8 @@ from robustness_study.core.cell import Cell
 from robustness_study.core.errors import StudyError
 from robustness_study.report import charts, suite_charts
 from robustness_study.results import flattered
-from robustness_study.results.intervals import figure_of, figure_of_scalars
+from robustness_study.results.intervals import summarise, summarise_values
+from robustness_study.results.metrics import recall, under_attack
 from robustness_study.statistics import Error, estimate, holm
 from stages import compare
 
@@ -327,31 +328,31 @@ def test_of_one_seed_only_the_shares_beside_accuracy_have_an_interval(study: Pat
 
 
 def test_figures_beside_accuracy_have_their_spread() -> None:
-    over_seeds = figure_of_scalars([0.2, 0.3, 0.7])
+    over_seeds = summarise_values([0.2, 0.3, 0.7])
     interval = stats.ttest_1samp([0.2, 0.3, 0.7], 0).confidence_interval()
     assert over_seeds["interval_95"] == (0, pytest.approx(interval.high)) and interval.low < 0
     assert over_seeds["interval_covers"] == "seeds"
     assert (over_seeds["mean"], over_seeds["std"]) == pytest.approx((0.4, np.std([0.2, 0.3, 0.7], ddof=1)))
-    assert figure_of_scalars([80.0, 90.0])["interval_95"][1] > 90  # degrees
-    assert figure_of_scalars([0.8, 0.9], 30)["interval_95"][1] == 1
+    assert summarise_values([80.0, 90.0])["interval_95"][1] > 90  # degrees
+    assert summarise_values([0.8, 0.9], 30)["interval_95"][1] == 1
     for values, std in (([0.8], None), ([0.8, 0.8], 0)):  # nothing shows what another seed would change
-        share = figure_of_scalars(values, 30)
+        share = summarise_values(values, 30)
         assert share["interval_95"] == pytest.approx(wilson(0.8, 30)) and share["std"] == std
         assert share["interval_covers"] == "images"
-        assert figure_of_scalars(values)["interval_95"] is figure_of_scalars(values)["interval_covers"] is None
+        assert summarise_values(values)["interval_95"] is summarise_values(values)["interval_covers"] is None
     # Two seeds that agree by chance say no more than their images do.
-    near = figure_of_scalars([0.8, 0.80001], 30)
+    near = summarise_values([0.8, 0.80001], 30)
     half = 1.959964 * math.sqrt(0.8 * 0.2 / 30)
     assert near["interval_95"] == pytest.approx((0.8 - half, 0.8 + half), abs=1e-3)
     # Two that differ leave more open than seeds alone or images alone.
-    far = figure_of_scalars([0.48, 0.52], 30)
+    far = summarise_values([0.48, 0.52], 30)
     of_seeds = stats.ttest_1samp([0.48, 0.52], 0).confidence_interval()
     assert (
         far["interval_95"][0] < min(of_seeds.low, wilson(0.5, 30)[0]) and far["interval_covers"] == "seeds and images"
     )
     for values in ([math.nan], [math.nan, 0.5]):
         none = {"mean": None, "std": None, "interval_95": None, "interval_covers": None, "n": len(values)}
-        assert figure_of_scalars(values) == figure_of_scalars(values, 30) == none
+        assert summarise_values(values) == summarise_values(values, 30) == none
 
 
 @pytest.mark.parametrize("seeds", [[0], SEEDS])
@@ -455,12 +456,12 @@ def test_of_one_seed_those_right_when_clean_are_the_images_of_an_interval(study:
 
 def test_accuracy_under_an_attack_has_an_interval_over_its_images(study: Path) -> None:
     for name, epsilons in OF_ATTACK.items():  # of each, at its largest epsilon
-        count, metric = len(POSITIONS[name]), f"{name}_{epsilons[-1]}"
+        count, metric = len(POSITIONS[name]), under_attack(name, epsilons[-1])
         rights = [right_under(cell, name, epsilons[-1]) for cell in cells_of("angular", "corrupted")]
-        of_one = figure_of(results_of(CELLS[-2]), metric)
+        of_one = summarise(results_of(CELLS[-2]), metric)
         assert (of_one["mean"], of_one["images"]) == (pytest.approx(rights[0] / count), count)
         assert of_one["interval_95"] == pytest.approx(wilson(rights[0] / count, count))
-        of_both = figure_of(results_of(*CELLS[-2:]), metric)
+        of_both = summarise(results_of(*CELLS[-2:]), metric)
         scores = np.stack([np.arange(count) < right for right in rights]).astype(float)
         low, high = estimate([scores], [True]).interval_95
         assert of_both["interval_95"] == pytest.approx([max(0, low), min(1, high)])
@@ -755,12 +756,12 @@ def test_report_shows_its_figures_and_its_seeds(compared: Path) -> None:
 
 def test_report_has_flip_test_time_augmentation_beside_where_it_was_on(study: Path) -> None:
     for cell in CELLS:
-        sets = json.loads(cell.result("evaluate.json").read_text(encoding="utf-8"))["sets"]
+        sets = json.loads(cell.published("evaluate.json").read_text(encoding="utf-8"))["sets"]
         change_result(cell, "evaluate.json", sets=[{**row, "flip_accuracy": 0.4321} for row in sets])
     compare.main()
     report = Path("reports/report.md").read_text(encoding="utf-8")
     assert "0.4321" in report.split("With flip test-time augmentation:")[1].split("![")[0]
-    one = json.loads(CELLS[1].result("evaluate.json").read_text(encoding="utf-8"))["sets"]
+    one = json.loads(CELLS[1].published("evaluate.json").read_text(encoding="utf-8"))["sets"]
     change_result(CELLS[1], "evaluate.json", sets=[{**row, "flip_accuracy": None} for row in one])
     with pytest.raises(StudyError, match="differ in flip test-time augmentation"):
         compare.main()
@@ -775,7 +776,7 @@ def test_ladder_is_drawn_with_its_intervals(study: Path, monkeypatch: pytest.Mon
     assert list(lines) == [*MODELS, "guessing"] and lines["guessing"].tolist() == [0.5, 0.5]
     assert "95 % interval over seeds and images" in axis.get_title()
     for names, band in zip(product(LOSSES, TRAIN_SETS), axis.collections, strict=True):
-        of_each = [figure_of(results_of(*cells_of(*names)), f"fgsm_{epsilon}") for epsilon in EPSILONS_255]
+        of_each = [summarise(results_of(*cells_of(*names)), under_attack("fgsm", epsilon)) for epsilon in EPSILONS_255]
         assert lines[", ".join(names)] == pytest.approx([figure["mean"] for figure in of_each])
         corners = np.asarray(band.get_paths()[0].vertices)
         for place, figure in enumerate(of_each):
@@ -799,7 +800,7 @@ def test_suite_and_recall_are_said_with_spread_and_interval(compared: Path) -> N
             labels = labels_of("test_clean")
             right = [predictions_of(cell, "test_clean")[labels == label] == label for cell in cells_of(loss, train_set)]
             expected_figure = estimate([np.stack(right).astype(float)], [True])
-            found = figure_of(results, f"recall_{label}_test_clean")
+            found = summarise(results, recall(label, "test_clean"))
             assert found["mean"] == pytest.approx(expected_figure.mean) and found["images"] == (labels == label).sum()
             assert found["interval_95"] == pytest.approx(np.clip(expected_figure.interval_95, 0, 1))
             assert recalls[name][2 * position].startswith(f"{found['mean']:.4f} ± ")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import re
 import sys
 from itertools import product
 from pathlib import Path
@@ -50,8 +51,7 @@ from made_cells import (
 from robustness_study.core.array_text import to_text
 from robustness_study.core.cell import Cell
 from robustness_study.core.errors import StudyError
-from robustness_study.results.cell_results import METRICS
-from robustness_study.results.per_image import scores_of
+from robustness_study.results.metrics import BESIDE, BY_NAME, METRICS, Metric, under_attack
 from stages import compare, headline
 
 
@@ -68,7 +68,16 @@ def study(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def test_names_of_the_figures_are_the_interface() -> None:
-    assert list(METRICS) == INTERFACE
+    assert [metric.name for metric in METRICS] == INTERFACE
+
+
+@pytest.mark.parametrize("metric", (*METRICS, *BESIDE), ids=lambda metric: metric.name)
+def test_contract_of_a_metric(metric: Metric) -> None:
+    assert re.fullmatch("[a-z][a-z0-9_]*", metric.name) and metric.title.strip()
+    assert (metric.scores is None) != (metric.value is None)
+    names = [other.name for other in (*METRICS, *BESIDE)]
+    titles = [other.title for other in (*METRICS, *BESIDE)]
+    assert names.count(metric.name) == 1 and titles.count(metric.title) == 1
 
 
 def test_comparison_holds_every_figure_as_it_is_defined(study: Path) -> None:
@@ -86,15 +95,19 @@ def test_comparison_holds_every_figure_as_it_is_defined(study: Path) -> None:
 @pytest.mark.parametrize("cell", CELLS, ids=lambda cell: cell.key)
 def test_metrics_are_what_the_scores_of_single_images_add_up_to(study: Path, cell: Cell) -> None:
     (result,) = results_of(cell)
-    assert result.metrics() | {"suite_unseen_mean": 0} == pytest.approx(
-        expected_metrics(cell) | {"suite_unseen_mean": 0}
-    )
+    found = {metric.name: metric.of(result) for metric in METRICS}
+    assert found | {"suite_unseen_mean": 0} == pytest.approx(expected_metrics(cell) | {"suite_unseen_mean": 0})
+    for metric in METRICS:
+        by_set = metric.scores_of(result)
+        assert by_set is not None, metric.name
+        assert sum(of_set.mean() for of_set in by_set.values()) == pytest.approx(found[metric.name]), metric.name
     for test in ("clean", "corrupted"):
-        (scores,) = scores_of(result, f"probe_test_{test}").values()
+        metric = BY_NAME[f"probe_test_{test}"]
+        (scores,) = (metric.scores_of(result) or {}).values()
         assert scores.tolist() == [1] * right_of_probe(cell, f"test_{test}") + [0] * (
             50 - right_of_probe(cell, f"test_{test}")
         )
-        assert result.images(f"probe_test_{test}") == 50
+        assert metric.images(result) == 50
 
 
 @pytest.mark.parametrize("name", POSITIONS)
@@ -103,12 +116,13 @@ def test_attacks_are_scored_on_their_own_images(study: Path, cell: Cell, name: s
     (result,) = results_of(cell)
     count = len(POSITIONS[name])
     for epsilon_255 in OF_ATTACK[name]:
-        labels, predicted = result.attacked(f"{name}_{epsilon_255}")
+        labels, predicted = result.attacked(name, epsilon_255)
         assert labels.tolist() == attacked_labels()[POSITIONS[name]].tolist()
         expected = right_under(cell, name, epsilon_255)
         assert (predicted == labels).tolist() == [True] * expected + [False] * (count - expected)
-        assert result.images(f"{name}_{epsilon_255}") == count
-        (scores,) = scores_of(result, f"{name}_{epsilon_255}").values()
+        metric = under_attack(name, epsilon_255)
+        assert metric.images(result) == count
+        (scores,) = (metric.scores_of(result) or {}).values()
         assert (len(scores), scores.sum()) == (count, expected)
 
 
@@ -177,10 +191,10 @@ OTHER_ATTACKS = {
 )
 @pytest.mark.parametrize("cell", [CELLS[0], CELLS[-2]], ids=lambda cell: cell.key)
 def test_missing_cell_is_named_and_nothing_is_written(study: Path, stage: str, name: str, cell: Cell) -> None:
-    cell.result(name).unlink()
+    cell.published(name).unlink()
     with pytest.raises(StudyError, match=f"the cell {cell.key} is missing .*dvc repro {stage}@{cell.key}") as caught:
         compare.main()
-    assert "\n" not in str(caught.value) and cell.result(name).as_posix() in str(caught.value)
+    assert "\n" not in str(caught.value) and cell.published(name).as_posix() in str(caught.value)
     assert outputs(study) == {}
 
 
@@ -213,7 +227,7 @@ def test_cells_made_in_different_ways_are_refused(study: Path, name: str, change
 
 
 def test_cells_of_other_numbers_of_images_are_refused(study: Path) -> None:
-    sets = json.loads(CELLS[3].result("evaluate.json").read_text(encoding="utf-8"))["sets"]
+    sets = json.loads(CELLS[3].published("evaluate.json").read_text(encoding="utf-8"))["sets"]
     fewer = [{**row, "images": row["images"] - row["set"].startswith("val")} for row in sets]
     change_result(CELLS[3], "evaluate.json", sets=fewer)
     with pytest.raises(StudyError, match=f"{CELLS[3].key} and {CELLS[0].key} differ in numbers of images, so they do"):
@@ -223,7 +237,7 @@ def test_cells_of_other_numbers_of_images_are_refused(study: Path) -> None:
 
 def test_cell_with_one_more_set_compares(study: Path) -> None:
     """A model trained on corrupted images has a set that the others lack, and has it first."""
-    sets = json.loads(CELLS[3].result("evaluate.json").read_text(encoding="utf-8"))["sets"]
+    sets = json.loads(CELLS[3].published("evaluate.json").read_text(encoding="utf-8"))["sets"]
     own = next(row for row in sets if row["set"] == "train_clean")
     change_result(CELLS[3], "evaluate.json", sets=[{**own, "set": "train_corrupted"}, *sets])
     compare.main()
@@ -260,7 +274,7 @@ OTHER_MODELS = {
 def test_attacks_transferred_between_other_models_are_refused(study: Path, others: Tree) -> None:
     change_file(Path("reports/transfer.json"), **others)
     with pytest.raises(
-        StudyError, match=r"transfer\.json is of other models than the study's; run `dvc repro transfer`"
+        StudyError, match=r"transfer\.json is of other models than the study's; run `dvc repro publish_shared`"
     ):
         compare.main()
     assert outputs(study) == {}
@@ -278,8 +292,8 @@ def test_what_is_of_no_single_model_must_be_there_and_the_headline_does_not_need
 
 @pytest.mark.parametrize("text", ["", "epoch,val_accuracy\n1,much\n", "epoch,val_accuracy\n1\n"])
 def test_broken_curves_are_one_line(study: Path, text: str) -> None:
-    CELLS[1].result("curves.csv").write_text(text, encoding="utf-8")
-    with pytest.raises(StudyError, match=f"curves.csv is broken; run `dvc repro train@{CELLS[1].key}`"):
+    CELLS[1].published("curves.csv").write_text(text, encoding="utf-8")
+    with pytest.raises(StudyError, match=r"curves\.csv is broken; restore it with git, or run"):
         compare.main()
 
 
@@ -300,7 +314,7 @@ def test_headline_holds_the_figures_of_its_loss(study: Path) -> None:
 def test_headline_names_no_loss_and_needs_no_other(study: Path) -> None:
     for cell in CELLS:
         if cell.loss != "angular":
-            for path in cell.result("curves.csv").parent.iterdir():
+            for path in cell.published("curves.csv").parent.iterdir():
                 path.unlink()
     headline.main()
     written = outputs(study)
@@ -337,18 +351,15 @@ def test_headline_refuses_seeds_made_in_different_ways(study: Path) -> None:
 @pytest.mark.parametrize("name", ["curves.csv", "evaluate.json", "attack.json"])
 def test_headline_refuses_a_missing_cell(study: Path, name: str) -> None:
     cell = Cell("angular", "corrupted", 5)
-    cell.result(name).unlink()
+    cell.published(name).unlink()
     with pytest.raises(StudyError, match=f"the cell {cell.key} is missing"):
         headline.main()
     assert outputs(study) == {}
 
 
-def test_figure_that_is_no_number_is_never_written(study: Path) -> None:
+def test_a_metric_that_is_no_number_is_never_written(study: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """DVC would record a metric that is NaN without a word."""
-    path = CELLS[-1].result("evaluate.json")
-    evaluate = json.loads(path.read_text(encoding="utf-8"))
-    evaluate["sets"][3]["accuracy"] = float("nan")
-    path.write_text(json.dumps(evaluate), encoding="utf-8")
+    broken = Metric("broken", "broken", value=lambda result: float("nan"))
+    monkeypatch.setattr("robustness_study.results.headline.METRICS", (*METRICS, broken))
     with pytest.raises(StudyError, match=r"metrics\.json would hold a figure that is NaN or infinite"):
         headline.main()
-    assert "metrics.json" not in outputs(study)

@@ -11,8 +11,8 @@ import pytest
 
 from robustness_study.core.errors import StudyError
 from robustness_study.core.files import write_npz
+from robustness_study.datasets.split import split
 from stages import split as stage
-from stages.split import split
 
 BALANCED = np.random.default_rng(0).permutation(np.repeat(np.arange(10, dtype=np.uint8), 100))
 

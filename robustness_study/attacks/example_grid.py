@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 from matplotlib.figure import Figure
 
-from robustness_study.plotting import save
+from robustness_study.core.plotting import save
 
 
 def attack_examples(

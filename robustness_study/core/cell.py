@@ -1,7 +1,7 @@
 """A cell of the study: one loss, one training set, one seed. Its name, and its files.
 
-Results that `compare` and `headline` read are small and in git, under `reports/cells/LOSS/`, so that
-both run on a fresh clone without DVC's cache, and a loss's headline depends on that loss's folder alone.
+Stages write a cell's files into folders that git ignores and DVC caches. The stage `publish` copies the small results
+into `reports/cells/LOSS/`, which is in git, so that `compare` and `headline` run on a fresh clone without DVC's cache.
 """
 
 from __future__ import annotations
@@ -9,6 +9,10 @@ from __future__ import annotations
 import argparse
 from dataclasses import dataclass
 from pathlib import Path
+
+# A cell's small results, and the stage that writes each.
+RESULTS = {"curves.csv": "train", "evaluate.json": "evaluate", "attack.json": "attack", "stress.json": "stress"}
+PLANE = {"embed.json": "embed", "embed.png": "embed"}  # of the first seed's models alone
 
 
 @dataclass(frozen=True, order=True)
@@ -29,8 +33,27 @@ class Cell:
         """The trained model's folder."""
         return Path("models") / self.key
 
+    @property
+    def evaluated(self) -> Path:
+        """Logits and features of every set of images."""
+        return Path("data/evaluated") / f"{self.key}.npz"
+
+    @property
+    def attacked(self) -> Path:
+        """The gradient's signs, and features of attacked images; by seed, as `transfer` reads one seed's folder."""
+        return Path("data/attacked") / str(self.seed) / f"{self.key}.npz"
+
+    @property
+    def embedded(self) -> Path:
+        """The points of the UMAP plane."""
+        return Path("data/embedded") / f"{self.key}.npz"
+
     def result(self, name: str) -> Path:
-        """A small result that is in git, such as `evaluate.json`."""
+        """A small result where its stage writes it, such as `evaluate.json`: cached by DVC, not in git."""
+        return Path("data/cells") / self.loss / f"{self.train_set}-{self.seed}" / name
+
+    def published(self, name: str) -> Path:
+        """The same result in git."""
         return Path("reports/cells") / self.loss / f"{self.train_set}-{self.seed}" / name
 
     @classmethod

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import zipfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -35,6 +36,15 @@ def write_text(path: str | Path, text: str) -> None:
     """Write UTF-8 text with Unix line ends."""
     with replacing(path) as beside:
         beside.write_text(text, encoding="utf-8", newline="\n")
+
+
+def copy_file(source: Path, target: Path) -> None:
+    """Copy a file's bytes; StudyError if there is no such file."""
+    with replacing(target) as beside:
+        try:
+            shutil.copyfile(source, beside)
+        except FileNotFoundError:
+            raise StudyError(f"{source} does not exist; `dvc repro` makes it, `dvc checkout` restores it") from None
 
 
 def write_json(path: str | Path, value: Any) -> None:

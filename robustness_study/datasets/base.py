@@ -9,12 +9,22 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from robustness_study.core.errors import StudyError
 
 MOST_CLASSES = 256  # a label is one byte
+
+
+@dataclass(frozen=True)
+class Places:
+    """Where a dataset may find its files: the archive that a person named, and the folder for what is fetched."""
+
+    archive: Path | None
+    fetched: Path
 
 
 @dataclass(frozen=True)
@@ -84,6 +94,22 @@ def check_counts(classes: Sequence[str], train: Sequence[int], test: Sequence[in
 def class_counts(labels: np.ndarray, classes: Sequence[str]) -> list[int]:
     """How many images each class has, in the order of `classes`."""
     return [int(count) for count in np.bincount(labels, minlength=len(classes))]
+
+
+def describe(dataset: Dataset, size: int) -> dict[str, Any]:
+    """What source.json says of a dataset of images `size` pixels wide; no path of the machine it was made on."""
+    return {
+        "name": dataset.name,
+        "origin": dataset.origin,
+        "checksum": dataset.checksum,
+        "official": dataset.official,
+        "classes": dataset.classes,
+        "counts": {
+            "train": class_counts(dataset.train_labels, dataset.classes),
+            "test": class_counts(dataset.test_labels, dataset.classes),
+        },
+        "size": size,
+    }
 
 
 def array_checksum(*arrays: np.ndarray) -> str:

@@ -15,14 +15,15 @@ from pathlib import Path
 import numpy as np
 
 from robustness_study.core.errors import StudyError
-from robustness_study.datasets.base import Dataset
+from robustness_study.datasets.base import Dataset, Places
 from robustness_study.datasets.fetch import fetch, md5_of
-from robustness_study.schema.download import CIFAR10_SIDE
+from robustness_study.schema.download import Download
 
 URL = "https://www.cs.toronto.edu/~kriz/cifar-10-binary.tar.gz"
 MD5 = "c32a1d4ab5d03f1284b67883e8d87530"
 VARIABLE = "CIFAR10_ARCHIVE"
-SIDE = CIFAR10_SIDE
+ARCHIVE = "cifar-10-binary.tar.gz"
+SIDE = 32
 RECORDS = 10_000  # per batch file
 RECORD_BYTES = 1 + 3 * SIDE * SIDE  # the label, then the red, green and blue planes
 FOLDER = "cifar-10-batches-bin"
@@ -33,7 +34,20 @@ MOST_NAME_BYTES = 4096
 CLASSES = 10
 
 
-def load(named: Path | None, kept: Path, url: str = URL, md5: str = MD5, records: int = RECORDS) -> Dataset:
+def check(choice: Download) -> None:
+    """StudyError unless `size` is the images' own."""
+    if choice.size != SIDE:
+        raise StudyError(
+            f"params.yaml: download.size is {choice.size}: the images of cifar10 have {SIDE} pixels, set that"
+        )
+
+
+def load(choice: Download, places: Places) -> Dataset:
+    """The dataset from the archive that a person named, else from the official one, which is fetched once."""
+    return load_archive(places.archive, places.fetched / ARCHIVE)
+
+
+def load_archive(named: Path | None, kept: Path, url: str = URL, md5: str = MD5, records: int = RECORDS) -> Dataset:
     """The dataset from the archive `named`, whatever its checksum; else the official one, kept at `kept`."""
     archive = named or kept
     checksum = checksum_of_named(archive) if named else ensure_official(kept, url, md5)

@@ -8,13 +8,23 @@ from __future__ import annotations
 import numpy as np
 
 from robustness_study.core.seeds import derive_seed
-from robustness_study.datasets.base import Dataset, array_checksum
+from robustness_study.datasets.base import Dataset, Places, array_checksum
+from robustness_study.schema.download import Download
 
 BRIGHTEST = 16  # the dataset's grey values are 0..16
 TEST_DIVISOR = 6  # one image in so many is for testing, as in CIFAR-10
 
 
-def load(size: int) -> Dataset:
+def check(choice: Download) -> None:
+    """Nothing to refuse: any size will do."""
+
+
+def load(choice: Download, places: Places) -> Dataset:
+    """The digits at the side that params name."""
+    return enlarged_digits(choice.size)
+
+
+def enlarged_digits(size: int) -> Dataset:
     """The digits at `size`×`size` pixels, cut into training and test images within each class."""
     from sklearn.datasets import load_digits
 

@@ -10,13 +10,29 @@ from pathlib import Path
 import numpy as np
 
 from robustness_study.core.errors import StudyError
-from robustness_study.datasets.base import Dataset, array_checksum, check_classes, check_counts
+from robustness_study.datasets.base import Dataset, Places, array_checksum, check_classes, check_counts
+from robustness_study.schema.download import Download
 
 SUFFIXES = {".png", ".jpg", ".jpeg"}
 LAYOUT = "FOLDER/{train,test}/CLASS/*.{png,jpg,jpeg}"
 
 
-def load(folder: Path, size: int) -> Dataset:
+def check(choice: Download) -> None:
+    """StudyError unless params name a folder."""
+    if not choice.folder:
+        raise StudyError(
+            f"params.yaml: download.folder is {choice.folder}: set it to the folder of your images, PATH of "
+            f"{LAYOUT.replace('FOLDER', 'PATH')}"
+        )
+
+
+def load(choice: Download, places: Places) -> Dataset:
+    """The images of the folder that params name."""
+    assert choice.folder, "check asks for it"
+    return load_folder(Path(choice.folder), choice.size)
+
+
+def load_folder(folder: Path, size: int) -> Dataset:
     """The images under `folder`, cropped to squares and resized to `size`×`size` pixels."""
     classes = common_classes(folder)
     check_classes(classes)

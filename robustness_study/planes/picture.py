@@ -8,7 +8,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from robustness_study.plotting import colour, save
+from robustness_study.core.plotting import colour, save
 
 
 def umap_planes(

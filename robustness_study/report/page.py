@@ -6,9 +6,9 @@ from typing import Any
 
 import pandas as pd
 
-from robustness_study.report import attack_sections, suite_tables, tables
-from robustness_study.report.captions import Figures
-from robustness_study.results import differences, intervals
+from robustness_study.report import attack_sections, pictures, suite_tables, tables
+from robustness_study.report.study import Study
+from robustness_study.results import differences
 from robustness_study.results.cell_results import CellResults, Cells
 from robustness_study.results.conclusions import Conclusion
 from robustness_study.results.differences import LEVEL, Difference
@@ -24,32 +24,24 @@ BESIDE = (
 )
 
 
-def markdown(
-    cells: Cells,
-    figures: intervals.Figures,
-    found: list[Difference],
-    concluded: list[Conclusion],
-    transfer: dict[str, Any],
-    stability: dict[str, Any],
-) -> str:
-    """The whole report; figures are linked by their paths under reports/."""
-    every = [result for results in cells.values() for result in results]
-    first = every[0]
+def markdown(study: Study) -> str:
+    """The whole report; pictures are linked by their paths under reports/."""
+    cells, every, first = study.cells, study.every, study.first
     seeds = sorted({result.cell.seed for result in every})
-    figure = Figures(cells, transfer)
-    parts = ["# Comparison", *_dataset(first), _setting(every, seeds), *_accepted(every, transfer)]
-    parts += ["## Test accuracy", _spread(len(seeds)), _table(tables.studies_table(figures, intervals.said))]
-    parts += figure("accuracy")
+    parts = ["# Comparison", *_dataset(first), _setting(every, seeds), *_accepted(every, study.transfer)]
+    parts += ["## Test accuracy", _spread(len(seeds)), _summaries(study.tables["studies"])]
+    parts += pictures.under("Test accuracy", study)
     if first.row("test_clean")["flip_accuracy"] is not None:
-        parts += ["With flip test-time augmentation:", _table(tables.flip_table(cells, intervals.said))]
-    parts += ["## What can be said", *_sentences(found, concluded, len(seeds))]
-    parts += ["## Every figure", _explanation(first, cells), _table(tables.all_metrics(figures, intervals.said))]
-    parts += ["## Beside accuracy", BESIDE, _table(tables.beside_accuracy(cells, intervals.said))]
-    parts += attack_sections.sections(cells, transfer, figure)
-    parts += ["## Corruptions", *_suite(cells), *figure("suite"), *figure("severity")]
-    parts += ["## Recall of each class", _table(tables.recall_table(cells, intervals.said)), *figure("confusion")]
-    parts += ["## Training", *figure("curves")]
-    parts += ["## Features", _table(tables.features_table(cells)), *_planes(cells), _stability(stability)]
+        parts += ["With flip test-time augmentation:", _summaries(tables.flip_table(cells))]
+    parts += ["## What can be said", *_sentences(study.differences, study.conclusions, len(seeds))]
+    parts += ["## Every figure", _explanation(first, cells), _summaries(study.tables["all_metrics"])]
+    parts += ["## Beside accuracy", BESIDE, _summaries(study.tables["beside_accuracy"])]
+    parts += attack_sections.sections(study)
+    parts += ["## Corruptions", *_suite(study), *pictures.under("Corruptions", study)]
+    parts += ["## Recall of each class", _summaries(study.tables["recall_per_class"])]
+    parts += pictures.under("Recall of each class", study)
+    parts += ["## Training", *pictures.under("Training", study)]
+    parts += ["## Features", _table(tables.features_table(cells)), *_planes(cells), _stability(study.stability)]
     return "\n\n".join(parts) + "\n"
 
 
@@ -150,8 +142,8 @@ def _sentences(found: list[Difference], concluded: list[Conclusion], seeds: int)
     ]
 
 
-def _suite(cells: Cells) -> list[str]:
-    stress = next(iter(cells.values()))[0].stress
+def _suite(study: Study) -> list[str]:
+    stress = study.first.stress
     groups = stress.groups()
     note = (
         f"On {stress.images} test images, stratified, the same for every model and corruption: over images alone, one "
@@ -161,14 +153,14 @@ def _suite(cells: Cells) -> list[str]:
         "`main` akin to the mix or to the recipe's augmentation "
         f"({', '.join(groups['seen']) or 'none'}), `unseen` the rest."
     )
-    if suite_tables.REFERENCE in cells:
+    if suite_tables.REFERENCE in study.cells:
         error = (
             "mCE is relative to the cross-entropy model trained on clean images, which has 1; lower is better. Where "
             "it is not given, `corruption_errors.json` says why."
         )
     else:
         error = f"mCE is not given: {suite_tables.NO_REFERENCE}."
-    return [note, error, _table(suite_tables.means_table(cells, intervals.said))]
+    return [note, error, _summaries(study.tables["suite"])]
 
 
 def _planes(cells: Cells) -> list[str]:
@@ -180,7 +172,7 @@ def _planes(cells: Cells) -> list[str]:
     ]
     for results in cells.values():
         cell = results[0].cell
-        path = cell.result("embed.png").relative_to("reports")
+        path = cell.published("embed.png").relative_to("reports")
         parts.append(f"![UMAP of {cell.key}]({path.as_posix()})")
     return parts
 
@@ -204,6 +196,10 @@ def _stability(stability: dict[str, Any]) -> str:
         f"neighbours (least {found['shared_neighbours_lowest']:.3f}); standard deviation of the trustworthiness "
         f"{found['trustworthiness_std']:.4f}, of the share of the same class {found['neighbour_purity_plane_std']:.4f}."
     )
+
+
+def _summaries(frame: pd.DataFrame) -> str:
+    return _table(tables.shown(frame))
 
 
 def _table(frame: pd.DataFrame) -> str:

@@ -1,15 +1,22 @@
-"""What `reports/statistics.json` holds: every figure with its spread, every difference, every conclusion."""
+"""What `reports/statistics.json` holds: every metric with its spread, every difference, every conclusion."""
 
 from __future__ import annotations
 
 from typing import Any
 
-from robustness_study.report import attack_tables, suite_tables, tables
-from robustness_study.results.cell_results import Cells
-from robustness_study.results.conclusions import Conclusion
+from robustness_study.report.study import Study
 from robustness_study.results.differences import Difference
-from robustness_study.results.intervals import Figures, covers, whole
+from robustness_study.results.intervals import covers
 from robustness_study.statistics import wilson_interval
+
+TABLES = (
+    "beside_accuracy",
+    "fast_gradient_sign",
+    "fast_gradient_sign_in_full",
+    "other_attacks",
+    "suite",
+    "recall_per_class",
+)
 
 
 def difference_as_json(difference: Difference) -> dict[str, Any]:
@@ -30,35 +37,21 @@ def difference_as_json(difference: Difference) -> dict[str, Any]:
     }
 
 
-TABLES = {
-    "beside_accuracy": tables.beside_accuracy,
-    "fast_gradient_sign": attack_tables.ladder_table,
-    "fast_gradient_sign_in_full": attack_tables.attack_table,
-    "other_attacks": attack_tables.beside_attack_table,
-    "suite": suite_tables.means_table,
-    "recall_per_class": tables.recall_table,
-}
-
-
-def as_json(
-    cells: Cells,
-    table: Figures,
-    found: list[Difference],
-    concluded: list[Conclusion],
-    transfer: dict[str, Any],
-    alarms: dict[str, dict[str, str]],
-) -> dict[str, Any]:
-    """The whole file; `alarms` are those accepted, with their reasons, by model."""
-    images = transfer["images"]
+def as_json(study: Study) -> dict[str, Any]:
+    """The whole file."""
+    images = study.transfer["images"]
     of_pairs = [
-        {**row, "images": images, "interval_95": wilson_interval(row["accuracy"], images)} for row in transfer["rows"]
+        {**row, "images": images, "interval_95": wilson_interval(row["accuracy"], images)}
+        for row in study.transfer["rows"]
     ]
+    alarms = {result.cell.key: result.attack["alarms"] for result in study.every}
+    alarms["transfer"] = study.transfer["alarms"]
     return {
-        "figures": table,
-        "tables": {name: make(cells, whole).to_dict() for name, make in TABLES.items()},
+        "figures": study.summaries,
+        "tables": {name: study.tables[name].to_dict() for name in TABLES},
         "transfer": of_pairs,
         "alarms": {model: of_model for model, of_model in alarms.items() if of_model},
-        "differences": [difference_as_json(difference) for difference in found],
+        "differences": [difference_as_json(difference) for difference in study.differences],
         "conclusions": [
             {
                 "claim": conclusion.claim,
@@ -66,6 +59,6 @@ def as_json(
                 "because": [difference.sentence() for difference in conclusion.differences],
                 "differences": [difference_as_json(difference) for difference in conclusion.differences],
             }
-            for conclusion in concluded
+            for conclusion in study.conclusions
         ],
     }

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 from matplotlib.figure import Figure
 
-from robustness_study.plotting import colour, save
+from robustness_study.core.plotting import colour, save
 
 
 def heat_maps(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection
 
+from robustness_study import training_sets
 from robustness_study.corruptions import FAMILIES
 from robustness_study.schema.corrupt import Corrupt
 from robustness_study.schema.recipe import Recipe
@@ -26,13 +27,12 @@ STUDIES = {  # what the studies' own are made of
     "mix_without_flip": ("brightness", "contrast", "saturation", "rotation", "noise"),
     "mix": ("brightness", "contrast", "saturation", "rotation", "noise", "flip"),
 }
-AUGMIX = ("brightness", "contrast", "rotation")  # its autocontrast and equalize move levels, its shears are affine
 
 
 def seen(corrupt: Corrupt, recipe: Recipe, train_sets: Collection[str]) -> list[str]:
     """The corruptions akin to what training does to images.
 
-    To the mix, to the recipe's augmentation, to AugMix where one of the sets is of that; and the families of what is
+    To the mix, to the recipe's augmentation, to what the training sets say of themselves; and the families of what is
     applied before the mix.
 
     Of a whole study, whichever training set a model had, so that its models are compared on the same corruptions.
@@ -51,8 +51,8 @@ def seen(corrupt: Corrupt, recipe: Recipe, train_sets: Collection[str]) -> list[
         kinds.add("flip")
     if recipe.trivial_augment:
         kinds.update(TRIVIAL_AUGMENT)
-    if "augmix" in train_sets:
-        kinds.update(AUGMIX)
+    for name in train_sets:
+        kinds.update(training_sets.changes(name))
     if recipe.low_resolution_share > 0:
         kinds.add("low resolution")
     before = {named.corruption for named in corrupt.before}

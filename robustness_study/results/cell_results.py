@@ -1,8 +1,4 @@
-"""The results of a cell, read from git, and the headline figures that are made of them.
-
-The names in `METRICS` are an interface: add, never rename. All are plain numbers in [0, 1] (differences
-in [−1, 1]), but that a mean over corruptions of which the suite has none is None.
-"""
+"""What the stages wrote of each model, read from git; refused where a model is missing or does not compare."""
 
 from __future__ import annotations
 
@@ -13,25 +9,11 @@ from typing import Any
 import numpy as np
 
 from robustness_study.core.array_text import from_text
-from robustness_study.core.cell import Cell
+from robustness_study.core.cell import PLANE, RESULTS, Cell
 from robustness_study.core.errors import StudyError
 from robustness_study.core.files import read_json
 from robustness_study.results.suite import Stress
-from robustness_study.schema.attack import HEADLINE_EPSILONS_255
 
-ACCURACIES = ("train_clean", "val_clean", "val_corrupted", "test_clean", "test_corrupted")
-METRICS = (
-    *ACCURACIES,
-    "generalisation_gap",
-    "corruption_drop",
-    "knn_test_clean",
-    "knn_test_corrupted",
-    "probe_test_clean",
-    "probe_test_corrupted",
-    *(f"fgsm_{epsilon}" for epsilon in HEADLINE_EPSILONS_255),
-    "suite_mean",
-    "suite_unseen_mean",
-)
 SETTINGS = ("steps", "looked_at_every", "restarts", "queries", "neighbours", "positions")  # of attacks
 
 
@@ -54,43 +36,11 @@ class CellResults:
         """The confusion matrix of one set, classes × classes, row = label."""
         return np.array(self.evaluate["details"][name]["confusion"])
 
-    def metrics(self) -> dict[str, float | None]:
-        """The headline figures, in the order of `METRICS`."""
-        accuracy = {name: self.row(name)["accuracy"] for name in ACCURACIES}
-        groups = self.stress.groups()
-        robust = {row["epsilon_255"]: row["accuracy"] for row in self.attack["ladder"]}
-        values = {
-            **accuracy,
-            "generalisation_gap": accuracy["train_clean"] - accuracy["test_clean"],
-            "corruption_drop": accuracy["test_clean"] - accuracy["test_corrupted"],
-            "knn_test_clean": self.row("test_clean")["knn_accuracy"],
-            "knn_test_corrupted": self.row("test_corrupted")["knn_accuracy"],
-            "probe_test_clean": self.row("test_clean")["probe_accuracy"],
-            "probe_test_corrupted": self.row("test_corrupted")["probe_accuracy"],
-            **{f"fgsm_{epsilon}": robust[epsilon] for epsilon in HEADLINE_EPSILONS_255},
-            "suite_mean": self.stress.mean(groups["main"]),
-            "suite_unseen_mean": self.stress.mean(groups["unseen"]),
-        }
-        return {name: values[name] for name in METRICS}
-
-    def images(self, metric: str) -> int | None:
-        """How many images an accuracy is of; None for a difference of two."""
-        if is_attack(metric):
-            return len(self.attacked(metric)[0])
-        if metric.startswith("suite_"):
-            return self.stress.images
-        if metric.startswith("recall_"):
-            _, label, name = metric.split("_", 2)
-            return int((self.predictions(name)[0] == int(label)).sum())
-        name = metric.removeprefix("knn_").removeprefix("probe_")
-        return self.row(name)["images"] if name in ACCURACIES else None
-
-    def attacked(self, metric: str) -> tuple[np.ndarray, np.ndarray]:
-        """Labels and predicted labels, N each, under an attack at an epsilon, such as `fgsm_2` or `pgd_4`."""
-        name, _, epsilon_255 = metric.rpartition("_")
-        found = self.attack["attacks"][name]
+    def attacked(self, attack: str, epsilon_255: int | str) -> tuple[np.ndarray, np.ndarray]:
+        """Labels and predicted labels, N each, under an attack by its name in attack.json, such as `pgd`."""
+        found = self.attack["attacks"][attack]
         labels = from_text(self.attack["labels"])[from_text(found["positions"])]
-        return labels, from_text(found["predictions"][epsilon_255])
+        return labels, from_text(found["predictions"][str(epsilon_255)])
 
     def predictions(self, name: str) -> tuple[np.ndarray, np.ndarray]:
         """Labels and predicted labels, N each, of one set, in the order of the split's indices."""
@@ -101,42 +51,67 @@ class CellResults:
 Cells = dict[tuple[str, str], list[CellResults]]  # (loss, training set) → one entry per seed
 
 
-def is_attack(metric: str) -> bool:
-    """Whether a figure is an accuracy under attack: its name ends with an epsilon."""
-    return metric.rpartition("_")[2].isdigit()
+def read_cells(losses: list[str], train_sets: list[str], seeds: list[int], seen: Sequence[str]) -> Cells:
+    """Every model of the study. Raises StudyError if one is missing or does not compare with the rest."""
+    cells = {
+        (loss, train_set): [read(Cell(loss, train_set, seed), seen, embedded=seed == seeds[0]) for seed in seeds]
+        for loss in losses
+        for train_set in train_sets
+    }
+    every = [result for row in cells.values() for result in row]
+    for result in every:
+        refuse_incomparable(result, every[0])
+        refuse_another_model(result)
+    return cells
 
 
 def read(cell: Cell, seen: Sequence[str], embedded: bool = False) -> CellResults:
-    """Read a cell, with its embedding if it has one; `seen` names corruptions akin to what training does to images.
+    """One model, with its UMAP plane if it has one; `seen` names corruptions akin to what training does to images.
 
     StudyError, naming the cell and what to type, if a result is missing.
     """
-    wanted = {"curves.csv": "train", "evaluate.json": "evaluate", "attack.json": "attack", "stress.json": "stress"}
-    for name, stage in {**wanted, **({"embed.json": "embed", "embed.png": "embed"} if embedded else {})}.items():
-        if not cell.result(name).exists():
+    for name, stage in (RESULTS | PLANE if embedded else RESULTS).items():
+        if not cell.published(name).exists():
             raise StudyError(
-                f"the cell {cell.key} is missing ({cell.result(name)}); "
-                f"`dvc repro {stage}@{cell.key}` makes it, or take it out of params.yaml"
+                f"the cell {cell.key} is missing ({cell.published(name)}); "
+                f"`dvc repro {stage}@{cell.key} publish@{cell.loss}` makes it, or take it out of params.yaml"
             )
     return CellResults(
         cell,
-        read_json(cell.result("evaluate.json")),
-        read_json(cell.result("attack.json")),
-        Stress(read_json(cell.result("stress.json")), seen),
+        read_json(cell.published("evaluate.json")),
+        read_json(cell.published("attack.json")),
+        Stress(read_json(cell.published("stress.json")), seen),
         read_curves(cell),
-        read_json(cell.result("embed.json")) if embedded else None,
+        read_json(cell.published("embed.json")) if embedded else None,
     )
 
 
 def read_curves(cell: Cell) -> dict[str, list[float]]:
     """The columns of a cell's curves; StudyError if the file is broken."""
-    path = cell.result("curves.csv")
+    path = cell.published("curves.csv")
     try:
         header, *lines = path.read_text(encoding="utf-8").splitlines()
         columns = zip(*([float(value) for value in line.split(",")] for line in lines), strict=True)
         return dict(zip(header.split(","), map(list, columns), strict=True))
     except ValueError:
-        raise StudyError(f"{path} is broken; run `dvc repro train@{cell.key}`") from None
+        raise StudyError(f"{path} is broken; restore it with git, or run `dvc repro -f publish@{cell.loss}`") from None
+
+
+def refuse_another_model(result: CellResults) -> None:
+    """StudyError if the attacks, on the model and on its neighbours, at epsilon 0 did not see what `evaluate` saw."""
+    _, clean = result.predictions("test_clean")
+    chosen = from_text(result.attack["test_indices"])
+    differ = [(result.attacked("fgsm", 0)[1] != clean[chosen]).mean()]
+    if "knn_fgsm" in result.attack["attacks"]:
+        of_neighbours = from_text(result.evaluate["details"]["test_clean"]["knn_predictions"])[chosen]
+        positions = from_text(result.attack["attacks"]["knn_fgsm"]["positions"])
+        differ.append((result.attacked("knn_fgsm", 0)[1] != of_neighbours[positions]).mean())
+    # Two devices may round a few logits apart; another model differs on many images.
+    if max(differ) > 0.01:
+        raise StudyError(
+            f"the attack on {result.cell.key} at epsilon 0 is not what evaluate saw; "
+            f"run `dvc repro -f evaluate@{result.cell.key} attack@{result.cell.key}`"
+        )
 
 
 def refuse_incomparable(result: CellResults, first: CellResults) -> None:
@@ -169,14 +144,3 @@ def refuse_incomparable(result: CellResults, first: CellResults) -> None:
                 f"{result.cell.key} and {first.cell.key} differ in {what}, so they do not compare; "
                 "run `dvc repro` for both"
             )
-
-
-def mean_over_seeds(results: list[CellResults]) -> dict[str, float | None]:
-    """The mean of each headline figure over the seeds; None if a seed has none."""
-    return {name: mean([result.metrics()[name] for result in results]) for name in METRICS}
-
-
-def mean(values: Sequence[float | None]) -> float | None:
-    """The mean of figures, None if one of them is."""
-    figures = [value for value in values if value is not None]
-    return float(np.mean(figures)) if len(figures) == len(values) else None

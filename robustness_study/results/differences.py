@@ -9,21 +9,17 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
+import numpy as np
 import pandas as pd
 
 from robustness_study.results.cell_results import CellResults, Cells
-from robustness_study.results.per_image import difference_of, scores_of
+from robustness_study.results.intervals import over_seeds
+from robustness_study.results.metrics import BY_NAME, Metric
 from robustness_study.statistics import Estimate, holm, mcnemar
 
 LEVEL = 0.05
-# The figures that are compared, and how a sentence names them after "trained on".
-COMPARED = {
-    "test_clean": "clean",
-    "test_corrupted": "corrupted",
-    "suite_mean": "CIFAR-10-C's corruptions",
-    "suite_unseen_mean": "those akin to nothing in training",
-    "fgsm_2": "FGSM ε = 2/255",
-}
+# The metrics that are compared.
+COMPARED = ("test_clean", "test_corrupted", "suite_mean", "suite_unseen_mean", "fgsm_2")
 Name = tuple[str, str]  # loss, training set
 
 
@@ -60,8 +56,8 @@ class Difference:
         """What is compared, in words."""
         (loss, train_set), (other_loss, other_set) = self.model, self.other
         if loss != other_loss:
-            return f"{loss} − {other_loss}, {train_set} → {COMPARED[self.metric]}"
-        return f"trained on {train_set} − on {other_set}, {loss} → {COMPARED[self.metric]}"
+            return f"{loss} − {other_loss}, {train_set} → {BY_NAME[self.metric].title}"
+        return f"trained on {train_set} − on {other_set}, {loss} → {BY_NAME[self.metric].title}"
 
     def interval(self) -> str:
         """The interval, in points."""
@@ -88,11 +84,11 @@ def p_said(p_value: float) -> str:
 def differences(cells: Cells) -> list[Difference]:
     """Every difference that is reported, with p-values adjusted over all of them."""
     found = [
-        Difference(model, other, metric, difference_of(*of_both, metric), None, mcnemar_of(*of_both, metric))
-        for metric in COMPARED
+        Difference(model, other, name, difference_of(*of_both, metric), None, mcnemar_of(*of_both, metric))
+        for name, metric in ((name, BY_NAME[name]) for name in COMPARED)
         for model, other in pairs(list(cells))
         for of_both in [(cells[model], cells[other])]
-        if all(result.metrics()[metric] is not None for results in of_both for result in results)
+        if all(metric.scores_of(result) is not None for results in of_both for result in results)
     ]
     return as_family(found)
 
@@ -115,13 +111,24 @@ def pairs(names: list[Name]) -> list[tuple[Name, Name]]:
     ]
 
 
-def mcnemar_of(results: list[CellResults], others: list[CellResults], metric: str) -> dict[int, float] | None:
-    """McNemar's p-value by seed; None for one seed, and for means over corruptions, whose scores are shares."""
-    if len(results) == 1 or metric.startswith("suite_"):
+def difference_of(results: list[CellResults], others: list[CellResults], metric: Metric) -> Estimate:
+    """How much a metric is above that of `others`, paired by seed and image."""
+    both = [
+        (metric.scores_of(result) or {}, metric.scores_of(other) or {})
+        for result, other in zip(results, others, strict=True)
+    ]
+    return over_seeds([{name: one[name] - other[name] for name in one} for one, other in both])
+
+
+def mcnemar_of(results: list[CellResults], others: list[CellResults], metric: Metric) -> dict[int, float] | None:
+    """McNemar's p-value by seed; None for one seed, and where scores are shares and not right or wrong."""
+    if len(results) == 1:
         return None
     found = {}
     for result, other in zip(results, others, strict=True):
-        (one,), (two,) = (scores_of(each, metric).values() for each in (result, other))
+        (one,), (two,) = ((metric.scores_of(each) or {}).values() for each in (result, other))
+        if not np.isin(np.concatenate([one, two]), (0, 1)).all():
+            return None
         found[result.cell.seed] = mcnemar(one > 0, two > 0)
     return dict(sorted(found.items()))
 

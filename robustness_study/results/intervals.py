@@ -1,86 +1,68 @@
-"""Every figure with its spread: mean, standard deviation over seeds, n, 95 % interval; and how a table shows it."""
+"""Every metric with its spread: mean, standard deviation over seeds, n, 95 % interval; and how a table shows it."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
-from robustness_study.results.cell_results import METRICS, CellResults, Cells
-from robustness_study.results.per_image import estimate_of, scores_of
-from robustness_study.statistics import Error, estimate, wilson_interval
+from robustness_study.results.cell_results import CellResults, Cells
+from robustness_study.results.metrics import METRICS, OF_EACH_SEED, Metric, Scores
+from robustness_study.statistics import Error, Estimate, estimate, wilson_interval
 
-Figures = dict[str, dict[str, dict[str, dict[str, Any]]]]  # loss → training set → metric → mean, std, …
-Show = Callable[[dict[str, Any]], Any]  # what of a figure is shown: one of the four functions at the end
+# mean, std (ddof = 1; None of one seed), interval_95, n (seeds), images, interval_covers; None where there is none.
+Summary = dict[str, Any]
+Summaries = dict[str, dict[str, dict[str, Summary]]]  # loss → training set → metric
 
 
-def figures(cells: Cells) -> Figures:
-    """Per loss, training set and metric: mean, standard deviation over seeds (ddof = 1), n, 95 % interval."""
-    table: Figures = {}
+def all_metrics(cells: Cells) -> Summaries:
+    """Every metric of `METRICS`, by loss, training set and name."""
+    table: Summaries = {}
     for (loss, train_set), results in cells.items():
-        of_cell = {metric: figure(results, metric) for metric in METRICS}
+        of_cell = {metric.name: summarise(results, metric) for metric in METRICS}
         table.setdefault(loss, {})[f"{train_set}_trained"] = of_cell
     return table
 
 
-def figure(results: list[CellResults], metric: str) -> dict[str, Any]:
-    """A headline figure; all but n and the number of images is None where a seed has none."""
-    if any(result.metrics()[metric] is None for result in results):
-        return {"mean": None, "std": None, "interval_95": None, **described(results, metric)}
-    return figure_of(results, metric)
-
-
-def described(results: list[CellResults], metric: str) -> dict[str, Any]:
-    """How many seeds and images a figure is of, and what its interval covers."""
-    n = len(results)
-    return {"n": n, "images": results[0].images(metric), "interval_covers": covers(n, metric)}
-
-
-def covers(seeds: int, metric: str = "test_clean") -> str:
-    """What an interval covers. Each seed has training and validation images of its own, which overlap: not those."""
-    if seeds == 1:
-        return "images"
-    if metric == "generalisation_gap":
-        return "seeds and test images"
-    return "seeds" if metric.startswith(("train_", "val_")) else "seeds and images"
-
-
-def figure_of(results: list[CellResults], metric: str) -> dict[str, Any]:
-    """A figure with its spread; of the attack's, any epsilon's."""
-    images, n = results[0].images(metric), len(results)
-    found = estimate_of(results, metric)
+def summarise(results: Sequence[CellResults], metric: Metric) -> Summary:
+    """A metric over the seeds of one loss and training set; all but n is None where a seed has no such number."""
+    if metric.scores is None:
+        values = [metric.of(result) for result in results]
+        return summarise_values(values, metric.images(results[0]))
+    scores = [of_seed for result in results if (of_seed := metric.scores(result)) is not None]
+    n, images = len(results), metric.images(results[0])
+    over = metric.interval_covers(results[0], n)
+    if len(scores) < n:
+        return {"mean": None, "std": None, "interval_95": None, "n": n, "images": images, "interval_covers": over}
+    found = over_seeds(scores)
     low, high = found.interval_95
-    told = described(results, metric)
-    if images and (found.standard_error == 0 or (n == 1 and is_share(results[0], metric))):
+    if images and (found.standard_error == 0 or (n == 1 and _is_share(scores[0]))):
         # Wilson's is right for few images and near 0 and 1 as well, where the other has no width.
         low, high = wilson_interval(found.mean, images)
-        told["interval_covers"] = "images"
-    lowest = -1.0 if images is None else 0.0  # a difference, or an accuracy
+        over = "images"
     return {
         "mean": found.mean,
         "std": found.std,
-        "interval_95": [max(lowest, low), min(1.0, high)],
-        **told,
+        "interval_95": [max(-1.0 if metric.is_difference else 0.0, low), min(1.0, high)],
+        "n": n,
+        "images": images,
+        "interval_covers": over,
     }
 
 
-def is_share(result: CellResults, metric: str) -> bool:
-    """Whether a figure is a share of images, each right or wrong, and no mean over several conditions."""
-    return all(np.isin(scores, (0, 1)).all() for scores in scores_of(result, metric).values())
+def summarise_values(values: Sequence[float | None], images: int | None = None) -> Summary:
+    """A number of each seed that is not taken image by image, and not negative; a share of `images`, if given.
 
-
-def figure_of_scalars(values: list[float], images: int | None = None) -> dict[str, Any]:
-    """A figure of each seed that is not taken image by image, and not negative; a share of `images`, if given.
-
-    Of several seeds, its interval is over seeds, and of a share over its images as well: what these leave open is
-    added, although seeds show some of it. Of one seed, only a share has an interval. All but n is None where a seed
-    has none.
+    With several seeds its interval is over seeds. For a share it is over its images as well: what these leave open is
+    added, although seeds show some of it. With one seed, only a share has an interval. All but n is None where a seed
+    has no number.
     """
-    if np.isnan(values).any():
+    known = [value for value in values if value is not None]
+    if len(known) < len(values):
         return {"mean": None, "std": None, "interval_95": None, "interval_covers": None, "n": len(values)}
-    found = estimate([np.array(values, dtype=float)[:, None]], [False])
+    found = estimate([np.array(known, dtype=float)[:, None]], [False])
     low, high = found.interval_95
     interval: tuple[float, float] | None = (max(0.0, low), high) if found.standard_error else None
     if images:
@@ -99,27 +81,34 @@ def figure_of_scalars(values: list[float], images: int | None = None) -> dict[st
     }
 
 
-def mean_of(figure: dict[str, Any]) -> float | None:
-    """A figure where a machine reads it: its mean alone."""
-    return figure["mean"]
+def over_seeds(scores: Sequence[Scores]) -> Estimate:
+    """The estimate of each seed's scores; all seeds have the same images but those that a split chooses."""
+    names = list(scores[0])
+    parts = [np.stack([of_seed[name] for of_seed in scores]) for name in names]
+    return estimate(parts, [name not in OF_EACH_SEED for name in names])
 
 
-def mean_and_interval(figure: dict[str, Any]) -> tuple[float, float, float]:
-    """A figure where it is drawn: mean, lower and upper end."""
-    return (figure["mean"], *figure["interval_95"])
+def covers(seeds: int) -> str:
+    """What the interval of an accuracy on test images covers, in words."""
+    return "images" if seeds == 1 else "seeds and images"
 
 
-def whole(figure: dict[str, Any]) -> dict[str, Any]:
-    """A figure where a machine reads all of it."""
-    return figure
+def _is_share(scores: Scores) -> bool:
+    """Whether each score is right or wrong, and no mean over several conditions."""
+    return all(np.isin(of_set, (0, 1)).all() for of_set in scores.values())
 
 
-def said(figure: dict[str, Any]) -> str:
-    """A figure where a person reads it: mean, standard deviation over seeds where there are several, 95 % interval."""
-    if figure["mean"] is None:
+def mean_and_interval(summary: Summary) -> tuple[float, float, float]:
+    """What a chart draws: mean, lower and upper end."""
+    return (summary["mean"], *summary["interval_95"])
+
+
+def said(summary: Summary) -> str:
+    """What a person reads: mean, standard deviation over seeds where there are several, 95 % interval."""
+    if summary["mean"] is None:
         return ""
-    spread = "" if figure["std"] is None else f" ± {figure['std']:.4f}"
-    if figure["interval_95"] is None:
-        return f"{figure['mean']:.4f}{spread}"
-    low, high = figure["interval_95"]
-    return f"{figure['mean']:.4f}{spread} ({low:.3f} to {high:.3f})"
+    spread = "" if summary["std"] is None else f" ± {summary['std']:.4f}"
+    if summary["interval_95"] is None:
+        return f"{summary['mean']:.4f}{spread}"
+    low, high = summary["interval_95"]
+    return f"{summary['mean']:.4f}{spread} ({low:.3f} to {high:.3f})"

@@ -36,20 +36,23 @@ class Stress:
         """Those of the names that the suite has."""
         return [name for name in names if name in self.by_corruption]
 
-    def mean(self, names: Iterable[str]) -> float | None:
-        """Mean accuracy over corruptions and severities; None if the suite has none of them."""
-        found = self.of(names)
-        return float(np.mean([self.by_corruption[name] for name in found])) if found else None
+    def mean(self, names: Iterable[str], severity: int | None = None) -> float | None:
+        """Mean accuracy over corruptions, at one severity or all; None if the suite has none of them."""
+        levels = slice(None) if severity is None else slice(severity - 1, severity)
+        found = [self.accuracies(name)[levels] for name in names if name in self.predictions]
+        return float(np.mean(found)) if found else None
 
-    def right(self, metric: str) -> np.ndarray:
-        """Of each image, the share of a figure's corruptions and severities under which it is right, N.
+    def accuracies(self, name: str) -> list[float]:
+        """The accuracies of one corruption by severity; of `clean`, that of the images as they are."""
+        return [self.clean] if name == "clean" else self.by_corruption[name]
 
-        A headline figure, or `suite_of_` a group or a single corruption, at all severities or `@` one of 1 to 5.
+    def right(self, names: Iterable[str], severity: int | None = None) -> np.ndarray:
+        """The share of these corruptions and severities under which each image is right, N.
+
+        `clean` is a name as well: the images as they are.
         """
-        name, _, severity = metric.removeprefix("suite_of_").partition("@")
-        name = {"suite_mean": "main", "suite_unseen_mean": "unseen"}.get(name, name)
-        labels, of_each = from_text(self.labels), [self.predictions[each] for each in self.groups().get(name, [name])]
-        texts = [text for of_one in of_each for text in ([of_one[int(severity) - 1]] if severity else of_one)]
+        labels, of_each = from_text(self.labels), [self.predictions[name] for name in names]
+        texts = [text for of_one in of_each for text in (of_one if severity is None else [of_one[severity - 1]])]
         return np.mean([from_text(text) == labels for text in texts], axis=0)
 
     def groups(self) -> dict[str, list[str]]:

@@ -1,1 +1,56 @@
-"""Training sets."""
+"""Training sets: one file each, found by its name. The file says which images a model trains on.
+
+A file holds:
+
+- `Config`: its block under `train_set_config` in params.yaml.
+- `make(clean, corrupted, config)`: the images to train on, uint8 N×S×S×3, one for each raw training image in the same
+  order. `clean` are the raw training images, `corrupted` their copies from the stage `corrupt`. What it draws at random
+  follows from names (core/seeds.py), so that the same images come out on every machine.
+- `CHANGES`: the kinds of change it makes to images (results/akin.py lists them). A corruption of the same kind then
+  counts as seen in training.
+
+Importing a file imports no torch; `make` may.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from robustness_study.core import registry
+from robustness_study.core.errors import StudyError
+from robustness_study.core.section import Section
+
+
+def names() -> list[str]:
+    """The training sets there are: the files beside this one."""
+    return registry.names(__path__)
+
+
+def config_class(name: str) -> type[Section]:
+    """The schema of `train_set_config.NAME`. Raises StudyError if there is no such training set."""
+    return _module(name).Config
+
+
+def changes(name: str) -> tuple[str, ...]:
+    """The kinds of change that the training set makes to images."""
+    return _module(name).CHANGES
+
+
+def make(name: str, clean: np.ndarray, corrupted: np.ndarray, config: Section) -> np.ndarray:
+    """The images of the training set `name`, uint8 N×S×S×3, aligned with `clean`.
+
+    Raises StudyError if there is no such training set, or if what its file made is not aligned with `clean`.
+    """
+    made: np.ndarray = _module(name).make(clean, corrupted, config)
+    if made.shape != clean.shape or made.dtype != np.uint8:
+        raise StudyError(
+            f"the training set {name!r} made {made.dtype} images of shape {made.shape}; they must be uint8 of shape "
+            f"{clean.shape}, one for each raw training image"
+        )
+    return made
+
+
+def _module(name: str) -> Any:
+    return registry.module(__name__, name, names())

@@ -1,0 +1,217 @@
+"""The table of pictures: what each shows, how it is drawn, and under which heading of the report it stands.
+
+To add a picture, write a function that draws it and add an entry here. `compare` draws every entry into
+`reports/figures/NAME.png`, and the report shows it with its caption under its heading.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from robustness_study.report import attack_tables, charts, suite_charts, suite_tables
+from robustness_study.report.study import Study
+from robustness_study.results import flattered
+from robustness_study.results.intervals import covers, mean_and_interval
+from robustness_study.statistics import half_width
+
+
+@dataclass(frozen=True)
+class Picture:
+    """`caption` says how many images a picture is of, and whether an alarm rang; `draw` writes a PNG to the path."""
+
+    name: str
+    heading: str
+    caption: Callable[[Study], str]
+    draw: Callable[[Path, Study], None]
+
+    def lines(self, study: Study) -> list[str]:
+        """The picture and the caption below it, as the report has them."""
+        caption = self.caption(study)
+        return [f"![{caption}](figures/{self.name}.png)", f"*{caption}.*"]
+
+
+def seeds_said(study: Study) -> str:
+    """How many seeds a number is the mean of."""
+    return "one seed" if study.seeds == 1 else f"mean of {study.seeds} seeds"
+
+
+def chance(study: Study) -> float:
+    """The accuracy of guessing."""
+    return 1 / len(study.first.evaluate["dataset"]["classes"])
+
+
+def accuracy(path: Path, study: Study) -> None:
+    """Test accuracy of every model, as bars."""
+    groups = {f"{name} → {test}": (name, test) for _, name in study.cells for test in ("clean", "corrupted")}
+    bars, ends = {}, {}
+    for loss in dict.fromkeys(loss for loss, _ in study.cells):
+        of_loss = study.summaries[loss]
+        rows = [of_loss[f"{train_set}_trained"][f"test_{test}"] for train_set, test in groups.values()]
+        bars[loss] = [row["mean"] for row in rows]
+        ends[loss] = [row["interval_95"] for row in rows]
+    images = len(study.first.predictions("test_clean")[0])
+    note = (
+        f"Trained on → tested on; {images} test images, {seeds_said(study)}, 95 % interval over {covers(study.seeds)}"
+    )
+    charts.grouped_bars(path, list(groups), bars, ends, note)
+
+
+def ladder(path: Path, study: Study) -> None:
+    """Accuracy under the fast gradient sign method against epsilon."""
+    table = study.tables["fast_gradient_sign"]
+    series = {str(name): np.array([mean_and_interval(summary) for summary in table[name]]) for name in table}
+    title = (
+        f"Fast gradient sign method on {study.first.attack['images']} clean test images\n"
+        f"{seeds_said(study)}, 95 % interval over {covers(study.seeds)}"
+    )
+    beside = {}
+    for (loss, train_set), row in flattered.with_accepted_alarm(study.cells).items():
+        factor, left = flattered.left_by_the_better(row)
+        images = next(iter(left.values()))["images"]
+        of_model = {epsilon_255: mean_and_interval(summary) for epsilon_255, summary in left.items()}
+        beside[f"{loss}, {train_set}"] = f"† {factor} × its logits, {images} images", of_model
+    charts.ladder(path, table.index.tolist(), series, beside, chance(study), title)
+
+
+def transfer(path: Path, study: Study) -> None:
+    """Accuracy of each model on images attacked through each other."""
+    transferred = study.transfer
+    title = (
+        f"Accuracy, FGSM ε = {transferred['epsilon_255']}/255, seed {study.first.cell.seed}\n"
+        f"{transferred['images']} clean test images, 95 % ± {half_width(transferred['images']):.3f} at most"
+    )
+    charts.transfer_matrix(path, attack_tables.transfer_table(transferred), title)
+
+
+def curves(path: Path, study: Study) -> None:
+    """Training and validation accuracy against epoch."""
+    charts.training_curves(path, {result.cell.key: result.curves for result in study.every})
+
+
+def confusion(path: Path, study: Study) -> None:
+    """Confusion matrices of the first seed's models."""
+    matrices = {row[0].cell.key: row[0].confusion("test_clean") for row in study.cells.values()}
+    charts.confusion_grid(path, matrices, study.first.evaluate["dataset"]["classes"])
+
+
+def suite(path: Path, study: Study) -> None:
+    """Heat maps: accuracy under each corruption at each severity."""
+    stress, groups = study.first.stress, study.first.stress.groups()
+    order = [*groups["main"], *groups["held out"]]
+    order += [name for name in stress.by_corruption if name not in order]
+    corrupted = study.every_accuracy[study.every_accuracy["severity"] > 0]
+    accuracies = {}
+    for loss, train_set in study.cells:
+        of_model = corrupted[(corrupted["loss"] == loss) & (corrupted["train_set"] == train_set)]
+        accuracies[f"{loss}, {train_set}"] = {
+            name: of_model.loc[of_model["corruption"] == name, "accuracy"].tolist() for name in order
+        }
+    half_widths = (corrupted["upper_95"] - corrupted["lower_95"]) / 2
+    ends = [end for end in (len(groups["main"]), len(groups["main"] + groups["held out"])) if 0 < end < len(order)]
+    means = study.tables["suite"]
+    suite_charts.heat_maps(
+        path,
+        accuracies,
+        {model: float(means[model]["main"]["mean"]) for model in accuracies},
+        stress.seen,
+        ends,
+        f"{stress.images} test images, {seeds_said(study)}; 95 % interval over {covers(study.seeds)} "
+        f"± {half_widths.median():.3f} (median), ± {half_widths.max():.3f} at most; * akin to training",
+    )
+
+
+def severity(path: Path, study: Study) -> None:
+    """Accuracy against severity, a panel per group of corruptions."""
+    panels = {
+        group: {
+            f"{loss}, {train_set}": suite_tables.by_severity(results, group)
+            for (loss, train_set), results in study.cells.items()
+        }
+        for group, members in study.first.stress.groups().items()
+        if members and group not in ("main", "held out")
+    }
+    of = f"{study.first.stress.images} test images, {seeds_said(study)}"
+    title = f"Mean accuracy; {of}; 95 % interval over {covers(study.seeds)}"
+    suite_charts.by_severity(path, panels, chance(study), title)
+
+
+def _ladder_caption(study: Study) -> str:
+    dagger = "; † what the gradient of rescaled logits leaves, on fewer images: see the accepted alarm"
+    return (
+        f"Accuracy under the fast gradient sign method, on {study.first.attack['images']} test images; bands are 95 % "
+        f"intervals{dagger if flattered.with_accepted_alarm(study.cells) else ''}"
+    )
+
+
+def _transfer_caption(study: Study) -> str:
+    weak = [
+        results[0].cell.key
+        for results in flattered.with_accepted_alarm(study.cells).values()
+        if study.transfer["epsilon_255"] in flattered.clear_at(results[0])
+    ]
+    warning = f"; an attack through {' and '.join(weak)} is weaker than it could be: see the accepted alarm"
+    return (
+        f"Accuracy on {study.transfer['images']} test images attacked through another model, "
+        f"seed {study.first.cell.seed}{warning if weak else ''}"
+    )
+
+
+PICTURES = (
+    Picture(
+        "accuracy",
+        "Test accuracy",
+        lambda study: (
+            f"Test accuracy on {len(study.first.predictions('test_clean')[0])} images, clean or corrupted; "
+            "whiskers are 95 % intervals"
+        ),
+        accuracy,
+    ),
+    Picture("ladder", "Fast gradient sign attack", _ladder_caption, ladder),
+    Picture("transfer", "Other attacks", _transfer_caption, transfer),
+    Picture(
+        "suite",
+        "Corruptions",
+        lambda study: (
+            f"Accuracy under each corruption at each severity, on {study.first.stress.images} test images; stars mark "
+            "those akin to what training does to images. Every figure's interval is in `tables/suite_in_full.csv`"
+        ),
+        suite,
+    ),
+    Picture(
+        "severity",
+        "Corruptions",
+        lambda study: (
+            "Accuracy against severity, the mean over a group's corruptions, on "
+            f"{study.first.stress.images} test images; bands are 95 % intervals"
+        ),
+        severity,
+    ),
+    Picture(
+        "confusion",
+        "Recall of each class",
+        lambda study: (
+            f"Confusion on {len(study.first.predictions('test_clean')[0])} clean test images, "
+            f"seed {study.first.cell.seed}"
+        ),
+        confusion,
+    ),
+    Picture(
+        "curves",
+        "Training",
+        lambda _: (
+            "Training curves of every model. Each is watched on images of its own training set's kind, so levels do "
+            "not compare between training sets; a loss that classifies by centroids fits them on the training images "
+            "watched"
+        ),
+        curves,
+    ),
+)
+
+
+def under(heading: str, study: Study) -> list[str]:
+    """The lines of every picture under a heading of the report."""
+    return [line for picture in PICTURES if picture.heading == heading for line in picture.lines(study)]

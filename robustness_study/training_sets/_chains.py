@@ -1,0 +1,109 @@
+"""AugMix in batches: an image mixed with chains of operations on it (Hendrycks et al. 2020, arXiv 1912.02781).
+
+    copy = (1 − m) · image + m · Σ over chains c of w_c · chain_c(image)
+
+with m uniform in [0, 1] and w uniform on the simplex. A chain applies one to `depth` operations, each drawn with its
+strength. Operations and their largest strengths are the authors': none is a corruption of CIFAR-10-C. They draw anew in
+each epoch, after cropping and flipping, and have a consistency loss; here an image has one copy, made before, for any
+loss. Grey fills what comes from outside.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from robustness_study.augmentation.trivial_augment import OPERATIONS
+from robustness_study.core.seeds import streams
+
+if TYPE_CHECKING:
+    from robustness_study.training_sets.augmix import Config
+
+# At level 10: shares, thirds of the side, degrees; bits and the threshold's distance from white below.
+LARGEST = {"shear_x": 0.3, "shear_y": 0.3, "translate_x": 1 / 3, "translate_y": 1 / 3, "rotate": 30.0}
+NAMES = (*LARGEST, "posterize", "solarize", "autocontrast", "equalize")
+CHUNK = 500  # images in memory as floats at a time; no effect on the result
+
+
+@dataclass(frozen=True)
+class Draws:
+    """What is drawn for N images: C chains of up to D operations each."""
+
+    mixed: np.ndarray  # (N,), in [0, 1]: m
+    weights: np.ndarray  # (N, C), rows sum to 1
+    depths: np.ndarray  # (N, C), in 1 … D
+    operations: np.ndarray  # (N, C, D), places in NAMES
+    levels: np.ndarray  # (N, C, D), in [0.1, severity]
+    negative: np.ndarray  # (N, C, D), bool
+
+
+def draw(indices: np.ndarray, settings: Config, split: str) -> Draws:
+    """The draws of these raw images, each from a stream of its own, whatever others are asked for."""
+    chains, depth = settings.chains, settings.depth
+    counts = [1, chains, chains, *[chains * depth] * 3]
+    each = streams(indices, settings.seed, "augmix", split)
+    uniform = np.stack([rng.random(sum(counts)) for rng in each])
+    mixed, lots, depths, *of_operations = np.split(uniform, np.cumsum(counts)[:-1], axis=1)
+    operations, levels, signs = (part.reshape(-1, chains, depth) for part in of_operations)
+    lots = -np.log1p(-lots)  # exponential lots, brought to sum one, are uniform on the simplex
+    return Draws(
+        mixed[:, 0],
+        lots / lots.sum(1, keepdims=True),
+        1 + (depths * depth).astype(np.int64),
+        (operations * len(NAMES)).astype(np.int64),
+        0.1 + levels * (settings.severity - 0.1),
+        signs < 0.5,
+    )
+
+
+def strengths_of(name: str, levels: np.ndarray, negative: np.ndarray, side: int) -> np.ndarray:
+    """An operation's strengths, as `trivial_augment` takes them, at levels from 0 to 10, for images of that side."""
+    shares = levels / 10
+    match name:
+        case "posterize":
+            return 4 - np.trunc(shares * 4)  # bits that are left
+        case "solarize":
+            return 1 - shares
+        case "autocontrast" | "equalize":
+            return np.zeros_like(shares)
+    signed = np.where(negative, -shares, shares) * LARGEST[name]
+    return np.trunc(signed * side) if name.startswith("translate") else signed
+
+
+def mix(images: Tensor, draws: Draws) -> Tensor:
+    """Mixed copies, float32 in [0, 1] up to rounding, of images N×3×H×W; an image's is the same bits in any batch."""
+    count, chains = draws.weights.shape
+    copies = images.repeat_interleave(chains, 0)  # (N·C, 3, H, W)
+    operations, levels, negative = (
+        part.reshape(count * chains, -1) for part in (draws.operations, draws.levels, draws.negative)
+    )
+    for step in range(operations.shape[1]):
+        goes_on = draws.depths.reshape(-1) > step
+        for place, name in enumerate(NAMES):
+            (chosen,) = np.nonzero(goes_on & (operations[:, step] == place))
+            if len(chosen):
+                found = strengths_of(name, levels[chosen, step], negative[chosen, step], images.shape[3])
+                strengths = torch.from_numpy(found.astype(np.float32)).view(-1, 1, 1, 1)
+                copies[chosen] = OPERATIONS[name](copies[chosen], strengths)
+    by_chain = copies.view(count, chains, *images.shape[1:])
+    weights = torch.from_numpy(draws.weights.astype(np.float32)).view(count, chains, 1, 1, 1)
+    mixture = torch.zeros_like(images)
+    for chain in range(chains):
+        mixture += weights[:, chain] * by_chain[:, chain]
+    shares = torch.from_numpy(draws.mixed.astype(np.float32)).view(-1, 1, 1, 1)
+    return (1 - shares) * images + shares * mixture
+
+
+def augmix(images: np.ndarray, settings: Config, split: str, first: int = 0) -> np.ndarray:
+    """Mixed copies, rounded, of uint8 images N×H×W×3, the raw images `first`, `first` + 1, … of that split."""
+    mixed = np.empty_like(images)
+    for start in range(0, len(images), CHUNK):
+        floats = torch.from_numpy(images[start : start + CHUNK]).permute(0, 3, 1, 2).float().contiguous() / 255
+        draws = draw(np.arange(first + start, first + start + len(floats)), settings, split)
+        bytes_ = (mix(floats, draws) * 255).round().to(torch.uint8)
+        mixed[start : start + CHUNK] = bytes_.permute(0, 2, 3, 1).numpy()
+    return mixed
