@@ -20,7 +20,7 @@ from stages import check as stage
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 COMMITTED = REPOSITORY / "params.yaml"
-LOSSES = ", ".join(sorted(path.stem for path in (REPOSITORY / "robustness_study/losses").glob("[a-z]*.py")))
+LOSSES = "angular, arcface, cosface, cross_entropy, normface, sphereface"
 ABSENT = object()
 NO_LOSS = f"which does not exist; there are {LOSSES}"
 EPSILONS = "attack.epsilons_255"

@@ -1,24 +1,44 @@
-"""dvc.yaml against the code: a stage that a changed file or parameter does not re-run is a wrong result."""
+"""dvc.yaml and packages against the code: a stage that a changed file or parameter does not re-run is a wrong result."""
 
 from __future__ import annotations
 
 import ast
-from collections.abc import Iterator
+import re
+from collections.abc import Callable, Iterator
+from fnmatch import fnmatch
 from itertools import product
+from pathlib import Path
 from typing import Any
 
 import pytest
 
-from robustness_study import losses
+from robustness_study import datasets, losses, networks, training_sets
+from robustness_study.attacks import catalogue
 from robustness_study.core import params
 from robustness_study.core.imports import ROOT, project_imports
+from robustness_study.report.pictures import PICTURES
 
 PIPELINE = params.read(ROOT / "dvc.yaml")
 STAGES: dict[str, dict[str, Any]] = PIPELINE["stages"]
 PARAMS = params.read(ROOT / "params.yaml")
-LOSS_FILES = "robustness_study/losses"  # as a whole: what `check` depends on
-ONE_LOSS = "robustness_study/losses/${item.loss}.py"  # imported by its name, so no import statement shows it
-CORRUPTION_FILES = "robustness_study/corruptions"  # as a whole: `suite` finds one by its name
+MOST_LINES_OF_A_STAGE = 110
+LOSSES, NETWORKS = "robustness_study/losses", "robustness_study/networks"
+TRAINING_SETS, DATASETS, CATALOGUED = (f"robustness_study/{name}" for name in ("training_sets", "datasets", "attacks"))
+# Folders of ideas that are found by their names: how dvc.yaml names the one that is used, and which there are.
+NAMED: dict[str, tuple[str, Callable[[], list[str]]]] = {
+    LOSSES: (f"{LOSSES}/${{item.loss}}.py", losses.names),
+    NETWORKS: ("", networks.names),
+    TRAINING_SETS: (f"{TRAINING_SETS}/${{item.train_set}}.py", training_sets.names),
+    DATASETS: (f"{DATASETS}/${{download.dataset}}.py", datasets.names),
+    CATALOGUED: ("", catalogue.files),
+}
+OF_ONE = {LOSSES: ("train", "evaluate", "attack", "stress"), TRAINING_SETS: ("training_set",), DATASETS: ("download",)}
+OF_ALL = {
+    LOSSES: ("check", "transfer"),
+    TRAINING_SETS: ("check", "compare", "headline"),
+    DATASETS: ("check",),
+    CATALOGUED: ("attack",),
+}
 NAMES = {  # what stands in a stage's source, and what stands for it in dvc.yaml
     "recipe_name": ["${recipe}"],
     "cell.key": ["${key}"],
@@ -49,55 +69,114 @@ def test_every_stage_is_one_file_and_every_file_one_stage() -> None:
         assert stage["cmd"].split()[:3] == ["python", "-m", f"stages.{name}"]
 
 
+def holds(dep: str, path: str) -> bool:
+    """Whether a file of the project is a dep, or lies in a folder that is one."""
+    return path == dep or path.startswith(f"{dep}/")
+
+
+def code_of(name: str) -> set[str]:
+    """The project files that a stage runs, modules that it finds by their names included.
+
+    Where it finds one of them alone, `NAMED` says how dvc.yaml names its file. The network's file is not among them:
+    `check` writes a digest of it into data/network.json.
+    """
+    found = project_imports(ROOT / f"stages/{name}.py")
+    for folder, (one, ideas) in NAMED.items():
+        if f"{folder}/__init__.py" not in found and folder != CATALOGUED:
+            continue
+        if folder == CATALOGUED and f"{folder}/catalogue.py" not in found:
+            continue
+        own = {f"{folder}/{idea}.py" for idea in ideas()}
+        if folder == NETWORKS:
+            found -= own
+        elif name in OF_ONE.get(folder, ()):
+            imported = project_imports(*(ROOT / path for path in own))
+            found |= {one} | (imported - own)
+        elif name in OF_ALL.get(folder, ()):
+            found |= project_imports(*(ROOT / path for path in own))
+    return found
+
+
 @pytest.mark.parametrize("name", STAGES)
 def test_code_that_a_stage_depends_on_is_what_it_imports(name: str) -> None:
-    depended = [dep for dep in STAGES[name]["deps"] if dep.startswith("stages/")]
+    depended = [dep for dep in STAGES[name]["deps"] if dep.startswith(("stages/", "robustness_study"))]
     assert len(depended) == len(set(depended))
-    found = project_imports(ROOT / "stages" / f"{name}.py")
-    if CORRUPTION_FILES in depended:
-        depended.remove(CORRUPTION_FILES)
-        for path in (ROOT / CORRUPTION_FILES).glob("*.py"):
-            found |= project_imports(path) if path.stem != "__main__" else set()  # the command for other people
-        found = {path for path in found if not path.startswith(f"{CORRUPTION_FILES}/")}
-    by_losses = {path for loss in losses.names() for path in project_imports(ROOT / f"{LOSS_FILES}/{loss}.py")}
-    by_losses = {path for path in by_losses if not path.startswith(f"{LOSS_FILES}/")}
-    if LOSS_FILES in depended:
-        depended.remove(LOSS_FILES)
-        builds_models = "robustness_study/model_files.py" in found  # and so imports what any loss does
-        found = {path for path in found if not path.startswith(f"{LOSS_FILES}/")}
-        found |= by_losses if builds_models else set()
-    elif f"{LOSS_FILES}/__init__.py" in found:
-        found |= {ONE_LOSS} | by_losses
-    assert set(depended) == found
+    code = code_of(name)
+    absent = sorted(path for path in code if not any(holds(dep, path) for dep in depended))
+    assert absent == [], "a change to these re-runs nothing"
+    idle = sorted(dep for dep in depended if not any(holds(dep, path) for path in code))
+    assert idle == [], "nothing of these is imported"
 
 
-@pytest.mark.parametrize("name", [name for name in STAGES if ONE_LOSS in STAGES[name]["deps"]])
-@pytest.mark.parametrize("loss", losses.names())
-def test_code_that_a_loss_imports_is_among_the_deps(name: str, loss: str) -> None:
-    own = f"{LOSS_FILES}/{loss}.py"
-    assert project_imports(ROOT / own) - {own} <= set(STAGES[name]["deps"])
+@pytest.mark.parametrize("name", STAGES)
+def test_a_folder_is_a_dep_where_most_of_it_matters(name: str) -> None:
+    """Or else a change to a file that the stage never runs would re-run it."""
+    folders = [dep for dep in STAGES[name]["deps"] if (ROOT / dep).is_dir() and dep.startswith("robustness_study")]
+    code = code_of(name)
+    for folder in folders:
+        files = {path.relative_to(ROOT).as_posix() for path in (ROOT / folder).rglob("*.py")}
+        files = {path for path in files if (ROOT / path).stem not in ("__init__", "__main__")}
+        assert 2 * len(files & code) >= len(files), folder
 
 
 def test_stages_of_a_single_model_depend_on_its_loss_alone() -> None:
-    assert [name for name, stage in STAGES.items() if LOSS_FILES in stage["deps"]] == ["check", "transfer"]
+    assert [name for name, stage in STAGES.items() if LOSSES in stage["deps"]] == ["check", "transfer"]
+
+
+def test_no_stage_but_check_depends_on_a_networks_file() -> None:
+    """So that another network's file re-trains nothing; the chosen one's digest is in data/network.json."""
+    for name, stage in STAGES.items():
+        builds = "robustness_study/classifier/storage.py" in code_of(name)
+        assert builds == ("data/network.json" in stage["deps"]), name
+        files = {dep for dep in stage["deps"] if dep.startswith(NETWORKS)}
+        assert files == ({NETWORKS} if name == "check" else {f"{NETWORKS}/__init__.py"} if builds else set())
 
 
 @pytest.mark.parametrize("name", STAGES)
-def test_stage_says_what_it_is_and_waits_for_the_check(name: str) -> None:
-    stage = STAGES[name]
-    assert isinstance(stage["desc"], str) and stage["desc"].strip()
-    assert ("data/checked.txt" in stage["deps"]) == (name != "check")
-    assert ("data/checked.txt" in paths(stage, "outs")) == (name == "check")
+def test_stage_says_what_it_is(name: str) -> None:
+    desc = STAGES[name]["desc"]
+    assert isinstance(desc, str) and desc.strip()
+
+
+def upstream(name: str) -> set[str]:
+    """The stages that run before a stage, as dvc.yaml's paths say it."""
+    made = {path: maker for maker, stage in STAGES.items() for path in paths(stage, "outs", "metrics")}
+    before, waiting = set[str](), [name]
+    while waiting:
+        deps = STAGES[waiting.pop()]["deps"]
+        makers = {maker for path, maker in made.items() for dep in deps if meet(dep, path)}
+        waiting += makers - before
+        before |= makers
+    return before
+
+
+def meet(dep: str, path: str) -> bool:
+    """Whether two templates of paths can be the same path, or one a folder that holds the other."""
+    one, other = (re.sub(r"\$\{[^}]*\}", "*", each).split("/") for each in (dep, path))
+    return all(fnmatch(a, b) or fnmatch(b, a) for a, b in zip(one, other, strict=False))
+
+
+@pytest.mark.parametrize("name", [name for name in STAGES if name != "check"])
+def test_every_stage_waits_for_the_check(name: str) -> None:
+    assert "check" in upstream(name)
 
 
 def of_test_images(deps: list[str]) -> list[str]:
     """Those of a stage's deps that hold test images, or what a stage made that saw some."""
-    makers = [STAGES[name] for name in ("download", "corrupt", "augmix")]
+    makers = [STAGES[name] for name in ("download", "corrupt")]
     made = {path.replace("${item.split}", "test") for stage in makers for path in paths(stage, "outs")}
     of_test = {path for path in made if path.endswith("/test.npz")}
     folders = {"data", "reports", *(path.rpartition("/")[0] for path in of_test)}
     # All of reports/ saw test images; of data/, what is named after no split.
-    derived = ("data/suite", "data/evaluated", "data/attacked", "data/embedded", "reports/")
+    derived = (
+        "data/suite",
+        "data/evaluated",
+        "data/attacked",
+        "data/embedded",
+        "data/cells",
+        "data/shared",
+        "reports/",
+    )
     return [dep for dep in deps if dep in of_test | folders or dep.startswith(derived)]
 
 
@@ -105,11 +184,16 @@ def test_training_sees_no_test_image() -> None:
     assert of_test_images(STAGES["train"]["deps"]) == []
 
 
+def test_training_sets_see_no_test_image() -> None:
+    assert of_test_images(STAGES["training_set"]["deps"]) == []
+
+
 @pytest.mark.parametrize(
     "planted",
     [
         "data/raw/test.npz", "data/corrupted/test.npz", "data/suite/fog.npz", "data/suite", "data/raw", "data",
-        "data/evaluated/angular-clean-0.npz", "data/attacked", "reports/cells", "reports/metrics.json",
+        "data/evaluated/angular-clean-0.npz", "data/attacked", "data/cells/angular", "reports/cells",
+        "reports/metrics.json",
     ],
 )  # fmt: skip
 def test_a_test_file_among_the_deps_of_training_is_found(planted: str) -> None:
@@ -186,9 +270,10 @@ def test_check_depends_on_all_params() -> None:
 
 
 def test_only_stages_read_params() -> None:
-    shared = [path for path in (ROOT / "robustness_study").rglob("*.py") if path.name != "params.py"]
-    readers = [path for path in shared if list(calls_of_params(ast.parse(path.read_text(encoding="utf-8"))))]
-    assert shared and readers == []
+    readers = ("params.py", "check.py")  # the latter validates values that it is handed
+    shared = [path for path in (ROOT / "robustness_study").rglob("*.py") if path.name not in readers]
+    found = [path for path in shared if list(calls_of_params(ast.parse(path.read_text(encoding="utf-8"))))]
+    assert shared and found == []
 
 
 @pytest.mark.parametrize("name", [name for name in STAGES if name in PARAMS])
@@ -205,47 +290,121 @@ def test_every_section_steers_a_stage(section: str) -> None:
     assert section in depended or f"${{{section}}}" in templates
 
 
-def test_every_loss_has_a_file_and_settings() -> None:
-    assert sorted(PARAMS["loss_config"]) == losses.names()
-    assert set(PARAMS["losses"]) <= set(losses.names())
+@pytest.mark.parametrize("kind", ["loss", "train_set"])
+def test_every_idea_has_a_file_and_settings(kind: str) -> None:
+    names, chosen = {"loss": (losses.names(), "losses"), "train_set": (training_sets.names(), "train_sets")}[kind]
+    assert sorted(PARAMS[f"{kind}_config"]) == names
+    assert set(PARAMS[chosen]) <= set(names)
+
+
+# --- packages ----------------------------------------------------------------------------------------------
+
+LAYERS = [  # each may import those before it
+    "core", "statistics", "corruptions", "schema", "datasets", "augmentation", "training_sets", "losses", "networks",
+    "classifier", "training", "evaluation", "attacks", "planes", "results", "report", "check",
+]  # fmt: skip
+
+
+def package_of(path: str) -> str:
+    """The package, or the module that stands for itself, that a file of the library belongs to."""
+    return Path(path).parts[1].removesuffix(".py")
+
+
+def imports_of_packages(top: Path) -> set[tuple[str, str]]:
+    """Which package of the library imports which, imports inside functions included."""
+    found = set()
+    for path in top.rglob("*.py"):
+        package = package_of(path.relative_to(top.parent).as_posix())
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            modules = []
+            if isinstance(node, ast.ImportFrom) and node.module == "robustness_study":
+                modules = [alias.name for alias in node.names]
+            elif isinstance(node, ast.ImportFrom) and (node.module or "").startswith("robustness_study."):
+                modules = [str(node.module).split(".")[1]]
+            elif isinstance(node, ast.Import):
+                modules = [a.name.split(".")[1] for a in node.names if a.name.startswith("robustness_study.")]
+            found |= {(package, module) for module in modules if module != package}
+    return found
+
+
+def run_back_up(arrows: set[tuple[str, str]]) -> list[tuple[str, str]]:
+    return sorted(arrow for arrow in arrows if LAYERS.index(arrow[0]) < LAYERS.index(arrow[1]))
+
+
+def test_no_package_imports_one_above_it() -> None:
+    arrows = imports_of_packages(ROOT / "robustness_study")
+    assert run_back_up(arrows) == []
+    assert {package for arrow in arrows for package in arrow} == set(LAYERS)
+
+
+def test_an_import_that_runs_back_up_is_found(tmp_path: Path) -> None:
+    folder = tmp_path / "robustness_study/core"
+    folder.mkdir(parents=True)
+    (folder / "a.py").write_text("def f():\n    from robustness_study.report import page\n")
+    (folder / "b.py").write_text("from robustness_study import losses\n")
+    assert run_back_up(imports_of_packages(tmp_path / "robustness_study")) == [("core", "losses"), ("core", "report")]
+
+
+def test_the_library_imports_no_stage_and_no_tool() -> None:
+    for path in (ROOT / "robustness_study").rglob("*.py"):
+        found = project_imports(path)
+        assert not [name for name in found if not name.startswith("robustness_study/")], path
+
+
+def test_stages_are_thin() -> None:
+    """What a test or another program wants is in the library."""
+    for path in (ROOT / "stages").glob("*.py"):
+        assert len(path.read_text(encoding="utf-8").splitlines()) <= MOST_LINES_OF_A_STAGE, path.name
+        functions = [
+            node.name for node in ast.parse(path.read_text(encoding="utf-8")).body if isinstance(node, ast.FunctionDef)
+        ]
+        assert "main" in functions or path.stem == "__init__"
+
+
+def test_dvc_yaml_can_be_read_in_one_sitting() -> None:
+    assert len((ROOT / "dvc.yaml").read_text(encoding="utf-8").splitlines()) <= 350
 
 
 # --- data --------------------------------------------------------------------------------------------------
 
+READ_BY_CELL = {  # what of a model a stage reads, as it stands in the source and in dvc.yaml
+    "cell.evaluated": ["data/evaluated/${key}.npz"],
+    "cell.attacked": ["data/attacked/${item.seed}/${key}.npz"],
+    "cell.model": ["models/${key}"],
+}
+OF_FIRST = {"cell.evaluated": ["data/evaluated/${losses[0]}-${train_sets[0]}-${seeds[0]}.npz"]}
+OF_ALL_MODELS = {"cell.attacked": ["data/attacked/${seeds[0]}"], "target.model": ["data/attacked/${seeds[0]}"]}
 
-def files_read(source: str, key: str = "${key}", of_all_models: bool = False) -> set[str]:
-    """The files under data/ and models/ that a stage's source reads, of the model `key` or of all models."""
-    found, names = set(), NAMES | {"cell.key": [key]}
+
+def files_read(source: str, names: dict[str, list[str]]) -> set[str]:
+    """The files under data/ and models/ that a stage's source reads."""
+    found = set()
     for node in ast.walk(ast.parse(source)):
-        if isinstance(node, ast.Call):
-            match ast.unparse(node.func):
-                case "read_npz" if ast.unparse(node.args[0]) == "f'data/suite/{name}.npz'":
-                    found.add("reports/suite")  # what stands for it, see stages/suite.py
-                case _ if of_all_models and ast.unparse(node).startswith(("read_npz(f'data/attacked/", "model_files.")):
-                    found.add("reports/attacked/${seeds[0]}")  # what stands for all of them, see stages/attack.py
-                case "read_npz" | "read_json":
-                    found.update(written(node.args[0], names))
-                case "model_files.load":
-                    assert ast.unparse(node.args[0]) == "cell.model"
-                    found.add("models/${key}")
+        if isinstance(node, ast.Call) and ast.unparse(node.func) in ("read_npz", "read_json", "storage.load"):
+            if ast.unparse(node.args[0]) == "f'data/suite/{name}.npz'":
+                found.add("data/suite")  # the folder: a list of params cannot become deps
+            else:
+                found.update(written(node.args[0], NAMES | names))
     return found
 
 
-OF_DATA = ["split", "corrupt", "augmix", "suite", "contact_sheet", "train", "evaluate", "attack", "stress", "embed"]
-OF_DATA += ["transfer", "stability"]
+OF_DATA = ["split", "corrupt", "training_set", "suite", "contact_sheet", "train", "evaluate", "attack", "stress"]
+OF_DATA += ["embed", "transfer", "stability"]
 
 
 @pytest.mark.parametrize("name", OF_DATA)
 def test_data_that_a_stage_depends_on_is_what_it_reads(name: str) -> None:
-    depended = {dep for dep in STAGES[name]["deps"] if not dep.startswith("stages/")}
-    key = "${losses[0]}-${train_sets[0]}-${seeds[0]}" if name == "stability" else "${key}"
+    depended = {dep for dep in STAGES[name]["deps"] if not dep.startswith(("stages/", "robustness_study"))}
+    names = {"transfer": OF_ALL_MODELS, "stability": OF_FIRST}.get(name, READ_BY_CELL)
     if name in ("transfer", "stability"):
         assert STAGES[name]["cmd"].endswith(" --seed ${seeds[0]}")
     source = (ROOT / f"stages/{name}.py").read_text(encoding="utf-8")
-    assert depended - {"data/checked.txt"} == files_read(source, key, of_all_models=name == "transfer")
+    assert depended - {"data/checked.txt", "data/network.json"} == files_read(source, names)
 
 
 # --- outputs -----------------------------------------------------------------------------------------------
+
+IN_GIT = {"download", "publish", "publish_shared", "compare", "headline"}  # stages that write what git holds
 
 
 def test_metrics_are_the_headline_and_the_comparison() -> None:
@@ -254,30 +413,37 @@ def test_metrics_are_the_headline_and_the_comparison() -> None:
 
 
 @pytest.mark.parametrize("name", STAGES)
-def test_results_of_cells_are_in_git_and_not_in_the_cache(name: str) -> None:
-    stage = STAGES[name]
-    assert not [path for path in paths(stage, "outs") if path.startswith("reports/cells")]
-    results = paths(stage, "plots", "metrics")
-    assert all(settings.get("cache") is False for path, settings in results.items() if path.startswith("reports/"))
+def test_what_costs_time_is_in_the_run_cache_and_on_remotes(name: str) -> None:
+    """DVC neither keeps nor pushes a run of a stage with outputs that it does not cache."""
+    outputs = paths(STAGES[name], "outs", "metrics", "plots")
+    uncached = {path for path, settings in outputs.items() if settings.get("cache") is False}
+    assert bool(uncached) == (name in IN_GIT)
+    assert not paths(STAGES[name], "plots")  # plots are at the top of dvc.yaml alone
 
 
-def test_results_in_git_keep_no_stage_out_of_the_run_cache() -> None:
-    """DVC keeps no run of a stage with uncached outs; `download` is meant to have none, and `compare` is quick."""
-    uncached = {
-        name
-        for name, stage in STAGES.items()
-        if any(how.get("cache") is False for how in paths(stage, "outs").values())
-    }
-    assert uncached == {"download", "compare"}
+@pytest.mark.parametrize("name", STAGES)
+def test_git_ignores_what_dvc_caches_and_nothing_else(name: str) -> None:
+    """As whole folders, or DVC would write a .gitignore into each, which breaks deps on the folder."""
+    ignored = (ROOT / ".gitignore").read_text(encoding="utf-8").splitlines()
+    for path, settings in paths(STAGES[name], "outs", "metrics").items():
+        whole = any(path.startswith(top) for top in ("data/", "models/", "reports/examples/"))
+        assert whole == (settings.get("cache") is not False) or path == "data/raw/source.json"
+    assert {"/data/*", "/models/*", "/reports/examples/", "!/data/raw/source.json"} <= set(ignored)
 
 
 @pytest.mark.parametrize("name", ["compare", "headline"])
 def test_comparison_runs_on_a_fresh_clone(name: str) -> None:
     """What `compare` and `headline` read is in git, but for the check's marker, which is made anew."""
-    data = [dep for dep in STAGES[name]["deps"] if not dep.startswith("stages/")]
-    kinds = ("outs", "plots")
+    data = [dep for dep in STAGES[name]["deps"] if not dep.startswith(("stages/", "robustness_study"))]
     in_git = {
-        path for stage in STAGES.values() for path, how in paths(stage, *kinds).items() if how.get("cache") is False
+        path for stage in STAGES.values() for path, how in paths(stage, "outs").items() if how.get("cache") is False
     }
     assert data[0] == "data/checked.txt" and data[1].startswith("reports/cells")
     assert set(data[2:]) <= in_git
+
+
+def test_plots_are_few_and_begin_with_the_comparison() -> None:
+    drawn = [next(iter(as_mapping(entry))) for entry in PIPELINE["plots"]]
+    pictures = {f"reports/figures/{picture.name}.png" for picture in PICTURES}
+    assert drawn[0] == "reports/figures/accuracy.png" and pictures <= set(drawn)
+    assert len([path for path in drawn if path != "reports/live"]) <= 12
