@@ -18,8 +18,7 @@ from robustness_study.core import params
 from robustness_study.core.errors import run
 from robustness_study.core.files import read_npz, write_json, write_npz
 from robustness_study.core.subsets import stratified
-from robustness_study.corruptions import SEVERITIES
-from robustness_study.corruptions.apply import corrupt
+from robustness_study.corruptions import SEVERITIES, corrupt
 from robustness_study.schema.suite import Suite
 
 

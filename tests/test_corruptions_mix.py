@@ -7,20 +7,23 @@ import json
 import math
 import sys
 from collections.abc import Callable
+from dataclasses import asdict
 from itertools import permutations
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
 from robustness_study.core.files import write_npz
 from robustness_study.core.seeds import derive_seed
+from robustness_study.corruptions import corrupt as under
 from robustness_study.corruptions import mix as corruptions
-from robustness_study.corruptions.apply import corrupt as under
-from robustness_study.corruptions.mix import JITTERS, draw_mix, draw_noise, mix
+from robustness_study.corruptions.mix import JITTERS, JitterStrengths, MixStrengths, draw_mix, draw_noise, mix
 from robustness_study.schema.corrupt import Mix, Named
+from robustness_study.training_sets import corrupted as training_set
+from robustness_study.training_sets.corrupted import apply_named, corrupt
 from stages import corrupt as stage
-from stages.corrupt import apply_named, corrupt
 
 Pixel = tuple[float, float, float]
 
@@ -33,15 +36,19 @@ def strengths(
     max_degrees: float = 10.0,
     probability: float = 0.5,
     sigma: float = 0.1,
-) -> Mix:
-    return Mix.model_validate(
-        {
-            "color_jitter": {"brightness": brightness, "contrast": contrast, "saturation": saturation, "hue": hue},
-            "rotation": {"max_degrees": max_degrees},
-            "horizontal_flip": {"probability": probability},
-            "gaussian_noise": {"sigma": sigma},
-        }
-    )
+) -> MixStrengths:
+    jitter = JitterStrengths(brightness, contrast, saturation, hue)
+    return MixStrengths(jitter, max_degrees, probability, sigma)
+
+
+def as_section(strengths: MixStrengths) -> dict[str, Any]:
+    """As params.yaml writes them."""
+    return {
+        "color_jitter": asdict(strengths.color_jitter),
+        "rotation": {"max_degrees": strengths.max_degrees},
+        "horizontal_flip": {"probability": strengths.flip_probability},
+        "gaussian_noise": {"sigma": strengths.sigma},
+    }
 
 
 NOTHING = strengths(0, 0, 0, 0, 0, 0, 0)
@@ -319,7 +326,12 @@ def test_identity_strengths_give_the_identity() -> None:
     np.testing.assert_allclose(mix(images, draws, np.zeros_like(images)), images, rtol=0, atol=1e-6)
 
 
-# --- the stage ---------------------------------------------------------------------------------------------
+# --- the training set and its stage ------------------------------------------------------------------------
+
+
+def test_section_of_params_gives_the_strengths() -> None:
+    wanted = strengths(0.1, 0.2, 0.3, 0.05, 7, 0.25, 0.15)
+    assert Mix.model_validate(as_section(wanted)).strengths() == wanted
 
 
 def test_identity_strengths_give_the_same_grey_levels() -> None:
@@ -333,7 +345,7 @@ def test_identity_strengths_give_the_same_grey_levels() -> None:
 def test_result_does_not_depend_on_the_chunks(monkeypatch: pytest.MonkeyPatch, chunk: int) -> None:
     levels = grey_levels(10)
     whole, draws = corrupt(levels, strengths(), 0, "test")
-    monkeypatch.setattr(stage, "CHUNK", chunk)
+    monkeypatch.setattr(training_set, "CHUNK", chunk)
     again, drawn = corrupt(levels, strengths(), 0, "test")
     np.testing.assert_array_equal(again, whole)
     assert list(drawn) == list(draws)
@@ -401,7 +413,7 @@ def test_stage_corrupts_what_named_corruptions_have_left(tmp_path: Path, monkeyp
     monkeypatch.chdir(tmp_path)
     levels = grey_levels(6)
     named = {"corruption": "fog", "severity": 5, "probability": 1.0}
-    section = {"seed": 4, "before": [named], "mix": strengths().model_dump()}
+    section = {"seed": 4, "before": [named], "mix": as_section(strengths())}
     Path("params.yaml").write_text(json.dumps({"corrupt": section}))
     write_npz("data/raw/test.npz", images=levels, labels=np.zeros(6, np.uint8))
     monkeypatch.setattr(sys, "argv", ["corrupt", "--split", "test"])
@@ -417,7 +429,7 @@ def test_stage_writes_the_copies_and_the_draws(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     levels = grey_levels(6)
-    Path("params.yaml").write_text(json.dumps({"corrupt": {"seed": 4, "before": [], "mix": strengths().model_dump()}}))
+    Path("params.yaml").write_text(json.dumps({"corrupt": {"seed": 4, "before": [], "mix": as_section(strengths())}}))
     write_npz("data/raw/test.npz", images=levels, labels=np.zeros(6, np.uint8))
     monkeypatch.setattr(sys, "argv", ["corrupt", "--split", "test"])
     stage.main()
