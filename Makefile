@@ -60,6 +60,6 @@ lint: setup
 # After a change to pyproject.toml. The lock holds for every platform and names no index.
 lock: setup
 	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header \
-		--no-emit-index-url --group dev pyproject.toml -o requirements.lock
+		--no-emit-index-url --extra pipeline --group dev pyproject.toml -o requirements.lock
 	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header --no-annotate \
 		--no-emit-index-url bench/autoattack.in -o bench/autoattack.lock

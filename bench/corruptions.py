@@ -20,8 +20,9 @@ import torch
 
 from bench import report
 from robustness_study.core.files import write_json
-from robustness_study.corruptions import BENCHMARK, SEVERITIES
-from robustness_study.corruptions.apply import corrupt
+from robustness_study.corruptions import CIFAR_10_C, HELD_OUT, SEVERITIES, corrupt
+
+BENCHMARK = (*CIFAR_10_C, *HELD_OUT)
 
 REFERENCE_MS = 113.0  # per image, all 95 variants: the published generator, measured once on two such cores
 

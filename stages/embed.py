@@ -2,8 +2,8 @@
 
 UMAP is fitted on clean features; corrupted, attacked and once more the clean ones are transformed into that plane.
 How far images moved is measured from where the same images, clean, are transformed to. Distances in such a plane
-mislead (Chari & Pachter 2023), so the caption says how far to trust it (robustness_study/planes.py). Out:
-`data/embedded/KEY.npz` (cached), and in git `embed.json` and `embed.png`. No torch import.
+mislead (Chari & Pachter 2023), so the caption says how far to trust it (planes/umap_plane.py). Out:
+`data/embedded/KEY.npz`, and among the model's small results `embed.json` and `embed.png`. No torch import.
 """
 
 from __future__ import annotations
@@ -24,10 +24,8 @@ def main() -> None:
 
     cell = Cell.from_arguments(__doc__)
     section = params.section("embed", Embed)
-    clean, corrupted = read_npz(f"data/evaluated/{cell.key}.npz", "test_clean_features", "test_corrupted_features")
-    attacked, attacked_indices, epsilon = read_npz(
-        f"data/attacked/{cell.key}.npz", "features", "test_indices", "epsilon_255"
-    )
+    clean, corrupted = read_npz(cell.evaluated, "test_clean_features", "test_corrupted_features")
+    attacked, attacked_indices, epsilon = read_npz(cell.attacked, "features", "test_indices", "epsilon_255")
     (labels,) = read_npz("data/raw/test.npz", "labels")
     classes = read_json("data/raw/source.json")["classes"]
     chosen = stratified(labels, section.images, section.seed, "embed")
@@ -58,7 +56,7 @@ def main() -> None:
         f"{figures['neighbour_purity_512d']:.3f} in 512 dimensions, {figures['neighbour_purity_plane']:.3f} in the "
         f"plane; silhouette in 512 dimensions {figures['silhouette_512d']:.3f}"
     )
-    write_npz(f"data/embedded/{cell.key}.npz", clean=plane.points, test_indices=chosen.astype(np.int32), **moved)
+    write_npz(cell.embedded, clean=plane.points, test_indices=chosen.astype(np.int32), **moved)
     of = {"corrupted": labels[chosen], "attacked": labels[both]}
     umap_planes(cell.result("embed.png"), plane.points, labels[chosen], before, moved, of, classes, caption)
     rows = [{"measure": name, "value": value} for name, value in figures.items()]

@@ -1,6 +1,6 @@
 """Stage `stability`: how much of a UMAP plane is the seed's doing, for the first model.
 
-Planes of the same features under several seeds are compared by who is near whom in them. Out: `reports/stability.json`.
+Planes of the same features under several seeds are compared by who is near whom in them. Out: `data/shared/stability.json`.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from robustness_study.schema.stability import Stability
 def main() -> None:
     cell = Cell.from_arguments(__doc__)
     section, seeds = params.section("embed", Embed), params.section("stability", Stability).seeds
-    (features,) = read_npz(f"data/evaluated/{cell.key}.npz", "test_clean_features")
+    (features,) = read_npz(cell.evaluated, "test_clean_features")
     (labels,) = read_npz("data/raw/test.npz", "labels")
     chosen = stratified(labels, section.images, section.seed, "embed")
     features, labels = features[chosen].astype(np.float32), labels[chosen]
@@ -48,7 +48,7 @@ def main() -> None:
     print(f"{cell.key}: {measures['shared_neighbours_mean']:.3f} of a point's neighbours are the same under two seeds")
     rows = [{"measure": name, "value": value} for name, value in measures.items()]
     write_json(
-        "reports/stability.json",
+        "data/shared/stability.json",
         {"model": cell.key, "images": len(chosen), "neighbours": neighbours, "seeds": seeds, "measures": rows},
     )
 

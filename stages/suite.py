@@ -2,24 +2,20 @@
 
 Out: `data/suite/CORRUPTION.npz` with `images` uint8 5×N×H×W×3 and `indices`, which of the raw test images they
 are: stratified, the same for every corruption. Always made on the CPU, so that every machine scores the same bytes.
-`reports/suite/CORRUPTION.json`, in git, says what these bytes are; it stands for them among the deps of later stages,
-since a folder of cached files is not there in a fresh clone, and DVC would take an empty one for a change.
 """
 
 from __future__ import annotations
 
 import argparse
-import hashlib
 from pathlib import Path
 
 import numpy as np
 
 from robustness_study.core import params
 from robustness_study.core.errors import run
-from robustness_study.core.files import read_npz, write_json, write_npz
+from robustness_study.core.files import read_npz, write_npz
 from robustness_study.core.subsets import stratified
-from robustness_study.corruptions import SEVERITIES
-from robustness_study.corruptions.apply import corrupt
+from robustness_study.corruptions import SEVERITIES, corrupt
 from robustness_study.schema.suite import Suite
 
 
@@ -37,18 +33,11 @@ def main() -> None:
         ]
     )
     # Models are scored on the folder: what is no longer in the suite would change its hash for good.
-    for other in (*Path("data/suite").glob("*.npz"), *Path("reports/suite").glob("*.json")):
+    for other in Path("data/suite").glob("*.npz"):
         if other.stem not in section.corruptions:
             other.unlink()
     write_npz(f"data/suite/{name}.npz", images=copies, indices=indices)
     changes = np.abs(copies.astype(np.int16) - images[indices]).mean((1, 2, 3, 4))
-    rows = [
-        {"severity": severity, "mean_absolute_change_255": round(float(change), 4)}
-        for severity, change in zip(SEVERITIES, changes, strict=True)
-    ]
-    digest = hashlib.sha256(indices.astype("<i8").tobytes() + copies.tobytes()).hexdigest()
-    described = {"corruption": name, "images": len(indices), "sha256": digest, "changes": rows}
-    write_json(f"reports/suite/{name}.json", described)
     print(f"suite {name}: {len(indices)} images, mean absolute change {' '.join(f'{c:.1f}' for c in changes)}")
 
 

@@ -1,4 +1,4 @@
-"""dvc.yaml and packages against the code: a stage that a changed file or parameter does not re-run is a wrong result."""
+"""dvc.yaml and the packages against the code: a stage that a changed file does not re-run is a wrong result."""
 
 from __future__ import annotations
 

@@ -7,20 +7,23 @@ import json
 import math
 import sys
 from collections.abc import Callable
+from dataclasses import asdict
 from itertools import permutations
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
 from robustness_study.core.files import write_npz
 from robustness_study.core.seeds import derive_seed
+from robustness_study.corruptions import corrupt as under
 from robustness_study.corruptions import mix as corruptions
-from robustness_study.corruptions.apply import corrupt as under
-from robustness_study.corruptions.mix import JITTERS, draw_mix, draw_noise, mix
-from robustness_study.schema.corrupt import Mix, Named
+from robustness_study.corruptions.copies import mixed_copies, under_named
+from robustness_study.corruptions.mix import JITTERS, JitterStrengths, MixStrengths, draw_mix, draw_noise, mix
+from robustness_study.schema.corrupt import Mix
+from robustness_study.training_sets import corrupted as training_set
 from stages import corrupt as stage
-from stages.corrupt import apply_named, corrupt
 
 Pixel = tuple[float, float, float]
 
@@ -33,15 +36,19 @@ def strengths(
     max_degrees: float = 10.0,
     probability: float = 0.5,
     sigma: float = 0.1,
-) -> Mix:
-    return Mix.model_validate(
-        {
-            "color_jitter": {"brightness": brightness, "contrast": contrast, "saturation": saturation, "hue": hue},
-            "rotation": {"max_degrees": max_degrees},
-            "horizontal_flip": {"probability": probability},
-            "gaussian_noise": {"sigma": sigma},
-        }
-    )
+) -> MixStrengths:
+    jitter = JitterStrengths(brightness, contrast, saturation, hue)
+    return MixStrengths(jitter, max_degrees, probability, sigma)
+
+
+def as_section(strengths: MixStrengths) -> dict[str, Any]:
+    """As params.yaml writes them."""
+    return {
+        "color_jitter": asdict(strengths.color_jitter),
+        "rotation": {"max_degrees": strengths.max_degrees},
+        "horizontal_flip": {"probability": strengths.flip_probability},
+        "gaussian_noise": {"sigma": strengths.sigma},
+    }
 
 
 NOTHING = strengths(0, 0, 0, 0, 0, 0, 0)
@@ -319,22 +326,27 @@ def test_identity_strengths_give_the_identity() -> None:
     np.testing.assert_allclose(mix(images, draws, np.zeros_like(images)), images, rtol=0, atol=1e-6)
 
 
-# --- the stage ---------------------------------------------------------------------------------------------
+# --- the training set and its stage ------------------------------------------------------------------------
+
+
+def test_section_of_params_gives_the_strengths() -> None:
+    wanted = strengths(0.1, 0.2, 0.3, 0.05, 7, 0.25, 0.15)
+    assert Mix.model_validate(as_section(wanted)).strengths() == wanted
 
 
 def test_identity_strengths_give_the_same_grey_levels() -> None:
     levels = np.arange(256, dtype=np.uint8).repeat(3).reshape(1, 16, 16, 3)
     levels = np.concatenate([levels, grey_levels(5, 16, 16)])
-    corrupted, _ = corrupt(levels, NOTHING, 0, "train")
+    corrupted, _ = mixed_copies(levels, NOTHING, 0, "train")
     np.testing.assert_array_equal(corrupted, levels, strict=True)
 
 
 @pytest.mark.parametrize("chunk", [1, 3, 10, 11])
 def test_result_does_not_depend_on_the_chunks(monkeypatch: pytest.MonkeyPatch, chunk: int) -> None:
     levels = grey_levels(10)
-    whole, draws = corrupt(levels, strengths(), 0, "test")
-    monkeypatch.setattr(stage, "CHUNK", chunk)
-    again, drawn = corrupt(levels, strengths(), 0, "test")
+    whole, draws = mixed_copies(levels, strengths(), 0, "test")
+    monkeypatch.setattr(training_set, "CHUNK", chunk)
+    again, drawn = mixed_copies(levels, strengths(), 0, "test")
     np.testing.assert_array_equal(again, whole)
     assert list(drawn) == list(draws)
     for name, values in draws.items():
@@ -345,20 +357,22 @@ def test_images_are_corrupted_as_they_are_without_those_that_follow() -> None:
     levels = grey_levels(10)
     before = levels.copy()
     np.testing.assert_array_equal(
-        corrupt(levels[:4], strengths(), 0, "train")[0], corrupt(levels, strengths(), 0, "train")[0][:4]
+        mixed_copies(levels[:4], strengths(), 0, "train")[0], mixed_copies(levels, strengths(), 0, "train")[0][:4]
     )
     np.testing.assert_array_equal(levels, before)
 
 
 def test_same_image_is_corrupted_otherwise_at_each_index_and_in_each_split() -> None:
     levels = np.repeat(grey_levels(1), 5, axis=0)
-    copies = [corrupt(levels, strengths(), seed, split)[0] for seed, split in ((0, "train"), (0, "test"), (1, "train"))]
+    copies = [
+        mixed_copies(levels, strengths(), seed, split)[0] for seed, split in ((0, "train"), (0, "test"), (1, "train"))
+    ]
     assert len({image.tobytes() for copy in copies for image in copy}) == 15
 
 
 def test_recorded_draws_give_the_image_again_rounded_to_the_nearest_level() -> None:
     levels = grey_levels(12)
-    corrupted, draws = corrupt(levels, strengths(), 5, "test")
+    corrupted, draws = mixed_copies(levels, strengths(), 5, "test")
     assert corrupted.dtype == np.uint8 and corrupted.shape == levels.shape
     chosen = np.array([7, 2, 11])
     noise = draw_noise(chosen, 0.1, 5, "test", (3, 8, 8))
@@ -372,25 +386,25 @@ def test_recorded_draws_give_the_image_again_rounded_to_the_nearest_level() -> N
 def test_named_corruptions_come_first_each_on_its_share_of_the_images() -> None:
     levels = grey_levels(400, 8, 8)
     before = [
-        Named(corruption="fog", severity=3, probability=0.25),
-        Named(corruption="contrast", severity=2, probability=1.0),
+        ("fog", 3, 0.25),
+        ("contrast", 2, 1.0),
     ]
-    found = apply_named(levels, before, 3, "train")
+    found = under_named(levels, before, 3, "train")
     own = [derive_seed(3, "before", place) for place in (0, 1)]
     fogged = under(levels, "fog", 3, seed=own[0], split="train")
     in_fog, clear = (under(images, "contrast", 2, seed=own[1], split="train") for images in (fogged, levels))
     each = (found == in_fog).all((1, 2, 3)), (found == clear).all((1, 2, 3))
     assert (each[0] | each[1]).all() and 70 <= each[0].sum() <= 130 and not (each[0] & each[1]).any()
     # An image is chosen whatever others there are.
-    np.testing.assert_array_equal(apply_named(levels[:50], before, 3, "train"), found[:50])
-    assert not np.array_equal(apply_named(levels, before, 3, "test"), found)
-    assert apply_named(levels, [], 3, "train") is levels
+    np.testing.assert_array_equal(under_named(levels[:50], before, 3, "train"), found[:50])
+    assert not np.array_equal(under_named(levels, before, 3, "test"), found)
+    assert under_named(levels, [], 3, "train") is levels
 
 
 def test_twice_the_same_corruption_is_drawn_anew() -> None:
     levels = np.full((300, 8, 8, 3), 128, np.uint8)
-    half = Named(corruption="gaussian_noise", severity=1, probability=0.5)
-    twice = apply_named(levels, [half, half], 3, "train").astype(float)
+    half = ("gaussian_noise", 1, 0.5)
+    twice = under_named(levels, [half, half], 3, "train").astype(float)
     # None, one or two doses, a quarter, a half and a quarter of the images: independent choices and independent noise.
     dose = 0.04 * 255
     doses = np.rint((twice.std((1, 2, 3)) / dose) ** 2)
@@ -401,13 +415,13 @@ def test_stage_corrupts_what_named_corruptions_have_left(tmp_path: Path, monkeyp
     monkeypatch.chdir(tmp_path)
     levels = grey_levels(6)
     named = {"corruption": "fog", "severity": 5, "probability": 1.0}
-    section = {"seed": 4, "before": [named], "mix": strengths().model_dump()}
+    section = {"seed": 4, "before": [named], "mix": as_section(strengths())}
     Path("params.yaml").write_text(json.dumps({"corrupt": section}))
     write_npz("data/raw/test.npz", images=levels, labels=np.zeros(6, np.uint8))
     monkeypatch.setattr(sys, "argv", ["corrupt", "--split", "test"])
     stage.main()
     own = derive_seed(4, "before", 0)
-    expected, _ = corrupt(under(levels, "fog", 5, seed=own, split="test"), strengths(), 4, "test")
+    expected, _ = mixed_copies(under(levels, "fog", 5, seed=own, split="test"), strengths(), 4, "test")
     with np.load("data/corrupted/test.npz") as written:
         np.testing.assert_array_equal(written["images"], expected, strict=True)
 
@@ -417,11 +431,11 @@ def test_stage_writes_the_copies_and_the_draws(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     levels = grey_levels(6)
-    Path("params.yaml").write_text(json.dumps({"corrupt": {"seed": 4, "before": [], "mix": strengths().model_dump()}}))
+    Path("params.yaml").write_text(json.dumps({"corrupt": {"seed": 4, "before": [], "mix": as_section(strengths())}}))
     write_npz("data/raw/test.npz", images=levels, labels=np.zeros(6, np.uint8))
     monkeypatch.setattr(sys, "argv", ["corrupt", "--split", "test"])
     stage.main()
-    corrupted, draws = corrupt(levels, strengths(), 4, "test")
+    corrupted, draws = mixed_copies(levels, strengths(), 4, "test")
     assert [path.name for path in Path("data/corrupted").iterdir()] == ["test.npz"]
     with np.load("data/corrupted/test.npz") as written:
         assert set(written) == {"images", *draws}

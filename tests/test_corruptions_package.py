@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import json
+import shutil
 import subprocess
 import sys
+import zipfile
+from importlib import import_module
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -17,8 +22,7 @@ from PIL import Image
 from robustness_study import corruptions
 from robustness_study.core.errors import StudyError
 from robustness_study.core.seeds import streams
-from robustness_study.corruptions import apply
-from robustness_study.corruptions.apply import corrupt
+from robustness_study.corruptions import apply, corrupt, registry
 from robustness_study.corruptions.draws import Draws
 
 REPOSITORY = Path(__file__).resolve().parents[1]
@@ -30,12 +34,125 @@ RANDOM = [name for name in NAMES if name not in {
 
 
 def test_names_are_the_fields() -> None:
-    assert len(corruptions.BENCHMARK) == 19 and len(set(NAMES)) == len(NAMES) == 24
-    assert set(corruptions.HELD_OUT) < set(corruptions.BENCHMARK)
-    for name in NAMES:
-        found = corruptions.find(name)
-        assert found.name == name and len(found.severities) == 5 and found.function.__doc__
-        assert name in corruptions.FAMILIES[corruptions.family_of(name)]
+    assert corruptions.families() == {
+        **corruptions.CIFAR_10_C_FAMILIES,
+        "studies": ("color_jitter", "horizontal_flip", "rotation", "mix", "mix_without_flip"),
+    }
+    assert list(corruptions.families()) == ["noise", "blur", "weather", "digital", "studies"]
+    assert [name for members in corruptions.families().values() for name in members] == NAMES
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_every_corruption_is_documented_and_has_five_severities(name: str) -> None:
+    found = corruptions.find(name)
+    assert found.name == name and len(found.severities) == 5 and found.function.__doc__
+    assert name in corruptions.families()[corruptions.family_of(name)]
+
+
+def test_names_read_from_the_source_are_all_corruptions_that_there_are() -> None:
+    for path in registry.FOLDER.glob("[!_]*.py"):
+        module = import_module(f"robustness_study.corruptions.{path.stem}")
+        own = [
+            name
+            for name, value in vars(module).items()
+            if isinstance(value, corruptions.Corruption) and value.function.__module__ == module.__name__
+        ]
+        assert own == list(corruptions.families().get(path.stem, ()))
+
+
+def test_benchmark_is_the_fifteen_and_the_four() -> None:
+    assert len(set(corruptions.CIFAR_10_C)) == 15 and len(set(corruptions.HELD_OUT)) == 4
+    by_family = [name for members in corruptions.CIFAR_10_C_FAMILIES.values() for name in members]
+    assert sorted(by_family) == sorted((*corruptions.CIFAR_10_C, *corruptions.HELD_OUT))
+    assert [name for name in by_family if name not in corruptions.HELD_OUT] == list(corruptions.CIFAR_10_C)
+
+
+# --- adding a corruption -------------------------------------------------------------------------------------
+
+SHADE = """
+
+@corruption(0.9, 0.8, 0.7, 0.6, 0.5)
+def {name}(images, share, draws):
+    "Darker."
+    return images * share
+"""
+IMPORT = "from robustness_study.corruptions import corruption\n"
+REPORT = """
+import json, sys
+from robustness_study import corruptions
+from robustness_study.results.suite import Stress
+rows = [{"corruption": n, "severity": 1, "accuracy": 0.5} for n in ("clean", *corruptions.names())]
+stress = Stress({"images": 1, "rows": rows, "test_indices": "", "labels": "", "predictions": {}}, [])
+told = {
+    "families": corruptions.families(), "lists": [corruptions.CIFAR_10_C, corruptions.HELD_OUT],
+    "groups": stress.groups(), "others": stress.others(), "torch": "torch" in sys.modules,
+}
+import numpy as np
+images = np.full((1, 8, 8, 3), 200, np.uint8)
+names = [name for name in corruptions.names() if name.endswith("shade")]
+told["levels"] = {name: int(corruptions.corrupt(images, name, 5, seed=0, split="a").max()) for name in names}
+print(json.dumps(told))
+"""
+
+
+@pytest.fixture
+def package(tmp_path: Path) -> Path:
+    """The folder of corruptions in a copy of the library at the top of `tmp_path`."""
+    shutil.copytree(
+        REPOSITORY / "robustness_study", tmp_path / "robustness_study", ignore=shutil.ignore_patterns("__pycache__")
+    )
+    return tmp_path / "robustness_study/corruptions"
+
+
+def python(code: str, package: Path) -> subprocess.CompletedProcess[str]:
+    top = package.parents[1]
+    return subprocess.run([sys.executable, "-c", code], cwd=top, capture_output=True, text=True, check=False)
+
+
+def test_a_function_or_a_file_more_is_a_corruption_more_and_changes_no_benchmark(package: Path) -> None:
+    before = json.loads(python(REPORT, package).stdout)
+    with (package / "noise.py").open("a", encoding="utf-8") as noise:
+        noise.write(SHADE.format(name="noise_shade"))
+    (package / "light.py").write_text(IMPORT + SHADE.format(name="b_shade") + SHADE.format(name="a_shade"))
+    done = python(REPORT, package)
+    assert done.returncode == 0, done.stderr
+    after = json.loads(done.stdout)
+    assert list(after["families"]) == ["noise", "blur", "weather", "digital", "light", "studies"]
+    assert after["families"]["light"] == ["b_shade", "a_shade"]
+    assert after["families"]["noise"] == [*before["families"]["noise"], "noise_shade"]
+    for unchanged in ("lists", "groups"):
+        assert after[unchanged] == before[unchanged]
+    assert len(before["groups"]["main"]) == 15 and len(before["groups"]["held out"]) == 4
+    assert sorted({*after["others"]} - {*before["others"]}) == ["a_shade", "b_shade", "noise_shade"]
+    assert after["levels"] == dict.fromkeys(("noise_shade", "b_shade", "a_shade"), 100)
+    assert not after["torch"], "listing imported torch"
+
+
+@pytest.mark.parametrize(
+    ("source", "message"),
+    [
+        (IMPORT + SHADE.format(name="fog"), "has a corruption 'fog', as "),
+        (IMPORT + SHADE.format(name="seen"), "light.py has a corruption 'seen', which also names a row of tables"),
+        (IMPORT + SHADE.format(name="light"), "light.py has a corruption 'light', which also names a row"),
+        ("def broken(", "robustness_study/corruptions/light.py, line 1 is not valid Python; correct it"),
+        (
+            IMPORT + SHADE.format(name="shade").replace("0.9, ", ""),
+            "shade has constants for 4 severities; it must have 5",
+        ),
+    ],
+)
+def test_a_file_that_cannot_be_used_is_told_in_one_line(package: Path, source: str, message: str) -> None:
+    (package / "light.py").write_text(source)
+    code = (
+        "from robustness_study import corruptions\nfrom robustness_study.core.errors import run\n"
+        "run(lambda: [corruptions.find(name) for name in corruptions.families().get('light', ())])"
+    )
+    done = python(code, package)
+    assert done.returncode == 1 and len(done.stderr.splitlines()) == 1
+    assert done.stderr.startswith("error: ") and message in done.stderr
+
+
+# --- every corruption ----------------------------------------------------------------------------------------
 
 
 @settings(max_examples=40)
@@ -112,14 +229,17 @@ def test_images_stay_in_range_and_are_changed(name: str) -> None:
 @pytest.mark.parametrize(
     ("images", "severity", "message"),
     [
+        ([[[1]]], 3, r"images are of the type list; they must be a numpy array, uint8 N×H×H×3"),
         (IMAGES.astype(np.float32), 3, r"float32 12×32×32×3; they must be uint8 N×H×H×3"),
         (IMAGES[:, :16], 3, r"uint8 12×16×32×3"),
         (IMAGES[..., :1], 3, r"12×32×32×1"),
         (IMAGES[:, :4, :4], 3, r"4 pixels wide; they must have at least 8"),
         (IMAGES, 6, r"no severity 6; severities are 0 \(nothing\) to 5"),
+        (IMAGES, 2.5, r"no severity 2.5; severities are 0"),
+        (IMAGES, [1] * 11, r"severity has the shape \(11,\) for 12 images; give one for all or one for each"),
     ],
 )
-def test_what_cannot_be_corrupted_is_told(images: np.ndarray, severity: int, message: str) -> None:
+def test_what_cannot_be_corrupted_is_told(images: np.ndarray, severity: Any, message: str) -> None:
     with pytest.raises(StudyError, match=message) as caught:
         corrupt(images, "fog", severity, seed=0, split="test")
     assert "\n" not in str(caught.value)
@@ -128,6 +248,23 @@ def test_what_cannot_be_corrupted_is_told(images: np.ndarray, severity: int, mes
 def test_unknown_corruption_is_told_with_all_names() -> None:
     with pytest.raises(StudyError, match=r"no corruption 'smoke'; there are gaussian_noise, .*mix_without_flip"):
         corrupt(IMAGES, "smoke", 1, seed=0, split="test")
+
+
+@pytest.mark.parametrize(
+    ("indices", "message"),
+    [
+        ([3], r"indices have the shape \(1,\) for 12 images; give one for each"),
+        (list(range(-1, 11)), r"indices must be whole numbers, 0 or more"),
+        (np.arange(12) / 2, r"indices must be whole numbers, 0 or more"),
+    ],
+)
+def test_wrong_indices_are_told(indices: Any, message: str) -> None:
+    with pytest.raises(StudyError, match=message):
+        corrupt(IMAGES, "fog", 1, seed=0, split="test", indices=indices)
+
+
+def test_no_images_give_none() -> None:
+    assert corrupt(IMAGES[:0], "fog", 1, seed=0, split="test", indices=[]).shape == (0, 32, 32, 3)
 
 
 # --- for people with images and no pipeline ------------------------------------------------------------------
@@ -174,6 +311,14 @@ def test_command_draws_a_sheet(tmp_path: Path) -> None:
         (["in.npz", "out", "--corruption", "fog"], "out must end in .npz"),
         (["in.npz", "out.npz", "--sheet"], "out.npz must end in .png"),
         (["in.npz", "out.npz", "--corruption", "smoke"], "invalid choice: 'smoke'"),
+        (["in.npz", "out.npz", "--corruption", "fog", "--severity", "6"], "invalid choice: 6"),
+        (["in.npz", "out.npz", "--corruption", "fog", "--depth"], "unrecognized arguments: --depth"),
+        (["folder", "out.npz", "--corruption", "fog"], "Is a directory: folder"),
+        (["in.npz", "in.npz/out.npz", "--corruption", "fog"], "in.npz"),
+        (["kept.npz", "out.npz", "--corruption", "fog"], "kept.npz has an array named allow_pickle"),
+        (["cut.npz", "out.npz", "--corruption", "fog"], "cut.npz is no .npz file of plain arrays"),
+        (["flipped.npz", "out.npz", "--corruption", "fog"], "flipped.npz is no .npz file of plain arrays"),
+        (["one.npy", "out.npz", "--corruption", "fog"], "one.npy is no .npz file of plain arrays"),
     ],
 )
 def test_command_says_what_is_wrong(arguments: list[str], message: str, tmp_path: Path) -> None:
@@ -182,10 +327,21 @@ def test_command_says_what_is_wrong(arguments: list[str], message: str, tmp_path
     np.savez(tmp_path / "number.npz", images=np.array(5, dtype=np.uint8))
     np.savez(tmp_path / "flat.npz", images=IMAGES[..., 0])
     (tmp_path / "broken.npz").write_bytes(b"no archive")
+    (tmp_path / "folder").mkdir()
+    with zipfile.ZipFile(tmp_path / "kept.npz", "w") as archive:
+        for name in ("images", "allow_pickle"):
+            with archive.open(f"{name}.npy", "w") as member:
+                np.save(member, IMAGES)
+    np.savez_compressed(tmp_path / "flipped.npz", images=IMAGES)
+    content = bytearray((tmp_path / "flipped.npz").read_bytes())
+    (tmp_path / "cut.npz").write_bytes(content[:300])
+    content[200:260] = bytes(60)
+    (tmp_path / "flipped.npz").write_bytes(content)
+    np.save(tmp_path / "one.npy", IMAGES)
     before = sorted(path.name for path in tmp_path.iterdir())
     done = command(*arguments, cwd=tmp_path)
-    assert done.returncode != 0 and message in done.stderr and "Traceback" not in done.stderr
-    assert "dvc" not in done.stderr
+    assert done.returncode != 0 and done.stdout == "" and message in done.stderr
+    assert len(done.stderr.splitlines()) == 1 and done.stderr.startswith("error: ") and "dvc" not in done.stderr
     assert sorted(path.name for path in tmp_path.iterdir()) == before
 
 

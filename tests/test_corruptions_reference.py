@@ -16,10 +16,10 @@ import numpy as np
 import pytest
 from natural_images import natural_images
 
-from robustness_study.corruptions import BENCHMARK
-from robustness_study.corruptions.apply import corrupt
+from robustness_study.corruptions import CIFAR_10_C, HELD_OUT, corrupt
 
 HERE = Path(__file__).parent
+BENCHMARK = (*CIFAR_10_C, *HELD_OUT)
 RAW = HERE.parent / "data/raw/test.npz"
 # SHA-256 of the first 500 test images of the copies.
 COPIES = "6c46e9f58ba56bc274497df9528a45255e614f53a9c9faeae9101336d2686bf2"

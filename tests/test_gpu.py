@@ -13,7 +13,7 @@ from robustness_study import corruptions, losses
 from robustness_study.classifier.inference import to_float
 from robustness_study.classifier.model import Classifier
 from robustness_study.core import params
-from robustness_study.corruptions.apply import corrupt
+from robustness_study.corruptions import corrupt
 from robustness_study.schema.recipe import Recipe
 from robustness_study.training.progress import Progress
 from stages import train as stage

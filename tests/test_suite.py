@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -19,9 +20,10 @@ from robustness_study.core import params
 from robustness_study.core.array_text import from_text
 from robustness_study.core.cell import Cell
 from robustness_study.core.errors import StudyError
-from robustness_study.corruptions import studies
-from robustness_study.corruptions.apply import corrupt
+from robustness_study.corruptions import corrupt, studies
+from robustness_study.report import suite_tables
 from robustness_study.results.akin import seen
+from robustness_study.results.metrics import Metric
 from robustness_study.results.suite import Stress, corruption_error
 from robustness_study.schema.corrupt import Corrupt
 from robustness_study.schema.recipe import Recipe
@@ -110,6 +112,26 @@ def test_groups_are_those_of_the_benchmark_that_the_suite_has() -> None:
     assert groups["main"] == ["snow", "fog"] and groups["held out"] == ["saturate"]
     assert groups["weather"] == ["snow", "fog"] and groups["digital"] == ["saturate"] and groups["noise"] == []
     assert groups["seen"] == ["fog"] and groups["unseen"] == ["snow"]
+
+
+def test_corruption_outside_the_benchmark_has_a_row_of_its_own_in_the_table() -> None:
+    cells = {
+        ("angular", "clean"): [
+            SimpleNamespace(stress=stress_of(0.9, fog=[0.5] * 5, rotation=[0.4] * 5, shade=[0.3] * 5))
+        ]
+    }
+    asked: list[str] = []
+
+    def summarise(results: Any, metric: Metric) -> dict[str, Any]:
+        asked.append(metric.name)
+        return {"mean": 0.5}
+
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(suite_tables, "summarise", summarise)
+        table = suite_tables.means_table(cells)  # type: ignore[arg-type]
+    groups = ["clean", "main", "held out", "noise", "blur", "weather", "digital", "seen", "unseen"]
+    assert list(table.index)[: len(groups) + 3] == [*groups, "rotation", "shade", "mCE"]
+    assert {"suite_of_rotation", "suite_of_shade"} < set(asked)
 
 
 # --- the stages --------------------------------------------------------------------------------------------

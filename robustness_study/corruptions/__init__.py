@@ -1,89 +1,88 @@
-"""The corruptions of CIFAR-10-C and the studies' own, batched and seeded, for images of any square size.
+"""Image corruptions with five severities: the 19 of CIFAR-10-C and those of the study, for square images of any size.
 
-Hendrycks & Dietterich 2019 (arXiv 1903.12261): 15 corruptions and 4 held out, each at 5 severities, with the
-constants of CIFAR-10-C. Lengths in pixels grow with the image: 32 pixels are one unit. Each image has a random
-stream of its own, keyed by (seed, split, index, corruption, severity), so what becomes of an image does not depend
-on the batch, the order, the number of threads, or which other corruptions run.
+From Hendrycks & Dietterich 2019 (arXiv 1903.12261), with the constants of CIFAR-10-C. Lengths in pixels grow with the
+image: they are given for 32 pixels. Images are corrupted in batches. The random numbers of an image depend only on
+the seed, the split, the image's index, the corruption and the severity. So its corrupted copy does not depend on the
+batch, the order, the number of threads, or other corruptions.
 
-`robustness_study.corruptions.apply.corrupt` is all a caller needs. A corruption itself is a function in the file of its
-family: float32 images in [0, 1], N×3×H×W, one severity's constants, and what to draw from. Naming and listing them
-imports no torch.
+    from robustness_study.corruptions import corrupt, names
+    foggy = corrupt(images, "fog", severity=3, seed=0, split="test")  # uint8 N×H×H×3, as `images`
+
+Needs numpy, scipy, pillow and torch alone. Importing this, and listing the names, imports no torch.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
-from robustness_study.core.errors import StudyError
+from robustness_study.corruptions.registry import (
+    SEVERITIES,
+    Corruption,
+    check_severity,
+    corruption,
+    families,
+    family_of,
+    find,
+    names,
+)
 
 if TYPE_CHECKING:
-    from torch import Tensor
+    import numpy as np
 
-    from robustness_study.corruptions.draws import Draws
+__all__ = [
+    "CIFAR_10_C",
+    "CIFAR_10_C_FAMILIES",
+    "HELD_OUT",
+    "SEVERITIES",
+    "Corruption",
+    "check_severity",
+    "corrupt",
+    "corruption",
+    "families",
+    "family_of",
+    "find",
+    "names",
+]
 
-    Function = Callable[[Tensor, Any, Draws], Tensor]
-
-FAMILIES = {
+# The benchmark, in full: these lists stay as they are whatever corruptions are added.
+CIFAR_10_C = (
+    "gaussian_noise", "shot_noise", "impulse_noise",
+    "defocus_blur", "glass_blur", "motion_blur", "zoom_blur",
+    "snow", "frost", "fog", "brightness",
+    "contrast", "elastic_transform", "pixelate", "jpeg_compression",
+)  # fmt: skip
+HELD_OUT = ("speckle_noise", "gaussian_blur", "spatter", "saturate")  # the benchmark's extra four
+CIFAR_10_C_FAMILIES = {  # all 19
     "noise": ("gaussian_noise", "shot_noise", "impulse_noise", "speckle_noise"),
     "blur": ("defocus_blur", "glass_blur", "motion_blur", "zoom_blur", "gaussian_blur"),
     "weather": ("snow", "frost", "fog", "brightness", "spatter"),
     "digital": ("contrast", "elastic_transform", "pixelate", "jpeg_compression", "saturate"),
-    "studies": ("color_jitter", "horizontal_flip", "rotation", "mix", "mix_without_flip"),
 }
-HELD_OUT = ("speckle_noise", "gaussian_blur", "spatter", "saturate")
-BENCHMARK = tuple(name for family in ("noise", "blur", "weather", "digital") for name in FAMILIES[family])
-SEVERITIES = (1, 2, 3, 4, 5)
 
 
-@dataclass(frozen=True)
-class Corruption:
-    """A function and its constants at the five severities."""
+def corrupt(
+    images: np.ndarray,
+    name: str,
+    severity: int | Sequence[int] | np.ndarray,
+    *,
+    seed: int,
+    split: str,
+    indices: Sequence[int] | np.ndarray | None = None,
+    device: str = "cpu",
+) -> np.ndarray:
+    """Corrupted copies of uint8 images N×H×H×3, in the same shape and type; H is at least 8. The input is unchanged.
 
-    name: str
-    severities: tuple[Any, ...]
-    function: Function
+    `name` is one of `names()`. `severity` is one for all images or one for each (N), 0 (unchanged) to 5.
 
-    def __call__(self, images: Tensor, severity: int, draws: Draws) -> Tensor:
-        """Images N×3×H×W in [0, 1] at one severity, 0 (as they are) to 5; `apply.corrupt` takes one for each image."""
-        check_severity(severity)
-        if severity == 0:
-            return images
-        return self.function(images, self.severities[severity - 1], draws).clamp(0, 1)
+    The same `seed` (any whole number), `split` (any text, for instance "train") and index always give the same random
+    numbers. `indices` (N, each 0 or more; default 0, 1, …) say which images of the split these are: a part of a
+    split is then corrupted as it would be among all of it. On another `device` than "cpu" (any of torch) a few values
+    may be rounded differently.
 
+    Raises `robustness_study.core.errors.StudyError`, with a text of one line, for an unknown name or severity, a
+    wrong number of severities or indices, a negative index, and images of a wrong shape, type or size.
+    """
+    from robustness_study.corruptions.apply import corrupted_copies  # imports torch, which takes seconds
 
-def check_severity(severity: int) -> None:
-    """StudyError if there is no such severity."""
-    if severity not in (0, *SEVERITIES):
-        raise StudyError(f"there is no severity {severity}; severities are 0 (nothing) to 5")
-
-
-def corruption(*severities: Any) -> Callable[[Function], Corruption]:
-    """Make a function a corruption, with its constants at severities 1 to 5."""
-    assert len(severities) == len(SEVERITIES)
-
-    def decorate(function: Function) -> Corruption:
-        return Corruption(function.__name__, severities, function)
-
-    return decorate
-
-
-def names() -> list[str]:
-    """All corruptions, family by family."""
-    return [name for family in FAMILIES.values() for name in family]
-
-
-def family_of(name: str) -> str:
-    """The family of a corruption; StudyError, with all names, if there is none of that name."""
-    for family, members in FAMILIES.items():
-        if name in members:
-            return family
-    raise StudyError(f"there is no corruption {name!r}; there are {', '.join(names())}")
-
-
-def find(name: str) -> Corruption:
-    """The corruption of that name; StudyError if there is none."""
-    found: Corruption = getattr(import_module(f"robustness_study.corruptions.{family_of(name)}"), name)
-    return found
+    return corrupted_copies(images, name, severity, seed, split, indices, device)

@@ -1,4 +1,4 @@
-"""Corrupted copies of any images: bytes in, bytes out."""
+"""Corrupted copies of any images: bytes in, bytes out. `robustness_study.corruptions.corrupt` is the way to it."""
 
 from __future__ import annotations
 
@@ -8,14 +8,16 @@ import numpy as np
 import torch
 
 from robustness_study.core.errors import StudyError
-from robustness_study.corruptions import SEVERITIES, check_severity, find
 from robustness_study.corruptions.draws import Draws
+from robustness_study.corruptions.registry import SEVERITIES, check_severity, find
 
 CHUNK_PIXELS = 500 * 32 * 32  # of images in memory as floats at a time; no effect on the result
 
 
 def check_images(images: np.ndarray) -> None:
-    """StudyError if images are not uint8 N×H×H×3 with a side of at least 8 pixels."""
+    """Raise StudyError if images are not uint8 N×H×H×3 with a side of at least 8 pixels."""
+    if not isinstance(images, np.ndarray):
+        raise StudyError(f"images are of the type {type(images).__name__}; they must be a numpy array, uint8 N×H×H×3")
     if images.dtype != np.uint8 or images.ndim != 4 or images.shape[1] != images.shape[2] or images.shape[3] != 3:
         shape = "×".join(map(str, images.shape))
         raise StudyError(f"images are {images.dtype} {shape}; they must be uint8 N×H×H×3, square and in colour")
@@ -23,36 +25,49 @@ def check_images(images: np.ndarray) -> None:
         raise StudyError(f"images are {images.shape[1]} pixels wide; they must have at least 8")
 
 
-def corrupt(
+def checked_severities(severity: int | Sequence[int] | np.ndarray, count: int) -> np.ndarray:
+    """The severity of each of `count` images. Raises StudyError for an unknown one or a wrong number of them."""
+    given = np.asarray(severity)
+    if given.shape not in ((), (count,)):
+        raise StudyError(f"severity has the shape {given.shape} for {count} images; give one for all or one for each")
+    for each in np.unique(given):
+        check_severity(each)
+    return np.broadcast_to(given, count)
+
+
+def checked_indices(indices: Sequence[int] | np.ndarray | None, count: int) -> np.ndarray:
+    """The index of each of `count` images. Raises StudyError if they are not whole numbers, 0 or more, one for each."""
+    if indices is None:
+        return np.arange(count)
+    given = np.asarray(indices)
+    if given.shape != (count,):
+        raise StudyError(f"indices have the shape {given.shape} for {count} images; give one for each")
+    if count and (given.dtype.kind not in "iu" or given.min() < 0):
+        raise StudyError("indices must be whole numbers, 0 or more; they say which images of the split these are")
+    return given
+
+
+def corrupted_copies(
     images: np.ndarray,
     name: str,
-    severities: int | Sequence[int] | np.ndarray,
-    *,
+    severity: int | Sequence[int] | np.ndarray,
     seed: int,
     split: str,
-    indices: np.ndarray | None = None,
-    device: str = "cpu",
+    indices: Sequence[int] | np.ndarray | None,
+    device: str,
 ) -> np.ndarray:
-    """Corrupted copies, rounded, of uint8 images N×H×H×3.
-
-    `severities` is one for all or one for each, 0 (nothing) to 5. `split` and `indices` say which raw images these
-    are (default: 0, 1, …), so that a part of them is corrupted as it would be among all. Another `device` than the
-    CPU may round a few values differently. StudyError if there is no such corruption or severity.
-    """
+    """What `robustness_study.corruptions.corrupt` returns and raises; its docstring has the arguments."""
     check_images(images)
     function = find(name)
-    indices = np.arange(len(images)) if indices is None else np.asarray(indices)
-    of_each = np.broadcast_to(np.asarray(severities), len(images))
-    for severity in np.unique(of_each):
-        check_severity(severity)
+    of_each, of_raw = checked_severities(severity, len(images)), checked_indices(indices, len(images))
     chunk_size = max(1, CHUNK_PIXELS // images.shape[1] ** 2)
     corrupted = images.copy()
-    for severity in SEVERITIES:
-        (of_this,) = np.nonzero(of_each == severity)
+    for level in SEVERITIES:
+        (of_this,) = np.nonzero(of_each == level)
         for start in range(0, len(of_this), chunk_size):
             chunk = of_this[start : start + chunk_size]
             floats = torch.from_numpy(images[chunk]).to(device).permute(0, 3, 1, 2).float().contiguous() / 255
-            draws = Draws(indices[chunk], seed, split, name, severity, device)
-            bytes_ = (function(floats, severity, draws) * 255).round().to(torch.uint8)
+            draws = Draws(of_raw[chunk], seed, split, name, level, device)
+            bytes_ = (function(floats, level, draws) * 255).round().to(torch.uint8)
             corrupted[chunk] = bytes_.permute(0, 2, 3, 1).cpu().numpy()
     return corrupted

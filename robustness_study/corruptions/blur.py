@@ -24,12 +24,6 @@ from robustness_study.corruptions.sampling import (
 )
 
 
-@corruption(0.4, 0.6, 0.7, 0.8, 1.0)
-def gaussian_blur(images: Tensor, sigma: float, draws: Draws) -> Tensor:
-    """A Gaussian of standard deviation `sigma`."""
-    return blur(images, sigma * scale_of(images))
-
-
 @corruption((0.3, 0.4), (0.4, 0.5), (0.5, 0.6), (1.0, 0.2), (1.5, 0.1))
 def defocus_blur(images: Tensor, constants: tuple[float, float], draws: Draws) -> Tensor:
     """A disk of a radius, its edge softened by a Gaussian of 3×3 pixels."""
@@ -95,3 +89,9 @@ def zoom_blur(images: Tensor, steps: int, draws: Draws) -> Tensor:
         for _ in alike:
             enlarged += large
     return (images + enlarged) / (steps + 1)
+
+
+@corruption(0.4, 0.6, 0.7, 0.8, 1.0)
+def gaussian_blur(images: Tensor, sigma: float, draws: Draws) -> Tensor:
+    """A Gaussian of standard deviation `sigma`."""
+    return blur(images, sigma * scale_of(images))

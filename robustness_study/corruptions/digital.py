@@ -22,12 +22,6 @@ def contrast(images: Tensor, factor: float, draws: Draws) -> Tensor:
     return (images - mean) * factor + mean
 
 
-@corruption((0.3, 0.0), (0.1, 0.0), (1.5, 0.0), (2.0, 0.1), (2.5, 0.2))
-def saturate(images: Tensor, constants: tuple[float, float], draws: Draws) -> Tensor:
-    """The saturation times a factor, plus an offset."""
-    return with_saturation(images, *constants)
-
-
 @corruption((0.0, 0.0, 0.08), (0.05, 0.2, 0.07), (0.08, 0.06, 0.06), (0.1, 0.04, 0.05), (0.1, 0.03, 0.03))
 def elastic_transform(images: Tensor, constants: tuple[float, float, float], draws: Draws) -> Tensor:
     """A random affine map, then smooth random displacements (Simard et al. 2003); constants are shares of the side.
@@ -83,3 +77,9 @@ def jpeg_compression(images: Tensor, quality: int, draws: Draws) -> Tensor:
         Image.fromarray(pixels).save(file, "JPEG", quality=quality)
         read.append(np.asarray(Image.open(file, formats=["JPEG"])))
     return torch.from_numpy(np.stack(read)).to(images.device).permute(0, 3, 1, 2).float() / 255
+
+
+@corruption((0.3, 0.0), (0.1, 0.0), (1.5, 0.0), (2.0, 0.1), (2.5, 0.2))
+def saturate(images: Tensor, constants: tuple[float, float], draws: Draws) -> Tensor:
+    """The saturation times a factor, plus an offset."""
+    return with_saturation(images, *constants)

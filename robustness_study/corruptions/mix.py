@@ -9,14 +9,34 @@ rotation, horizontal flip and Gaussian noise, all applied to each image.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 
 import numpy as np
 
 from robustness_study.core.seeds import streams
-from robustness_study.schema.corrupt import ColorJitter, Mix
 
 GREY = np.array([0.299, 0.587, 0.114], np.float32).reshape(1, 3, 1, 1)  # ITU-R BT.601 luma
 JITTERS = ("brightness", "contrast", "saturation", "hue")
+
+
+@dataclass(frozen=True)
+class JitterStrengths:
+    """Largest relative change of brightness, contrast and saturation, in [0, 1]; of hue in turns, in [0, 0.5]."""
+
+    brightness: float
+    contrast: float
+    saturation: float
+    hue: float
+
+
+@dataclass(frozen=True)
+class MixStrengths:
+    """What the mix may do to an image. `sigma` is the noise's standard deviation where images are in [0, 1]."""
+
+    color_jitter: JitterStrengths
+    max_degrees: float  # of rotation, either way
+    flip_probability: float
+    sigma: float
 
 
 def mix(images: np.ndarray, draws: dict[str, np.ndarray], noise: np.ndarray) -> np.ndarray:
@@ -27,13 +47,13 @@ def mix(images: np.ndarray, draws: dict[str, np.ndarray], noise: np.ndarray) -> 
     return np.clip(images + noise, 0, 1)
 
 
-def draw_mix(indices: np.ndarray, strengths: Mix, seed: int, split: str) -> dict[str, np.ndarray]:
+def draw_mix(indices: np.ndarray, strengths: MixStrengths, seed: int, split: str) -> dict[str, np.ndarray]:
     """What the mix does to each image: arrays of length N, under the names that data/corrupted records."""
 
     def each(corruption: str) -> Iterator[np.random.Generator]:
         return streams(indices, seed, split, corruption)
 
-    limit, chance = strengths.rotation.max_degrees, strengths.horizontal_flip.probability
+    limit, chance = strengths.max_degrees, strengths.flip_probability
     return {
         **draw_color_jitter(each("color_jitter"), strengths.color_jitter),
         "angle_degrees": np.array([rng.uniform(-limit, limit) for rng in each("rotation")], np.float32),
@@ -47,7 +67,7 @@ def draw_noise(indices: np.ndarray, sigma: float, seed: int, split: str, shape: 
     return np.stack([sigma * rng.standard_normal(shape, np.float32) for rng in rngs])
 
 
-def draw_color_jitter(rngs: Iterator[np.random.Generator], strengths: ColorJitter) -> dict[str, np.ndarray]:
+def draw_color_jitter(rngs: Iterator[np.random.Generator], strengths: JitterStrengths) -> dict[str, np.ndarray]:
     """A factor each for brightness, contrast and saturation, a turn of hue, and the order of the four."""
     largest = [strengths.brightness, strengths.contrast, strengths.saturation, strengths.hue]
     changes, orders = [], []

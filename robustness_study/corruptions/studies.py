@@ -13,7 +13,7 @@ from torch import Tensor
 from robustness_study.corruptions import corruption
 from robustness_study.corruptions import mix as functions
 from robustness_study.corruptions.draws import Draws
-from robustness_study.schema.corrupt import ColorJitter
+from robustness_study.corruptions.mix import JitterStrengths
 
 SHARES = (0.2, 0.4, 0.6, 0.8, 1.0)
 BRIGHTNESS, CONTRAST, SATURATION, HUE = 0.4, 0.4, 0.4, 0.1
@@ -30,7 +30,7 @@ def as_tensor(images: np.ndarray, like: Tensor) -> Tensor:
 @corruption(*SHARES)
 def color_jitter(images: Tensor, share: float, draws: Draws) -> Tensor:
     """Brightness, contrast, saturation and hue, each changed at random, in random order."""
-    strengths = ColorJitter(
+    strengths = JitterStrengths(
         brightness=BRIGHTNESS * share, contrast=CONTRAST * share, saturation=SATURATION * share, hue=HUE * share
     )
     return as_tensor(
@@ -53,17 +53,17 @@ def rotation(images: Tensor, share: float, draws: Draws) -> Tensor:
 
 
 @corruption(*SHARES)
-def mix_without_flip(images: Tensor, share: float, draws: Draws) -> Tensor:
-    """Colour jitter, rotation and Gaussian noise, one after the other: what of the mix crop and flip do not contain."""
-    jittered = color_jitter.function(images, share, draws)
-    turned = rotation.function(jittered, share, draws)
-    return turned + SIGMA * share * draws.normal(*images.shape[1:])
-
-
-@corruption(*SHARES)
 def mix(images: Tensor, share: float, draws: Draws) -> Tensor:
     """Colour jitter, rotation, mirroring and Gaussian noise: what the studies trained on."""
     jittered = color_jitter.function(images, share, draws)
     turned = rotation.function(jittered, share, draws)
     mirrored = horizontal_flip.function(turned, share, draws)
     return mirrored + SIGMA * share * draws.normal(*images.shape[1:])
+
+
+@corruption(*SHARES)
+def mix_without_flip(images: Tensor, share: float, draws: Draws) -> Tensor:
+    """Colour jitter, rotation and Gaussian noise, one after the other: what of the mix crop and flip do not contain."""
+    jittered = color_jitter.function(images, share, draws)
+    turned = rotation.function(jittered, share, draws)
+    return turned + SIGMA * share * draws.normal(*images.shape[1:])

@@ -19,14 +19,15 @@ NO_REFERENCE = "no cross-entropy model trained on clean images is in the study t
 
 
 def means_table(cells: Cells) -> pd.DataFrame:
-    """Mean accuracy of groups of corruptions, and (relative) mCE: a column per loss and training set."""
+    """Mean accuracy and (relative) mCE: a column per loss and training set.
+
+    A row per group of CIFAR-10-C's corruptions, and one for each corruption that is not of CIFAR-10-C.
+    """
     errors = corruption_errors(cells)
     columns = {}
     for (loss, train_set), results in cells.items():
-        groups = results[0].stress.groups()
-        rows = {"clean": ["clean"], **groups}
-        if "mix_without_flip" in results[0].stress.by_corruption:
-            rows["mix_without_flip"] = ["mix_without_flip"]
+        stress = results[0].stress
+        rows = {"clean": ["clean"], **stress.groups(), **{name: [name] for name in stress.others()}}
         column: dict[str, Summary] = {
             name.replace("_", " "): summarise(results, under_corruptions(name)) if names else {"mean": None}
             for name, names in rows.items()

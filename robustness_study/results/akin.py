@@ -5,28 +5,31 @@ from __future__ import annotations
 from collections.abc import Collection
 
 from robustness_study import training_sets
-from robustness_study.corruptions import FAMILIES
+from robustness_study.corruptions import families, names
 from robustness_study.schema.corrupt import Corrupt
 from robustness_study.schema.recipe import Recipe
 
-# What training may do to an image, and the corruptions that do the same kind of thing. A rotation is an affine map,
-# which the elastic transformation begins with.
-AKIN: dict[str, tuple[str, ...]] = {
-    "noise": FAMILIES["noise"],
-    "brightness": ("brightness",),
-    "contrast": ("contrast",),
-    "saturation": ("saturate",),
-    "rotation": ("rotation", "elastic_transform"),
-    "flip": ("horizontal_flip",),
-    "blur": FAMILIES["blur"],
-    "low resolution": ("pixelate", *FAMILIES["blur"]),
-}
 TRIVIAL_AUGMENT = ("brightness", "contrast", "saturation", "rotation", "blur")  # its sharpness also softens
 STUDIES = {  # what the studies' own are made of
     "color_jitter": ("brightness", "contrast", "saturation"),
     "mix_without_flip": ("brightness", "contrast", "saturation", "rotation", "noise"),
     "mix": ("brightness", "contrast", "saturation", "rotation", "noise", "flip"),
 }
+
+
+def alike() -> dict[str, tuple[str, ...]]:
+    """What training may do to an image → the corruptions that do the same kind of thing."""
+    noise, blur = families()["noise"], families()["blur"]
+    return {
+        "noise": noise,
+        "brightness": ("brightness",),
+        "contrast": ("contrast",),
+        "saturation": ("saturate",),
+        "rotation": ("rotation", "elastic_transform"),  # which begins with an affine map, as a rotation is one
+        "flip": ("horizontal_flip",),
+        "blur": blur,
+        "low resolution": ("pixelate", *blur),
+    }
 
 
 def seen(corrupt: Corrupt, recipe: Recipe, train_sets: Collection[str]) -> list[str]:
@@ -58,10 +61,11 @@ def seen(corrupt: Corrupt, recipe: Recipe, train_sets: Collection[str]) -> list[
     before = {named.corruption for named in corrupt.before}
     for name in before:
         kinds.update(STUDIES.get(name, ()))
-        kinds.update(kind for kind, names in AKIN.items() if name in names)
-    akin = {name for kind in kinds for name in AKIN[kind]}
-    families = [family for title, family in FAMILIES.items() if title != "studies" and before & set(family)]
-    akin.update(name for family in families for name in family)
+        kinds.update(kind for kind, members in alike().items() if name in members)
+    akin = before | {name for kind in kinds for name in alike()[kind]}
+    for family, members in families().items():
+        if family != "studies" and before & set(members):
+            akin.update(members)
     jitters = any(mix.color_jitter.model_dump().values()) or bool(before & set(STUDIES))
     if jitters:
         akin.add("color_jitter")
@@ -69,4 +73,4 @@ def seen(corrupt: Corrupt, recipe: Recipe, train_sets: Collection[str]) -> list[
         akin.update(("mix", "mix_without_flip"))
     if "flip" in kinds:
         akin.add("mix")
-    return [name for family in FAMILIES.values() for name in family if name in akin]
+    return [name for name in names() if name in akin]

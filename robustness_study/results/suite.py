@@ -13,9 +13,7 @@ from typing import Any
 import numpy as np
 
 from robustness_study.core.array_text import from_text
-from robustness_study.corruptions import BENCHMARK, FAMILIES, HELD_OUT
-
-MAIN = tuple(name for name in BENCHMARK if name not in HELD_OUT)
+from robustness_study.corruptions import CIFAR_10_C, CIFAR_10_C_FAMILIES, HELD_OUT
 
 
 class Stress:
@@ -56,14 +54,19 @@ class Stress:
         return np.mean([from_text(text) == labels for text in texts], axis=0)
 
     def groups(self) -> dict[str, list[str]]:
-        """The groups of corruptions that means are reported of."""
+        """The groups of corruptions that means are reported of: parts of CIFAR-10-C, whatever else the suite has."""
+        main = self.of(CIFAR_10_C)
         return {
-            "main": self.of(MAIN),
+            "main": main,
             "held out": self.of(HELD_OUT),
-            **{family: self.of(FAMILIES[family]) for family in ("noise", "blur", "weather", "digital")},
-            "seen": [name for name in self.of(MAIN) if name in self.seen],
-            "unseen": [name for name in self.of(MAIN) if name not in self.seen],
+            **{family: self.of(members) for family, members in CIFAR_10_C_FAMILIES.items()},
+            "seen": [name for name in main if name in self.seen],
+            "unseen": [name for name in main if name not in self.seen],
         }
+
+    def others(self) -> list[str]:
+        """The suite's corruptions that are not of CIFAR-10-C, and so in no group."""
+        return [name for name in self.by_corruption if name not in (*CIFAR_10_C, *HELD_OUT)]
 
 
 def corruption_error(model: Stress, reference: Stress, names: Iterable[str], relative: bool = False) -> float | None:

@@ -6,6 +6,7 @@ from pydantic import Field, field_validator
 
 from robustness_study.core.section import Section
 from robustness_study.corruptions import names
+from robustness_study.corruptions.mix import JitterStrengths, MixStrengths
 
 
 class ColorJitter(Section):
@@ -42,6 +43,15 @@ class Mix(Section):
     rotation: Rotation
     horizontal_flip: HorizontalFlip
     gaussian_noise: GaussianNoise
+
+    def strengths(self) -> MixStrengths:
+        """The same values, as the corruptions take them."""
+        return MixStrengths(
+            JitterStrengths(**self.color_jitter.model_dump()),
+            self.rotation.max_degrees,
+            self.horizontal_flip.probability,
+            self.gaussian_noise.sigma,
+        )
 
 
 class Named(Section):

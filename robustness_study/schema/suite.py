@@ -5,7 +5,7 @@ from __future__ import annotations
 from pydantic import Field, field_validator
 
 from robustness_study.core.section import Section
-from robustness_study.corruptions import BENCHMARK, names
+from robustness_study.corruptions import CIFAR_10_C, HELD_OUT, names
 
 
 class Suite(Section):
@@ -23,6 +23,7 @@ class Suite(Section):
                 raise ValueError(f"{value!r} does not exist; there are {', '.join(names())}")
             if values.count(value) > 1:
                 raise ValueError(f"{value} stands in it more than once; name each once")
-        if not set(values) & set(BENCHMARK):
-            raise ValueError(f"it has none of CIFAR-10-C's corruptions; name one of {', '.join(BENCHMARK)}")
+        benchmark = (*CIFAR_10_C, *HELD_OUT)
+        if not set(values) & set(benchmark):
+            raise ValueError(f"it has none of CIFAR-10-C's corruptions; name one of {', '.join(benchmark)}")
         return values

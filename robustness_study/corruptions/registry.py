@@ -1,0 +1,131 @@
+"""The list of corruptions: every function in this package with the decorator `@corruption(...)`.
+
+A file of such functions is a family. To add a corruption, add a function to a file of this folder, or add a file. The
+names are read from the source with `ast`, so listing them imports neither torch nor the families.
+"""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cache
+from importlib import import_module
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from robustness_study.core.errors import StudyError
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from robustness_study.corruptions.draws import Draws
+
+    Function = Callable[[Tensor, Any, Draws], Tensor]
+
+FOLDER = Path(__file__).parent
+FIRST = ("noise", "blur", "weather", "digital")  # the order of CIFAR-10-C; other families follow by alphabet
+SEVERITIES = (1, 2, 3, 4, 5)
+RESERVED = {"clean", "main", "seen", "unseen"}  # rows of the study's tables, as the families are
+
+
+@dataclass(frozen=True)
+class Corruption:
+    """A function and its constants at the five severities."""
+
+    name: str
+    severities: tuple[Any, ...]
+    function: Function
+
+    def __call__(self, images: Tensor, severity: int, draws: Draws) -> Tensor:
+        """Corrupt images N×3×H×H, float32 in [0, 1], all at one severity, 0 (unchanged) to 5. Same shape and range.
+
+        Raises StudyError if there is no such severity.
+        """
+        check_severity(severity)
+        if severity == 0:
+            return images
+        return self.function(images, self.severities[severity - 1], draws).clamp(0, 1)
+
+
+def check_severity(severity: Any) -> None:
+    """Raise StudyError if `severity` is not one of 0 to 5."""
+    if severity not in (0, *SEVERITIES):
+        raise StudyError(f"there is no severity {severity}; severities are 0 (nothing) to 5")
+
+
+def corruption(*severities: Any) -> Callable[[Function], Corruption]:
+    """Make a function a corruption; the arguments are its constants at severities 1 to 5.
+
+    The function takes images N×3×H×H, float32 in [0, 1], the constants of one severity and the random draws, and
+    returns images of that shape. Values outside [0, 1] are clipped afterwards. It must not write to its input.
+    Raises StudyError if there are not five severities.
+    """
+
+    def decorate(function: Function) -> Corruption:
+        if len(severities) != len(SEVERITIES):
+            raise StudyError(f"{function.__name__} has constants for {len(severities)} severities; it must have 5")
+        return Corruption(function.__name__, severities, function)
+
+    return decorate
+
+
+@cache
+def families() -> dict[str, tuple[str, ...]]:
+    """Family → its corruptions, in the order of the source. A family is a file of this package.
+
+    Raises StudyError if a file is not valid Python, or if a name is used twice or has another meaning.
+    """
+    found = {path.stem: _decorated(path) for path in sorted(FOLDER.glob("*.py"))}
+    ordered = [*FIRST, *(family for family in found if family not in FIRST)]
+    kept = {family: found[family] for family in ordered if found.get(family)}
+    owner: dict[str, str] = {}
+    for family, members in kept.items():
+        for name in members:
+            if name in RESERVED or name in kept:
+                raise StudyError(f"{family}.py has a corruption {name!r}, which also names a row of tables; rename it")
+            if name in owner:
+                raise StudyError(f"{family}.py has a corruption {name!r}, as {owner[name]}.py has; rename one")
+            owner[name] = family
+    return kept
+
+
+def _decorated(path: Path) -> tuple[str, ...]:
+    """The functions at the top level of a file that have the decorator `@corruption(...)`."""
+    try:
+        tree = ast.parse(path.read_text(encoding="utf-8"))
+    except (SyntaxError, UnicodeDecodeError) as error:
+        line = f", line {error.lineno}" if isinstance(error, SyntaxError) else ""
+        raise StudyError(f"robustness_study/corruptions/{path.name}{line} is not valid Python; correct it") from None
+    return tuple(
+        node.name
+        for node in tree.body
+        if isinstance(node, ast.FunctionDef)
+        and any(isinstance(each, ast.Call) and _last_name(each.func) == "corruption" for each in node.decorator_list)
+    )
+
+
+def _last_name(node: ast.expr) -> str | None:
+    match node:
+        case ast.Name(id=name) | ast.Attribute(attr=name):
+            return name
+    return None
+
+
+def names() -> list[str]:
+    """All corruptions, family by family."""
+    return [name for members in families().values() for name in members]
+
+
+def family_of(name: str) -> str:
+    """The family of a corruption. Raises StudyError, with all names, if there is none of that name."""
+    for family, members in families().items():
+        if name in members:
+            return family
+    raise StudyError(f"there is no corruption {name!r}; there are {', '.join(names())}")
+
+
+def find(name: str) -> Corruption:
+    """The corruption of that name. Imports its family, and so torch. Raises StudyError if there is none."""
+    found: Corruption = getattr(import_module(f"robustness_study.corruptions.{family_of(name)}"), name)
+    return found
