@@ -1,6 +1,7 @@
 """Stage `stability`: how much of a UMAP plane is the seed's doing, for the first model.
 
-Planes of the same features under several seeds are compared by who is near whom in them. Out: `data/shared/stability.json`.
+Planes of the same features under several seeds are compared by who is near whom in them. Out:
+`data/shared/stability.json`.
 """
 
 from __future__ import annotations

@@ -144,15 +144,15 @@ def inputs(folder: Path, monkeypatch: pytest.MonkeyPatch, attacked: np.ndarray, 
     monkeypatch.chdir(folder)
     monkeypatch.setattr(sys, "argv", [stage, "--loss", cell.loss, "--train-set", cell.train_set, "--seed", "0"])
     features, labels = clusters(count)
-    for name in ("evaluated", "attacked", "raw"):
+    for name in ("evaluated", "attacked/0", "raw"):
         (folder / "data" / name).mkdir(parents=True)
     np.savez(
-        folder / f"data/evaluated/{cell.key}.npz",
+        folder / cell.evaluated,
         test_clean_features=features.astype(np.float16),
         test_corrupted_features=features[::-1].astype(np.float16),
     )
     np.savez(
-        folder / f"data/attacked/{cell.key}.npz",
+        folder / cell.attacked,
         features=features[attacked].astype(np.float16),
         test_indices=attacked,
         epsilon_255=np.array(8),
@@ -211,7 +211,7 @@ def test_measures_ask_for_fewer_neighbours_than_half_of_the_points() -> None:
 def test_stability_compares_planes_of_several_seeds(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     inputs(tmp_path, monkeypatch, np.arange(0), "stability")
     stability.main()
-    result = json.loads((tmp_path / "reports/stability.json").read_text())
+    result = json.loads((tmp_path / "data/shared/stability.json").read_text())
     assert (result["images"], result["seeds"], result["model"]) == (45, [0, 1, 2], "cross_entropy-clean-0")
     found = {row["measure"]: row["value"] for row in result["measures"]}
     assert 0 < found["shared_neighbours_lowest"] <= found["shared_neighbours_mean"] < 1
