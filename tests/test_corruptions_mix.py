@@ -22,7 +22,6 @@ from robustness_study.corruptions import mix as corruptions
 from robustness_study.corruptions.copies import mixed_copies, under_named
 from robustness_study.corruptions.mix import JITTERS, JitterStrengths, MixStrengths, draw_mix, draw_noise, mix
 from robustness_study.schema.corrupt import Mix
-from robustness_study.training_sets import corrupted as training_set
 from stages import corrupt as stage
 
 Pixel = tuple[float, float, float]
@@ -345,7 +344,7 @@ def test_identity_strengths_give_the_same_grey_levels() -> None:
 def test_result_does_not_depend_on_the_chunks(monkeypatch: pytest.MonkeyPatch, chunk: int) -> None:
     levels = grey_levels(10)
     whole, draws = mixed_copies(levels, strengths(), 0, "test")
-    monkeypatch.setattr(training_set, "CHUNK", chunk)
+    monkeypatch.setattr("robustness_study.corruptions.copies.CHUNK", chunk)
     again, drawn = mixed_copies(levels, strengths(), 0, "test")
     np.testing.assert_array_equal(again, whole)
     assert list(drawn) == list(draws)

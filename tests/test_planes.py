@@ -126,7 +126,7 @@ def test_quality_knows_classes_that_lie_apart() -> None:
 def test_compiled_code_is_kept_for_the_next_process(tmp_path: Path) -> None:
     (tmp_path / "made.py").write_text("import numba\n\n\n@numba.njit\ndef twice(x):\n    return 2 * x\n")
     script = (
-        "import made\nfrom robustness_study.compiled import keep_compiled\nkeep_compiled('made')\n"
+        "import made\nfrom robustness_study.planes.numba_cache import keep_compiled\nkeep_compiled('made')\n"
         "assert made.twice(4) == 8\nprint(sum(made.twice.stats.cache_hits.values()))\n"
     )
     environment = os.environ | {"NUMBA_CACHE_DIR": str(tmp_path / "kept"), "PYTHONPATH": f"{tmp_path}:{ROOT}"}
