@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from robustness_study import losses
+from robustness_study import losses, networks
 from robustness_study.core import params
 from robustness_study.core.errors import StudyError, run
 from robustness_study.core.files import write_text
@@ -98,13 +98,17 @@ def check_train_sets(study: Study, augmix_splits: list[str]) -> None:
 
 
 def check_recipes(recipes: Any, chosen: str, size: int) -> None:
-    """Every recipe is valid for images of that size, and the one that `recipe` names is there."""
+    """Every recipe is valid for images of that size, its network exists, and the one that `recipe` names is there."""
     if not isinstance(recipes, dict) or not recipes:
         raise StudyError("params.yaml: recipes must hold a block for each recipe")
     for name, recipe in recipes.items():
         if not isinstance(name, str) or not NAME.fullmatch(name):
             raise StudyError(f"params.yaml: recipes has {name!r}; a name is lower-case letters, digits and _")
         checked = params.validated(f"recipes.{name}", recipe, Recipe)
+        try:
+            networks.check(checked.network)
+        except StudyError as error:
+            raise StudyError(f"params.yaml: recipes.{name}.{error}") from None
         if checked.crop_padding >= size:
             raise StudyError(
                 f"params.yaml: recipes.{name}.crop_padding is {checked.crop_padding}; images of {size} pixels can be "
