@@ -23,6 +23,7 @@ from robustness_study.core import params
 from robustness_study.core.files import write_json
 from robustness_study.schema.recipe import Recipe
 from robustness_study.training.engine import Training
+from robustness_study.training.one_model import network_of
 from robustness_study.training.precision import repeatable
 from robustness_study.training.watcher import Images
 
@@ -39,7 +40,7 @@ VARIANTS: dict[str, dict[str, Any]] = {
 def ours(recipe: Recipe, images: np.ndarray, labels: np.ndarray, on: torch.device) -> Training:
     """A run of the recipe with cross-entropy."""
     loss = losses.make("cross_entropy", {"label_smoothing": 0.1})
-    model = storage.build(recipe.stem, loss, CLASSES, [0.5] * 3, [0.25] * 3).to(on)
+    model = storage.build(network_of(recipe, images), loss, CLASSES, [0.5] * 3, [0.25] * 3).to(on)
     data = Images(torch.from_numpy(images).to(on), torch.from_numpy(labels.astype(np.int64)).to(on))
     return Training(model, data, recipe, loss.batches, 0)
 

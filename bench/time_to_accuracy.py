@@ -26,8 +26,8 @@ from robustness_study.classifier.inference import all_features
 from robustness_study.core import params
 from robustness_study.core.files import read_npz, write_json
 from robustness_study.schema.recipe import Recipe
+from robustness_study.training.one_model import train_cell
 from robustness_study.training.progress import Progress
-from stages.train import train_cell
 
 GOAL = 0.604
 PLAIN_EPOCHS = 15

@@ -18,10 +18,10 @@ from robustness_study import losses
 from robustness_study.classifier import device
 from robustness_study.core import params
 from robustness_study.core.files import read_json, read_npz, write_json
+from robustness_study.evaluation.score import outputs, score_set
 from robustness_study.schema.recipe import Recipe
+from robustness_study.training.one_model import train_cell
 from robustness_study.training.progress import Progress
-from stages.evaluate import outputs, score_set
-from stages.train import train_cell
 
 
 def trial(

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from robustness_study import datasets, losses, training_sets
+from robustness_study import datasets, losses, networks, training_sets
 from robustness_study.core import params
 from robustness_study.core.errors import StudyError
 from robustness_study.core.imports import ROOT, code_digest, project_imports
@@ -103,13 +103,17 @@ def check_blocks(
 
 
 def check_recipes(recipes: Any, chosen: str, size: int) -> None:
-    """Every recipe is valid for images of that size, and the one that `recipe` names is there."""
+    """Every recipe is valid for images of that size, its network exists, and the one that `recipe` names is there."""
     if not isinstance(recipes, dict) or not recipes:
         raise StudyError("params.yaml: recipes must hold a block for each recipe")
     for name, recipe in recipes.items():
         if not isinstance(name, str) or not NAME.fullmatch(name):
             raise StudyError(f"params.yaml: recipes has {name!r}; a name is lower-case letters, digits and _")
         checked = params.validated(f"recipes.{name}", recipe, Recipe)
+        try:
+            networks.check(checked.network)
+        except StudyError as error:
+            raise StudyError(f"params.yaml: recipes.{name}.{error}") from None
         if checked.crop_padding >= size:
             raise StudyError(
                 f"params.yaml: recipes.{name}.crop_padding is {checked.crop_padding}; images of {size} pixels can be "
@@ -125,5 +129,5 @@ def chosen_network(values: dict[str, Any]) -> dict[str, str]:
     Stages that build a network depend on this, so that another network's file re-trains nothing.
     """
     name = values["recipes"][values["recipe"]]["network"]
-    path = ROOT / "robustness_study/networks" / f"{name.partition('/')[0]}.py"
-    return {"network": name, "sha256": code_digest(project_imports(path))}
+    code = code_digest(project_imports(ROOT / networks.file_of(name)))
+    return {"network": name, "sha256": code, **networks.libraries(name)}

@@ -10,124 +10,16 @@ All in float32, so that these figures are the attack's at epsilon 0.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any
-
 import numpy as np
-import torch
 
 from robustness_study.classifier import device, storage
-from robustness_study.classifier.inference import accuracy, all_features
-from robustness_study.classifier.model import Classifier
 from robustness_study.core import params
 from robustness_study.core.array_text import to_text
 from robustness_study.core.cell import Cell
 from robustness_study.core.errors import run
 from robustness_study.core.files import read_json, read_npz, write_json, write_npz
-from robustness_study.evaluation.angles import class_angles
-from robustness_study.evaluation.neighbours import knn_predictions
-from robustness_study.evaluation.probe import fit_probe
-from robustness_study.evaluation.scores import confusion_matrix, expected_calibration_error, per_class
+from robustness_study.evaluation.score import evaluate
 from robustness_study.schema.evaluate import Evaluate
-
-
-def outputs(model: Classifier, images: np.ndarray, batch_size: int) -> tuple[np.ndarray, np.ndarray]:
-    """Logits float32 N×classes and features float32 N×512 of uint8 images N×H×W×3."""
-    features = all_features(model, torch.from_numpy(images), batch_size)
-    with torch.no_grad():
-        logits = model.head(features)
-    return logits.cpu().numpy(), features.cpu().numpy()
-
-
-def flip_accuracy(
-    model: Classifier, images: np.ndarray, logits: np.ndarray, labels: np.ndarray, section: Evaluate
-) -> float | None:
-    """Accuracy of the mean of each image's logits and its mirror image's; None where that is off."""
-    if not section.flip_test_time_augmentation:
-        return None
-    mirrored, _ = outputs(model, images[:, :, ::-1].copy(), section.batch_size)
-    return accuracy(torch.from_numpy((logits + mirrored) / 2), torch.from_numpy(labels.astype(np.int64)))
-
-
-@torch.no_grad()
-def embeddings_of(model: Classifier, features: np.ndarray) -> np.ndarray | None:
-    """What the head makes of features before it compares them with classes; None for a head that uses them as they are.
-
-    The backbone's features are never negative, so no two are further apart than 90°; embeddings may be.
-    """
-    embeddings: Callable[[torch.Tensor], torch.Tensor] | None = getattr(model.head, "embeddings", None)
-    if embeddings is None:
-        return None
-    return embeddings(torch.from_numpy(features).to(model.mean.device)).cpu().numpy()
-
-
-def score_set(
-    logits: np.ndarray, on_features: dict[str, np.ndarray | None], labels: np.ndarray, classes: list[str]
-) -> tuple[dict[str, Any], dict[str, Any]]:
-    """A set's headline figures, and its details: per class, confusion matrix, per-image predictions.
-
-    `on_features` has the labels that other classifiers predict from the features, by their name; None: not asked.
-    """
-    predictions = logits.argmax(1)
-    of_logits = torch.from_numpy(logits)
-    loss = torch.nn.functional.cross_entropy(of_logits, torch.from_numpy(labels.astype(np.int64)))
-    confusion = confusion_matrix(labels, predictions, len(classes))
-    figures: dict[str, Any] = {
-        "accuracy": float((predictions == labels).mean()),
-        "loss": loss.item(),
-        "calibration_error": expected_calibration_error(of_logits.softmax(1).numpy(), labels),
-        "images": len(labels),
-    }
-    details: dict[str, Any] = {"per_class": per_class(confusion, classes), "confusion": confusion.tolist()}
-    details["predictions"] = to_text(predictions)
-    for name, said in on_features.items():
-        # Every row has the same keys, or `dvc plots` finds no table in the file.
-        figures[f"{name}_accuracy"] = None if said is None else float((said == labels).mean())
-        if said is not None:
-            details[f"{name}_predictions"] = to_text(said)
-    return figures, details
-
-
-def evaluate(
-    model: Classifier,
-    sets: dict[str, tuple[np.ndarray, np.ndarray]],
-    reference: str,
-    classes: list[str],
-    section: Evaluate,
-) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
-    """Score (images, labels) of every set. Neighbours and probe know the set named `reference`.
-
-    Returns what `evaluate.json` holds and the arrays to keep: logits of each set, features of the test sets and of
-    `reference`.
-    """
-    images, known_labels = sets[reference]
-    _, known = outputs(model, images, section.batch_size)
-    probe = fit_probe(known, known_labels, section.probe_inverse_penalty)
-    arrays = {
-        "reference_features": known,
-        "reference_labels": known_labels,
-        "knn_neighbours": np.array(section.knn_neighbours),
-    }
-    rows, details, angles = [], {}, {}
-    for name, (images, labels) in sets.items():
-        logits, features = outputs(model, images, section.batch_size)
-        on_features: dict[str, np.ndarray | None] = {"knn": None, "probe": None}
-        if not name.startswith("train"):
-            on_features["knn"] = knn_predictions(known, known_labels, features, section.knn_neighbours)
-            on_features["probe"] = probe(features)
-        figures, details[name] = score_set(logits, on_features, labels, classes)
-        figures["flip_accuracy"] = flip_accuracy(model, images, logits, labels, section)
-        rows.append({"set": name, **figures})
-        arrays[f"{name}_logits"] = logits
-        if name.startswith("test"):
-            arrays[f"{name}_features"] = features.astype(np.float16)
-            embeddings = embeddings_of(model, features)
-            angles[name] = {
-                "features": class_angles(features, labels),
-                "embeddings": None if embeddings is None else class_angles(embeddings, labels),
-            }
-        print(f"{name:14s} {len(labels):6d} images  accuracy {figures['accuracy']:.4f}", flush=True)
-    return {"sets": rows, "angles": angles, "details": details}, arrays
 
 
 def read_sets(cell: Cell) -> tuple[dict[str, tuple[np.ndarray, np.ndarray]], dict[str, np.ndarray]]:
@@ -141,7 +33,7 @@ def read_sets(cell: Cell) -> tuple[dict[str, tuple[np.ndarray, np.ndarray]], dic
         for split in splits:
             clean[split], corrupted[split] = images[indices[split]], corrupted_images[indices[split]]
             labels[split] = raw_labels[indices[split]]
-    (own,) = read_npz(f"data/{cell.train_set}/train.npz", "images")
+    (own,) = read_npz(f"data/training_sets/{cell.train_set}.npz", "images")
     sets = {f"train_{cell.train_set}": own[indices["train"]], "train_clean": clean["train"]}
     for split in ("val", "test"):
         sets |= {f"{split}_clean": clean[split], f"{split}_corrupted": corrupted[split]}
@@ -165,7 +57,7 @@ def main() -> None:
         "dataset": {name: source[name] for name in ("name", "origin", "checksum", "official", "classes")},
     }
     texts = {name: to_text(values) for name, values in labels.items()}
-    write_npz(f"data/evaluated/{cell.key}.npz", **arrays)
+    write_npz(cell.evaluated, **arrays)
     write_json(cell.result("evaluate.json"), {**head, **results, "labels": texts})
 
 

@@ -1,6 +1,6 @@
 """Stage `stress@LOSS-TRAINSET-SEED`: a model → its accuracy under each corruption of the suite, at each severity.
 
-Out: `stress.json`, small and in git: a row per corruption and severity (0: the same images, clean) and the
+Out: `stress.json`: a row per corruption and severity (0: the same images, clean) and the
 predictions. Apart from `evaluate`, so that a change to a corruption re-runs no evaluation. In float32, as there.
 """
 
@@ -9,32 +9,16 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-import torch
 
 from robustness_study.classifier import device, storage
-from robustness_study.classifier.inference import all_features
-from robustness_study.classifier.model import Classifier
 from robustness_study.core import params
 from robustness_study.core.array_text import to_text
 from robustness_study.core.cell import Cell
 from robustness_study.core.errors import StudyError, run
 from robustness_study.core.files import read_npz, write_json
+from robustness_study.evaluation.stress import accuracy_row, predictions_of
 from robustness_study.schema.suite import Suite
 from robustness_study.statistics import wilson_interval
-
-BATCH_SIZE = 250
-
-
-@torch.no_grad()
-def predictions_of(model: Classifier, images: np.ndarray) -> np.ndarray:
-    """Predicted labels of uint8 images N×H×W×3."""
-    return model.head(all_features(model, torch.from_numpy(images), BATCH_SIZE)).argmax(1).cpu().numpy()
-
-
-def row(corruption: str, severity: int, predictions: np.ndarray, labels: np.ndarray) -> dict[str, Any]:
-    """One figure and what it is of."""
-    names = {"case": f"{corruption} {severity}", "corruption": corruption, "severity": severity}
-    return names | {"accuracy": float((predictions == labels).mean())}
 
 
 def main() -> None:
@@ -50,14 +34,14 @@ def main() -> None:
         if chosen is None:
             chosen, labels = indices, all_labels[indices]
             predictions = predictions_of(model, all_images[chosen])
-            rows.append(row("clean", 0, predictions, labels))
+            rows.append(accuracy_row("clean", 0, predictions, labels))
             texts["clean"] = [to_text(predictions)]
         if not np.array_equal(indices, chosen):
             raise StudyError(
                 f"data/suite/{name}.npz is of other test images than the rest; run `dvc repro suite@{name}`"
             )
         by_severity = [predictions_of(model, images) for images in copies]
-        rows += [row(name, severity, found, labels) for severity, found in enumerate(by_severity, start=1)]
+        rows += [accuracy_row(name, severity, found, labels) for severity, found in enumerate(by_severity, start=1)]
         texts[name] = [to_text(found) for found in by_severity]
         shown = " ".join(f"{figures['accuracy']:.3f}" for figures in rows[-len(by_severity) :])
         low, high = wilson_interval(0.5, len(chosen))

@@ -18,14 +18,16 @@ from robustness_study.attacks.pgd import descend, start_at, step_size
 from robustness_study.attacks.scoring import Target, predict
 from robustness_study.classifier import storage
 from robustness_study.classifier.inference import to_float
-from robustness_study.classifier.model import FEATURES, Classifier
+from robustness_study.classifier.model import Classifier
 from robustness_study.core import params
 from robustness_study.core.cell import Cell
 from robustness_study.losses.head import Head
+from robustness_study.networks import Network
 from robustness_study.schema.attack import Attack
 
 CONFIGS = params.read(Path(__file__).resolve().parents[1] / "params.yaml")["loss_config"]
 SIDE, CLASSES, COUNT = 8, 3, 14
+WIDTH = 512  # of the features of `tiny_model`
 SECTION: dict[str, Any] = {
     "epsilons_255": [0, 1, 2, 4, 8, 16],
     "images": 100,
@@ -60,7 +62,7 @@ def some_labels(count: int = COUNT) -> Tensor:
 class Changed(Head):
     """A linear head, and something done to its logits."""
 
-    def __init__(self, change: Callable[[Tensor], Tensor], width: int = FEATURES, classes: int = CLASSES) -> None:
+    def __init__(self, change: Callable[[Tensor], Tensor], width: int = WIDTH, classes: int = CLASSES) -> None:
         super().__init__()
         self.linear, self.change = nn.Linear(width, classes), change
 
@@ -78,9 +80,9 @@ class Same(Head):
 def tiny_model(change: Callable[[Tensor], Tensor] = lambda logits: logits) -> Classifier:
     """A frozen network of one convolution with batch norm, whose buffers are not their first values."""
     torch.manual_seed(0)
-    flat = nn.Linear(8 * SIDE * SIDE, FEATURES)
+    flat = nn.Linear(8 * SIDE * SIDE, WIDTH)
     backbone = nn.Sequential(nn.Conv2d(3, 8, 3, padding=1), nn.BatchNorm2d(8), nn.Tanh(), nn.Flatten(), flat)
-    model = Classifier(backbone, Changed(change), [0.4, 0.5, 0.6], [0.2, 0.25, 0.3])
+    model = Classifier(backbone, Changed(change), [0.4, 0.5, 0.6], [0.2, 0.25, 0.3], width=WIDTH)
     model(to_float(some_images()))
     return model.eval().requires_grad_(False)
 
@@ -154,7 +156,8 @@ def saved_model(name: str, folder: Path, seed: int = 2, factor: float = 1.0) -> 
     """A ResNet-18 that was never trained, but whose classifier is fitted; its head's weights times the factor."""
     torch.manual_seed(seed)
     loss = losses.make(name, CONFIGS[name])
-    model = storage.build("imagenet", loss, CLASSES, [0.5] * 3, [0.25] * 3)
+    network = Network("resnet18", "imagenet", 16)
+    model = storage.build(network, loss, CLASSES, [0.5] * 3, [0.25] * 3)
     images = to_float(some_images(30, 16))
     with torch.no_grad():
         model.train().features(images)
@@ -162,7 +165,7 @@ def saved_model(name: str, folder: Path, seed: int = 2, factor: float = 1.0) -> 
         for weight in model.head.parameters():
             weight.mul_(factor)
     notes = {"recipe": "tiny", "environment": {"device": "cpu"}}
-    storage.save(folder, model, "imagenet", loss, ["a", "b", "c"], notes)
+    storage.save(folder, model, network, loss, ["a", "b", "c"], notes)
 
 
 def study_of(folder: Path, cells: Sequence[Cell], **sections: Any) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 RECIPE: dict[str, Any] = {
+    "network": "resnet18",
     "stem": "imagenet",
     "epochs": 1,
     "batch_size": 8,

@@ -206,7 +206,7 @@ class BetweenLevels(nn.Module):
 
 def test_rounding_to_eight_bits_is_scored_apart(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(battery, "step", lambda images, _, epsilon: images + 0.4 * epsilon / 255)
-    model = Classifier(BetweenLevels(), Same(), [0.0] * 3, [1.0] * 3)
+    model = Classifier(BetweenLevels(), Same(), [0.0] * 3, [1.0] * 3, width=CLASSES)
     _, exact, rounded = battery_of(model).fast_gradient_sign()
     assert exact.predictions[1].tolist() == [1] * COUNT
     assert rounded.predictions[1].tolist() == exact.predictions[0].tolist() == [0] * COUNT

@@ -7,14 +7,14 @@ import math
 import numpy as np
 import pytest
 import torch
-from attacked import CLASSES, COUNT, SECTION, battery_of, by_loop, names_of, some_images, some_labels, tiny_model
+from attacked import CLASSES, COUNT, SECTION, WIDTH, battery_of, by_loop, names_of, some_images, some_labels, tiny_model
 from torch import Tensor
 
 from robustness_study.attacks.scoring import Found, predict
 from robustness_study.attacks.signs import random_signs, step
 from robustness_study.attacks.stand_in import SoftNeighbours
 from robustness_study.classifier.inference import to_float
-from robustness_study.classifier.model import FEATURES, Classifier
+from robustness_study.classifier.model import Classifier
 from robustness_study.evaluation.neighbours import knn_predictions
 from robustness_study.schema.attack import ALARMS
 from stages import attack as stage
@@ -22,7 +22,7 @@ from stages import attack as stage
 # --- the nearest neighbours' stand-in ----------------------------------------------------------------------
 
 RNG = np.random.default_rng(3)
-KNOWN = torch.from_numpy(RNG.normal(size=(40, FEATURES)).astype(np.float32))
+KNOWN = torch.from_numpy(RNG.normal(size=(40, WIDTH)).astype(np.float32))
 KNOWN_LABELS = torch.from_numpy(RNG.integers(0, CLASSES, 40))
 
 

@@ -20,8 +20,8 @@ from robustness_study.classifier.inference import to_float
 from robustness_study.classifier.model import Classifier
 from robustness_study.core import params
 from robustness_study.schema.recipe import Recipe
+from robustness_study.training.one_model import train_cell
 from robustness_study.training.progress import Progress
-from stages import train as stage
 
 CONFIGS = params.read(Path(__file__).resolve().parents[1] / "params.yaml")["loss_config"]
 TRAINED, ATTACKED, SEARCHED, CLASSES = 256, 1000, 400, 4
@@ -45,7 +45,7 @@ def trained(name: str) -> Classifier:
     recipe = Recipe.model_validate(RECIPE | {"epochs": 4, "batch_size": 16, "crop_padding": 0, "flip": "off"})
     loss = losses.make(name, CONFIGS[name])
     watcher = Progress(recipe.epochs)
-    model, _ = stage.train_cell(images, labels, indices, CLASSES, loss, recipe, 0, torch.device("cpu"), watcher)
+    model, _ = train_cell(images, labels, indices, CLASSES, loss, recipe, 0, torch.device("cpu"), watcher)
     return model.eval().requires_grad_(False)
 
 

@@ -16,8 +16,8 @@ from made_cells import right, write_study
 from bench import augmix, autoattack, corruptions, measuring, plain, report, speed, time_to_accuracy, trials
 from robustness_study.core import params
 from robustness_study.core.cell import Cell
+from robustness_study.networks import Network
 from robustness_study.networks._convolution import Convolution3x3
-from robustness_study.networks.resnet18 import resnet18
 from robustness_study.schema.recipe import Recipe
 
 CPU = torch.device("cpu")
@@ -49,7 +49,7 @@ def test_plain_loop_learns() -> None:
 @pytest.mark.parametrize("stem", ["imagenet", "half", "cifar"])
 def test_plain_network_is_torchvisions_with_our_stem(stem: str) -> None:
     """As many weights as ours, and no convolution of ours."""
-    network, ours = plain.model(10, stem), resnet18(stem)
+    network, ours = plain.model(10, stem), Network("resnet18", stem, 32).make_backbone()[0]
     head = 512 * 10 + 10
     assert sum(p.numel() for p in network.parameters()) == sum(p.numel() for p in ours.parameters()) + head
     assert not any(isinstance(module, Convolution3x3) for module in network.modules())

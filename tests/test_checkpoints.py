@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable
@@ -13,13 +14,16 @@ import numpy as np
 import pytest
 import recipes
 import torch
+from torch import Tensor, nn
 
 from robustness_study import losses
+from robustness_study.classifier import storage
 from robustness_study.classifier.model import Classifier
-from robustness_study.core import params
+from robustness_study.core import imports, params
 from robustness_study.core.errors import StudyError
+from robustness_study.networks import Network
 from robustness_study.schema.recipe import Recipe
-from robustness_study.training import checkpoints, engine
+from robustness_study.training import engine, one_model
 from robustness_study.training.checkpoints import Checkpoints, fingerprint, held
 from robustness_study.training.engine import Training
 from robustness_study.training.progress import Progress
@@ -39,7 +43,7 @@ class KilledError(Exception):
 # --- the fingerprint -----------------------------------------------------------------------------------------
 
 
-def test_fingerprint_is_of_values_arrays_and_code(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_fingerprint_is_of_values_and_arrays() -> None:
     values: dict[str, Any] = {"epochs": 3, "loss": {"scale": 1.5}}
     first = fingerprint(values, ARRAYS)
     assert fingerprint({"loss": {"scale": 1.5}, "epochs": 3}, dict(reversed(ARRAYS.items()))) == first
@@ -51,14 +55,57 @@ def test_fingerprint_is_of_values_arrays_and_code(tmp_path: Path, monkeypatch: p
         fingerprint(values, ARRAYS | {"images": ARRAYS["images"].reshape(4, 3)}),
         fingerprint(values, {"images": ARRAYS["images"], "names": ARRAYS["labels"]}),
     ]
-    code = tmp_path / "stages"
-    code.mkdir()
-    (code / "train.py").write_text("x = 1\n")
-    monkeypatch.setattr(checkpoints, "CODE", code)
-    others.append(fingerprint(values, ARRAYS))
-    (code / "train.py").write_text("x = 2\n")
-    others.append(fingerprint(values, ARRAYS))
     assert len({first, *others}) == len(others) + 1
+
+
+# Each with whether training with the loss `angular` and the network `resnet18` runs it.
+CODE = {
+    "robustness_study/losses/angular.py": True,
+    "robustness_study/losses/head.py": True,
+    "robustness_study/losses/arcface.py": False,
+    "robustness_study/networks/resnet18.py": True,
+    "robustness_study/networks/_convolution.py": True,
+    "robustness_study/networks/wide_resnet.py": False,
+    "robustness_study/networks/_timm.py": False,
+    "robustness_study/training/one_model.py": True,
+    "robustness_study/training/engine.py": True,
+    "robustness_study/augmentation/trivial_augment.py": True,
+    "robustness_study/classifier/model.py": True,
+    "robustness_study/schema/recipe.py": True,
+    "robustness_study/schema/attack.py": False,
+    "robustness_study/report/page.py": False,
+    "robustness_study/results/differences.py": False,
+    "robustness_study/evaluation/score.py": False,
+}
+
+
+def test_fingerprint_is_of_the_code_that_training_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """In a copy of the library, where one file after another gets one more line."""
+    shutil.copytree(REPOSITORY / "robustness_study", tmp_path / "robustness_study")
+    monkeypatch.setattr(imports, "ROOT", tmp_path)
+    loss, recipe = losses.make("angular", CONFIGS["angular"]), Recipe.model_validate(recipes.RECIPE)
+
+    def found() -> str:
+        return one_model.fingerprint_of("angular-clean-0", loss, recipe, torch.device("cpu"), ARRAYS)
+
+    before = found()
+    assert found() == before
+    for name, runs in CODE.items():
+        path = tmp_path / name
+        text = path.read_bytes()
+        path.write_bytes(text + b"# one more line\n")
+        assert (found() != before) == runs, name
+        path.write_bytes(text)
+    assert found() == before
+
+
+def test_code_is_followed_from_whichever_network_trains() -> None:
+    def files(network: str) -> set[str]:
+        return {path.rpartition("/")[2] for path in one_model.code_files("arcface", network) if "/networks/" in path}
+
+    assert files("resnet18") == {"__init__.py", "resnet18.py", "_convolution.py"}
+    assert files("wide_resnet") == {"__init__.py", "wide_resnet.py", "_convolution.py"}
+    assert "resnet18.py" not in files("timm/resnet10t")
 
 
 # Each with what it changes of a train stage's surroundings, in place of `surroundings`.
@@ -117,7 +164,7 @@ def checkpoint_of(at: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> str:
     Path("data/raw/source.json").write_text(json.dumps({"classes": ["a", "b"]}))
     Path("params.yaml").write_text(json.dumps(at["params"]))
     monkeypatch.setattr(sys, "argv", ["train", "--loss", at["loss"], "--train-set", "clean", "--seed", "0"])
-    monkeypatch.setattr(train, "version", lambda library: at["version"])
+    monkeypatch.setattr(one_model, "version", lambda library: at["version"])
     monkeypatch.setattr(torch, "get_num_threads", lambda: at["threads"])
     monkeypatch.setattr(torch.backends.cpu, "get_cpu_capability", lambda: at["instructions"])
     monkeypatch.setattr(train, "train_cell", stop)
@@ -184,7 +231,7 @@ def test_broken_checkpoint_is_told_in_one_line(tmp_path: Path, kept_bytes: int) 
 def test_folder_is_held_by_one_process(tmp_path: Path) -> None:
     holder = f"""
 from pathlib import Path
-from robustness_study.checkpoints import held
+from robustness_study.training.checkpoints import held
 with held(Path({str(tmp_path / "cell")!r})):
     print("held", flush=True)
     input()
@@ -228,15 +275,27 @@ class Stopping(Progress):
             raise KilledError
 
 
+class Dropping(nn.Module):
+    """A backbone that drops half of its features at random."""
+
+    def __init__(self, backbone: nn.Module) -> None:
+        super().__init__()
+        self.backbone, self.dropout = backbone, nn.Dropout(0.5)
+
+    def forward(self, images: Tensor) -> Tensor:
+        return self.dropout(self.backbone(images))
+
+
 def a_run(name: str, **changes: Any) -> tuple[Training, dict[str, Images]]:
     rng = np.random.default_rng(0)
     images = torch.from_numpy(rng.integers(0, 256, (26, 24, 24, 3), dtype=np.uint8))
     both = Images(images, torch.arange(26) % 4)
+    dropout = changes.pop("dropout", False)
     loss = losses.make(name, CONFIGS[name])
     torch.manual_seed(0)
-    from robustness_study.classifier import storage
-
-    model = storage.build("half", loss, 4, [0.5] * 3, [0.25] * 3)
+    model = storage.build(Network("resnet18", "half", 24), loss, 4, [0.5] * 3, [0.25] * 3)
+    if dropout:
+        model.backbone = Dropping(model.backbone)
     return Training(model, both, Recipe.model_validate(RECIPE | changes), loss.batches, 0), {"train": both, "val": both}
 
 
@@ -252,6 +311,7 @@ def final(run: Training, watched: dict[str, Images], watcher: Progress) -> tuple
         *((name, {}) for name in losses.names()),
         ("cross_entropy", {"average_decay": 0.7, "cutout_pixels": 3, "flip": "alternating", "trivial_augment": True}),
         ("cross_entropy", {"low_resolution_share": 0.7, "momentum": 0.0}),
+        ("cross_entropy", {"dropout": True}),
     ],
 )
 def test_run_that_was_stopped_ends_with_the_same_bits(

@@ -6,9 +6,9 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from robustness_study.networks import Network
 from robustness_study.networks import _convolution as convolution
 from robustness_study.networks._convolution import Convolution3x3
-from robustness_study.networks.resnet18 import resnet18
 
 
 def pair(stride: int) -> tuple[nn.Conv2d, Convolution3x3]:
@@ -56,21 +56,26 @@ def test_large_images_take_the_librarys_convolution(monkeypatch: pytest.MonkeyPa
     assert products == [2 * 9]
 
 
-def test_every_3x3_convolution_of_the_blocks_is_this_one() -> None:
-    layers = [layer for layer in resnet18("cifar").modules() if isinstance(layer, nn.Conv2d)]
-    assert [type(layer).__name__ for layer in layers].count("Convolution3x3") == 16
-    assert len(layers) == 20  # and the stem, and three that halve the image by 1×1
+@pytest.mark.parametrize(("name", "ours", "others"), [("resnet18", 16, 4), ("wide_resnet", 13, 3)])
+def test_every_3x3_convolution_of_the_blocks_is_this_one(name: str, ours: int, others: int) -> None:
+    """The others are the stem of resnet18, and 1×1 convolutions of shortcuts."""
+    backbone, _ = Network(name, "cifar", 32).make_backbone()
+    layers = [type(layer).__name__ for layer in backbone.modules() if isinstance(layer, nn.Conv2d)]
+    assert layers.count("Convolution3x3") == ours and layers.count("Conv2d") == others
 
 
-@pytest.mark.parametrize("stem", ["imagenet", "half", "cifar"])
+@pytest.mark.parametrize(
+    ("name", "stem"),
+    [("resnet18", "imagenet"), ("resnet18", "half"), ("resnet18", "cifar"), ("wide_resnet", "cifar")],
+)
 @pytest.mark.parametrize("side", [4, 8, 16])
-def test_every_gradient_is_written(stem: str, side: int) -> None:
+def test_every_gradient_is_written(name: str, stem: str, side: int) -> None:
     """torch 2.15's own bfloat16 convolution leaves some unwritten on 1×1 pixels: whatever was in memory.
 
     Memory is filled beforehand with what would be seen.
     """
     torch.manual_seed(0)
-    network = resnet18(stem).to(memory_format=torch.channels_last)
+    network = Network(name, stem, side).make_backbone()[0].to(memory_format=torch.channels_last)
     images = torch.rand(4, 3, side, side).to(memory_format=torch.channels_last)
     for _ in range(2):
         junk = [torch.full((512, 512, 3, 3), 1e30, dtype=dtype) for dtype in (torch.bfloat16, torch.float32) * 3]

@@ -18,10 +18,10 @@ from robustness_study.core.files import read_npz, write_npz
 from robustness_study.evaluation.angles import class_angles
 from robustness_study.evaluation.neighbours import knn_predictions
 from robustness_study.evaluation.probe import fit_probe
+from robustness_study.evaluation.score import evaluate, outputs
 from robustness_study.evaluation.scores import expected_calibration_error
 from robustness_study.losses.head import Head
 from robustness_study.schema.evaluate import Evaluate
-from stages.evaluate import evaluate, outputs
 
 CONFIGS = params.read(Path(__file__).resolve().parents[1] / "params.yaml")["loss_config"]
 
@@ -65,7 +65,7 @@ def section(**changes: Any) -> Evaluate:
 
 @pytest.fixture
 def model() -> Classifier:
-    return Classifier(Halves(), Plain(), [0.0] * 3, [1.0] * 3).eval()
+    return Classifier(Halves(), Plain(), [0.0] * 3, [1.0] * 3, width=2).eval()
 
 
 SETS = {
@@ -156,7 +156,7 @@ def test_probe_and_neighbours_are_the_same_for_every_loss(model: Classifier, los
     torch.manual_seed(1)
     head = losses.make(loss, CONFIGS[loss]).make_head(2, 2)
     head.fit(torch.rand(8, 2), torch.arange(8) % 2)
-    other = Classifier(Halves(), head, [0.0] * 3, [1.0] * 3).eval()
+    other = Classifier(Halves(), head, [0.0] * 3, [1.0] * 3, width=2).eval()
     expected, found = (
         evaluate(each, OWN_FIRST, "train_corrupted", ["a", "b"], section(knn_neighbours=3))[0]
         for each in (model, other)
@@ -198,7 +198,7 @@ def test_calibration_and_angles_are_of_the_sets_own_logits_and_features(model: C
 
 
 def test_angles_of_embeddings_are_of_what_the_head_compares_with_classes() -> None:
-    model = Classifier(Halves(), Centred(), [0.0] * 3, [1.0] * 3).eval()
+    model = Classifier(Halves(), Centred(), [0.0] * 3, [1.0] * 3, width=2).eval()
     results, _ = evaluate(model, OWN_FIRST, "train_corrupted", ["a", "b"], section())
     for name, found in results["angles"].items():
         images, labels = OWN_FIRST[name]

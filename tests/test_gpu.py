@@ -15,8 +15,8 @@ from robustness_study.classifier.model import Classifier
 from robustness_study.core import params
 from robustness_study.corruptions import corrupt
 from robustness_study.schema.recipe import Recipe
+from robustness_study.training.one_model import train_cell
 from robustness_study.training.progress import Progress
-from stages import train as stage
 
 pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no CUDA device here")
 
@@ -32,7 +32,7 @@ def trained(name: str, **changes: Any) -> Classifier:
     recipe = Recipe.model_validate(VALUES["recipes"]["gpu"] | chosen | changes)
     loss = losses.make(name, VALUES["loss_config"][name])
     on = torch.device("cuda")
-    model, _ = stage.train_cell(IMAGES, LABELS, INDICES, 10, loss, recipe, 0, on, Progress(recipe.epochs))
+    model, _ = train_cell(IMAGES, LABELS, INDICES, 10, loss, recipe, 0, on, Progress(recipe.epochs))
     return model.eval()
 
 

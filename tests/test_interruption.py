@@ -27,8 +27,8 @@ STEPS = 48  # of the run: 6 epochs of 64 images in batches of 8
 STAGE = """
 import pathlib, runpy
 from robustness_study.training import engine
-from robustness_study.checkpoints import Checkpoints
-training.CHECKPOINT_INTERVAL_S = -1.0
+from robustness_study.training.checkpoints import Checkpoints
+engine.CHECKPOINT_INTERVAL_S = -1.0
 save = Checkpoints.save
 
 def counted(self, tensors, notes):

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from attacked import CLASSES, COUNT, SIDE, Same, battery_of, names_of, some_images, some_labels, tiny_model
+from attacked import CLASSES, COUNT, SIDE, WIDTH, Same, battery_of, names_of, some_images, some_labels, tiny_model
 from torch import Tensor, nn
 
 from robustness_study.attacks import Logits, alarms
@@ -17,7 +17,7 @@ from robustness_study.attacks.battery import Battery
 from robustness_study.attacks.scoring import Found
 from robustness_study.attacks.signs import gradient_signs
 from robustness_study.classifier.inference import to_float
-from robustness_study.classifier.model import FEATURES, Classifier
+from robustness_study.classifier.model import Classifier
 
 PATTERNS = torch.randn(CLASSES, 3, SIDE, SIDE, generator=torch.Generator().manual_seed(7)).sign()
 
@@ -182,7 +182,7 @@ class Patterns(nn.Module):
 
     def forward(self, images: Tensor) -> Tensor:
         held = (images - 0.5).flatten(1) @ PATTERNS.flatten(1).T
-        return self.change(nn.functional.pad(held + 3, (0, FEATURES - CLASSES)))
+        return self.change(nn.functional.pad(held + 3, (0, WIDTH - CLASSES)))
 
 
 def untrue(features: Tensor) -> Tensor:
@@ -203,10 +203,10 @@ def of_neighbours(change: Callable[[Tensor], Tensor], temperature: float, helps:
     The classifier's gradient is a true one where it `helps`, or else zero.
     """
     (images, labels), (others, known_labels) = easy(120, 1), easy(60, 2)
-    model = Classifier(Patterns(change), Same(), [0.0] * 3, [1.0] * 3)
+    model = Classifier(Patterns(change), Same(), [0.0] * 3, [1.0] * 3, width=WIDTH)
     tried = battery_of(model, images, labels, batch_size=120, neighbours_temperature=temperature)
     known = (model.features(others).detach().numpy(), known_labels.numpy())
-    honest = Classifier(Patterns(lambda features: features), Same(), [0.0] * 3, [1.0] * 3)
+    honest = Classifier(Patterns(lambda features: features), Same(), [0.0] * 3, [1.0] * 3, width=WIDTH)
     signs = gradient_signs(honest, images, labels) if helps else torch.zeros(images.shape, dtype=torch.int8)
     found = tried.neighbours(model, signs, tried.chosen(60, "control"), known, 3)
     assert (found.predictions[0] == labels[found.positions].numpy()).mean() > 0.9

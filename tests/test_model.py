@@ -13,16 +13,17 @@ from torch import Tensor, nn
 from robustness_study import losses
 from robustness_study.classifier import storage
 from robustness_study.classifier.inference import accuracy, all_features, to_float
-from robustness_study.classifier.model import FEATURES, Classifier
+from robustness_study.classifier.model import Classifier
 from robustness_study.core import params
 from robustness_study.core.errors import StudyError
 from robustness_study.losses import Loss
 from robustness_study.losses.head import Head
-from robustness_study.networks.resnet18 import resnet18
+from robustness_study.networks import Network
 
 CONFIGS = params.read(Path(__file__).resolve().parents[1] / "params.yaml")["loss_config"]
 CPU = torch.device("cpu")
 CLASSES = ["cat", "dog", "eel"]
+NETWORK = Network("resnet18", "imagenet", 16)
 MEAN, STD = [0.1, 0.45, 0.7], [0.2, 0.25, 0.3]
 
 
@@ -38,7 +39,7 @@ def loss_named(name: str) -> Loss:
 def trained(name: str) -> Classifier:
     """A model as training leaves it: no buffer at its first value, the head fitted."""
     torch.manual_seed(0)
-    model = storage.build("imagenet", loss_named(name), len(CLASSES), MEAN, STD)
+    model = storage.build(NETWORK, loss_named(name), len(CLASSES), MEAN, STD)
     with torch.no_grad():
         for _ in range(3):
             model.train().features(to_float(some_images(12)))
@@ -53,11 +54,11 @@ def trained(name: str) -> Classifier:
 @pytest.mark.parametrize(("stem", "side"), [("imagenet", 8), ("half", 16), ("cifar", 32)])
 def test_stem_leaves_the_first_block_what_the_docstring_says(stem: str, side: int) -> None:
     torch.manual_seed(0)
-    network, seen = resnet18(stem).eval(), list[torch.Size]()
+    network, seen = Network("resnet18", stem, 32).make_backbone()[0].eval(), list[torch.Size]()
     network.get_submodule("layer1").register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0].shape))
     with torch.no_grad():
         features = network(torch.rand(2, 3, 32, 32))
-    assert features.shape == (2, FEATURES)
+    assert features.shape == (2, 512)
     assert seen == [(2, 64, side, side)]
 
 
@@ -65,7 +66,8 @@ def test_stem_leaves_the_first_block_what_the_docstring_says(stem: str, side: in
 @pytest.mark.parametrize("size", [8, 28])
 def test_stem_takes_images_of_other_sizes(stem: str, size: int) -> None:
     with torch.no_grad():
-        assert resnet18(stem).eval()(torch.rand(1, 3, size, size)).shape == (1, FEATURES)
+        backbone, width = Network("resnet18", stem, size).make_backbone()
+        assert width == 512 and backbone.eval()(torch.rand(1, 3, size, size)).shape == (1, 512)
 
 
 class Mean(Head):
@@ -76,7 +78,7 @@ class Mean(Head):
 
 
 def test_normalisation_is_inside() -> None:
-    model = Classifier(nn.Identity(), Mean(), MEAN, STD)
+    model = Classifier(nn.Identity(), Mean(), MEAN, STD, width=3)
     mean, std = (torch.tensor(values).view(1, 3, 1, 1).expand(2, 3, 8, 8) for values in (MEAN, STD))
     assert torch.equal(model.features(mean), torch.zeros(2, 3, 8, 8))
     torch.testing.assert_close(model.features(mean + std), torch.ones(2, 3, 8, 8))
@@ -91,9 +93,9 @@ def test_normalisation_is_inside() -> None:
 def test_saved_model_is_the_same_model(name: str, tmp_path: Path) -> None:
     model = trained(name)
     for folder in ("one", "two"):
-        storage.save(tmp_path / folder, model, "imagenet", loss_named(name), CLASSES, {"recipe": "tiny"})
+        storage.save(tmp_path / folder, model, NETWORK, loss_named(name), CLASSES, {"recipe": "tiny"})
     loaded, notes = storage.load(tmp_path / "one", CPU)
-    storage.save(tmp_path / "three", loaded, "imagenet", loss_named(name), CLASSES, {"recipe": "tiny"})
+    storage.save(tmp_path / "three", loaded, NETWORK, loss_named(name), CLASSES, {"recipe": "tiny"})
     for file in ("weights.safetensors", "model.json"):
         assert len({(tmp_path / folder / file).read_bytes() for folder in ("one", "two", "three")}) == 1
     assert sorted(path.name for path in (tmp_path / "one").iterdir()) == ["model.json", "weights.safetensors"]
@@ -106,7 +108,7 @@ def test_saved_model_is_the_same_model(name: str, tmp_path: Path) -> None:
 
 
 def test_loaded_model_is_frozen_and_evaluates(tmp_path: Path) -> None:
-    storage.save(tmp_path, trained("cross_entropy"), "imagenet", loss_named("cross_entropy"), CLASSES, {})
+    storage.save(tmp_path, trained("cross_entropy"), NETWORK, loss_named("cross_entropy"), CLASSES, {})
     loaded, _ = storage.load(tmp_path, CPU)
     assert not any(module.training for module in loaded.modules())
     assert not any(weight.requires_grad for weight in loaded.parameters())
@@ -177,7 +179,7 @@ def unknown_setting(folder: Path) -> None:
 def test_broken_model_is_told_in_one_line(fault: Callable[[Path], object], told: str, tmp_path: Path) -> None:
     torch.manual_seed(0)
     loss = loss_named("cross_entropy")
-    storage.save(tmp_path, storage.build("imagenet", loss, 3, MEAN, STD), "imagenet", loss, CLASSES, {})
+    storage.save(tmp_path, storage.build(NETWORK, loss, 3, MEAN, STD), NETWORK, loss, CLASSES, {})
     fault(tmp_path)
     with pytest.raises(StudyError, match=told) as caught:
         storage.load(tmp_path, CPU)

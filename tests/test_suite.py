@@ -21,6 +21,7 @@ from robustness_study.core.array_text import from_text
 from robustness_study.core.cell import Cell
 from robustness_study.core.errors import StudyError
 from robustness_study.corruptions import corrupt, studies
+from robustness_study.networks import Network
 from robustness_study.report import suite_tables
 from robustness_study.results.akin import seen
 from robustness_study.results.metrics import Metric
@@ -148,10 +149,11 @@ def study(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[np.ndarray, 
     (tmp_path / "params.yaml").write_text(json.dumps({"suite": SECTION}))
     torch.manual_seed(0)
     loss = losses.make("cross_entropy", {"label_smoothing": 0.0})
-    model = storage.build("imagenet", loss, 3, [0.5] * 3, [0.25] * 3)
+    network = Network("resnet18", "imagenet", 16)
+    model = storage.build(network, loss, 3, [0.5] * 3, [0.25] * 3)
     with torch.no_grad():
         model.train().features(to_float(torch.from_numpy(images)))
-    storage.save(CELL.model, model, "imagenet", loss, ["a", "b", "c"], {"recipe": "cpu", "environment": {}})
+    storage.save(CELL.model, model, network, loss, ["a", "b", "c"], {"recipe": "cpu", "environment": {}})
     for name in CORRUPTIONS:
         monkeypatch.setattr(sys, "argv", ["suite", "--corruption", name])
         suite.main()

@@ -21,12 +21,12 @@ from torch import Tensor, nn
 from robustness_study import losses
 from robustness_study.classifier import device
 from robustness_study.classifier.inference import accuracy, all_features, to_float
-from robustness_study.classifier.model import FEATURES, Classifier
+from robustness_study.classifier.model import Classifier
 from robustness_study.core import params
 from robustness_study.core.errors import StudyError
 from robustness_study.losses.head import Head
 from robustness_study.schema.recipe import Recipe
-from robustness_study.training import engine
+from robustness_study.training import engine, one_model
 from robustness_study.training.engine import Training, side_of
 from robustness_study.training.optimiser import Average, Optimiser, in_order_of_memory, one_cycle
 from robustness_study.training.precision import precision_of, repeatable
@@ -37,6 +37,7 @@ from stages import train as stage
 CONFIGS = params.read(Path(__file__).resolve().parents[1] / "params.yaml")["loss_config"]
 CPU = torch.device("cpu")
 SIDE, CLASSES = 16, 4
+WIDTH = 512  # of the features of `Tiny`
 
 
 def noise(count: int, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
@@ -67,7 +68,7 @@ def train_cell(
     """The stage's own function on the CPU, with `changes` to the recipe."""
     indices = changes.pop("indices", INDICES)
     loss, recipe = losses.make(name, CONFIGS[name]), Recipe.model_validate(RECIPE | changes)
-    return stage.train_cell(images, labels, indices, CLASSES, loss, recipe, seed, CPU, Progress(recipe.epochs))
+    return one_model.train_cell(images, labels, indices, CLASSES, loss, recipe, seed, CPU, Progress(recipe.epochs))
 
 
 @functools.cache
@@ -169,7 +170,7 @@ def test_channel_statistics_are_those_of_numpy() -> None:
     images = np.random.default_rng(2).integers(0, 256, (7, 8, 9, 3), dtype=np.uint8)
     images[..., 1] //= 3
     images[..., 2] = 77
-    mean, std = stage.channel_statistics(images)
+    mean, std = one_model.channel_statistics(images)
     floats = images.astype(np.float64) / 255
     np.testing.assert_allclose(mean, floats.mean((0, 1, 2)), rtol=1e-12)
     np.testing.assert_allclose(std[:2], floats.std((0, 1, 2))[:2], rtol=1e-12)
@@ -178,11 +179,11 @@ def test_channel_statistics_are_those_of_numpy() -> None:
 
 def test_curves_hold_no_time() -> None:
     epochs = [Epoch(1, 2.5, 0.25, 0.125, 1.75, 98.7, 300.0), Epoch(2, 1.5, 0.5, 0.375, 1.25, 65.4, 310.0)]
-    text = stage.curves_csv(epochs)
+    text = one_model.curves_csv(epochs)
     assert text == (
         "epoch,training_loss,train_accuracy,val_accuracy,val_loss\n1,2.5,0.25,0.125,1.75\n2,1.5,0.5,0.375,1.25\n"
     )
-    assert stage.curves_csv([untimed(epoch) for epoch in epochs]) == text
+    assert one_model.curves_csv([untimed(epoch) for epoch in epochs]) == text
 
 
 # --- the engine --------------------------------------------------------------------------------------------
@@ -197,7 +198,7 @@ class Tiny(nn.Sequential):
 
 
 def tiny_model(head: Head) -> Classifier:
-    return Classifier(Tiny(), head, [0.5] * 3, [0.25] * 3)
+    return Classifier(Tiny(), head, [0.5] * 3, [0.25] * 3, width=WIDTH)
 
 
 def as_tensors(images: np.ndarray, labels: np.ndarray) -> Images:
@@ -265,7 +266,7 @@ def counted(name: str, count: int, monkeypatch: pytest.MonkeyPatch) -> tuple[int
     labels = np.repeat(np.arange(CLASSES), [count - 17, 10, 5, 2]).astype(np.uint8)
     loss, steps, sizes = losses.make(name, CONFIGS[name]), [], []
     torch.manual_seed(0)
-    model = tiny_model(loss.make_head(FEATURES, CLASSES))
+    model = tiny_model(loss.make_head(WIDTH, CLASSES))
     model.backbone.register_forward_pre_hook(
         lambda module, inputs: sizes.append(len(inputs[0])) if module.training else None
     )
@@ -294,7 +295,7 @@ class Broken(Head):
 
     def __init__(self, value: float) -> None:
         super().__init__()
-        self.value, self.linear = value, nn.Linear(FEATURES, CLASSES)
+        self.value, self.linear = value, nn.Linear(WIDTH, CLASSES)
 
     def forward(self, features: Tensor) -> Tensor:
         return self.linear(features)
@@ -326,7 +327,7 @@ def test_schedule_takes_any_number_of_steps(epochs: int, warmup_share: float) ->
     torch.manual_seed(0)
     images = as_tensors(*noise(8))
     recipe = Recipe.model_validate(RECIPE | {"epochs": epochs, "warmup_share": warmup_share})
-    head = losses.make("cross_entropy", CONFIGS["cross_entropy"]).make_head(FEATURES, CLASSES)
+    head = losses.make("cross_entropy", CONFIGS["cross_entropy"]).make_head(WIDTH, CLASSES)
     run = Training(tiny_model(head), images, recipe, "shuffled", 0)
     found = run.run({"train": images, "val": images}, Progress(epochs))
     assert len(found) == epochs
@@ -348,8 +349,8 @@ def test_gradients_are_the_same_bits_each_time_on_several_threads(name: str) -> 
     """Without `repeatable`, the angular loss's differed in 36 of 40 repetitions on two threads."""
     threads = torch.get_num_threads()
     torch.manual_seed(0)
-    head, labels = losses.make(name, CONFIGS[name]).make_head(FEATURES, CLASSES), torch.arange(64) % CLASSES
-    features = torch.rand(64, FEATURES, requires_grad=True)
+    head, labels = losses.make(name, CONFIGS[name]).make_head(WIDTH, CLASSES), torch.arange(64) % CLASSES
+    features = torch.rand(64, WIDTH, requires_grad=True)
     try:
         torch.set_num_threads(2)
         with repeatable(CPU, deterministic=False):
@@ -377,7 +378,7 @@ def test_resolution_is_half_then_full(share: float, epochs: int, side: int, expe
 def test_low_resolution_trains_on_smaller_images() -> None:
     torch.manual_seed(0)
     images, seen = as_tensors(*noise(16)), []
-    head = losses.make("cross_entropy", CONFIGS["cross_entropy"]).make_head(FEATURES, CLASSES)
+    head = losses.make("cross_entropy", CONFIGS["cross_entropy"]).make_head(WIDTH, CLASSES)
     model = tiny_model(head)
     model.backbone.register_forward_pre_hook(
         lambda module, inputs: seen.append(inputs[0].shape[2]) if module.training else None
@@ -411,7 +412,7 @@ def test_average_is_its_recursion_written_out() -> None:
 def test_averaged_weights_are_the_ones_that_are_scored_and_kept() -> None:
     torch.manual_seed(0)
     images = as_tensors(*quadrants(32))
-    head = losses.make("cross_entropy", CONFIGS["cross_entropy"]).make_head(FEATURES, CLASSES)
+    head = losses.make("cross_entropy", CONFIGS["cross_entropy"]).make_head(WIDTH, CLASSES)
     run = Training(
         tiny_model(head), images, Recipe.model_validate(RECIPE | {"average_decay": 0.9, "epochs": 2}), "shuffled", 0
     )
@@ -460,7 +461,7 @@ class Exploding(Head):
 
     def __init__(self) -> None:
         super().__init__()
-        self.linear, self.steps = nn.Linear(FEATURES, CLASSES), 0
+        self.linear, self.steps = nn.Linear(WIDTH, CLASSES), 0
 
     def forward(self, features: Tensor) -> Tensor:
         return self.linear(features)
@@ -606,7 +607,7 @@ def test_stage_trains_on_its_own_images(
         f"reports/cells/{name}/{train_set}-3/curves.csv",
     }
     notes = json.loads((tmp_path / f"models/{key}/model.json").read_text())
-    mean, std = stage.channel_statistics(sets[train_set][INDICES["train"]])
+    mean, std = one_model.channel_statistics(sets[train_set][INDICES["train"]])
     np.testing.assert_allclose([notes["mean"], notes["std"]], [mean, std], rtol=1e-6)
     assert (notes["recipe"], notes["loss"], notes["classes"]) == ("tiny", name, ["a", "b", "c", "d"])
     assert notes["environment"]["device"] == "cpu" and notes["environment"]["precision"] == "float32"

@@ -1,4 +1,5 @@
-"""Do two checkouts hold the same results? `python -m tools.same_results OLD NEW`, byte by byte, before and after a change.
+"""Do two checkouts hold the same results, byte by byte? `python -m tools.same_results OLD NEW`
+
 
 It compares every file under `models/`, `data/` and `reports/` of two folders in which the pipeline ran with the same
 params. A file that has moved is found by `--renamed 'PATTERN=REPLACEMENT'` (regular expressions on paths, in the order

@@ -17,7 +17,7 @@ def to_float(images: Tensor) -> Tensor:
 
 @torch.no_grad()
 def features_in_batches(model: Classifier, images: Tensor, batch_size: int) -> Iterator[Tensor]:
-    """Features, float32 n×512, of uint8 images N×H×W×3, batch by batch, on the model's device."""
+    """Features, float32 n×D, of uint8 images N×H×W×3, batch by batch, on the model's device."""
     device = model.mean.device
     model.eval()
     for start in range(0, len(images), batch_size):
@@ -25,7 +25,7 @@ def features_in_batches(model: Classifier, images: Tensor, batch_size: int) -> I
 
 
 def all_features(model: Classifier, images: Tensor, batch_size: int) -> Tensor:
-    """The features, float32 N×512, of all the images; the model is left in evaluation mode."""
+    """The features, float32 N×D, of all the images; the model is left in evaluation mode."""
     return torch.cat(list(features_in_batches(model, images, batch_size)))
 
 

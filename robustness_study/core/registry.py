@@ -28,3 +28,8 @@ def module(package: str, name: str, available: Collection[str]) -> Any:
         kind = package.rpartition(".")[2]
         raise StudyError(f"{name!r} is not one of {kind}; there are {', '.join(available)}")
     return importlib.import_module(f"{package}.{name}")
+
+
+def file_of(package: str, name: str) -> str:
+    """The file of the idea `name` in `package`, as a path from the root of the project."""
+    return f"{package.replace('.', '/')}/{name}.py"

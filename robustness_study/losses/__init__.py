@@ -24,6 +24,11 @@ def names() -> list[str]:
     return registry.names(__path__, HELPERS)
 
 
+def file_of(name: str) -> str:
+    """The loss's file, as a path from the root of the project."""
+    return registry.file_of(__name__, name)
+
+
 @dataclass(frozen=True)
 class Loss:
     """A loss with its settings: how it draws batches, and the head it trains."""

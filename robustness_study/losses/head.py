@@ -1,4 +1,4 @@
-"""What a loss puts on the backbone: a training loss, class logits, and perhaps embeddings."""
+"""What a loss puts on the backbone: everything that the rest of the study may ask of it."""
 
 from __future__ import annotations
 
@@ -7,20 +7,27 @@ from torch import Tensor, nn
 
 
 class Head(nn.Module):
-    """What a loss puts on the backbone: a training loss and differentiable class logits.
+    """What a loss puts on the backbone. Features are float32 N×D, D the width of the network's features.
 
-    Subclasses implement `forward` and `training_loss`; one that classifies by something other than
-    trained weights (centroids, say) also implements `fit`.
+    A subclass must implement `forward` and `training_loss`. It implements `fit` if it classifies by something other
+    than trained weights (class centroids, say), and `embeddings` if it first maps the features somewhere else.
     """
 
     def forward(self, features: Tensor) -> Tensor:
-        """Class logits, float32 N×classes, of features N×512; differentiable, so it can be attacked."""
+        """Class logits, float32 N×classes, of features N×D; differentiable, so that they can be attacked."""
         raise NotImplementedError
 
     def training_loss(self, features: Tensor, labels: Tensor) -> Tensor:
-        """The scalar to minimise, of features N×512 and labels int64 N."""
+        """The scalar to minimise, of features N×D and labels int64 N."""
         raise NotImplementedError
 
     @torch.no_grad()
     def fit(self, features: Tensor, labels: Tensor) -> None:
-        """Set whatever the classifier derives from features of training images. Default: nothing."""
+        """Set what the classifier takes from features N×D and labels int64 N of training images. Default: nothing."""
+
+    def embeddings(self, features: Tensor) -> Tensor | None:
+        """The embeddings N×E that the head compares with classes, of features N×D.
+
+        Default: None, the head uses the features as they are.
+        """
+        return None

@@ -16,35 +16,35 @@ from __future__ import annotations
 import torch
 from torch import nn
 
+from robustness_study.networks import Network
 from robustness_study.networks._convolution import Convolution3x3
 
 
-def resnet18(stem: str) -> nn.Module:
-    """The ResNet-18 of torchvision without its last layer, N×3×H×W → N×512, with the stem named."""
+def make(network: Network) -> nn.Module:
+    """The network with the stem that `network.stem` names: float32 N×3×H×W → N×D."""
     # Importing torchvision takes as long as importing torch: only where a network is built.
-    from torchvision.models.resnet import BasicBlock
-    from torchvision.models.resnet import resnet18 as torchvision_resnet18
+    from torchvision.models.resnet import BasicBlock, resnet18
 
-    network = torchvision_resnet18(weights=None)
-    network.fc = nn.Identity()
-    for block in network.modules():
+    backbone = resnet18(weights=None)
+    backbone.fc = nn.Identity()
+    for block in backbone.modules():
         if isinstance(block, BasicBlock):
             block.conv1, block.conv2 = Convolution3x3.of(block.conv1), Convolution3x3.of(block.conv2)
-    if stem == "imagenet":
-        return network
-    stride = {"half": 2, "cifar": 1}[stem]
-    network.conv1 = nn.Conv2d(3, 64, kernel_size=3, stride=stride, padding=1, bias=False)
-    nn.init.kaiming_normal_(network.conv1.weight, mode="fan_out", nonlinearity="relu")
-    network.maxpool = nn.Identity()
-    return network
+    if network.stem == "imagenet":
+        return backbone
+    stride = {"half": 2, "cifar": 1}[network.stem]
+    backbone.conv1 = nn.Conv2d(3, 64, kernel_size=3, stride=stride, padding=1, bias=False)
+    nn.init.kaiming_normal_(backbone.conv1.weight, mode="fan_out", nonlinearity="relu")
+    backbone.maxpool = nn.Identity()
+    return backbone
 
 
 @torch.no_grad()
-def start_as_identity(network: nn.Module) -> None:
-    """Set the last norm's weights of every block to zero, so that the block adds nothing until it has learnt to.
+def start_as_identity(backbone: nn.Module) -> None:
+    """Set the weights of every block's last norm to zero: the block then adds nothing until it has learnt to.
 
     Goyal et al. 2017 (arXiv 1706.02677), section 5.1.
     """
-    for name, module in network.named_modules():
+    for name, module in backbone.named_modules():
         if name.endswith(".bn2"):
             module.weight.zero_()

@@ -10,8 +10,12 @@ from robustness_study.core.section import Section
 
 
 class Recipe(Section):
-    """One training recipe; every model of a study gets the same one. Each piece can be off."""
+    """One training recipe; every model of a study gets the same one. Each piece can be off.
 
+    `network` is a file of `robustness_study/networks`, or timm/NAME; `stem` is read by the network resnet18 alone.
+    """
+
+    network: str = Field(min_length=1)
     stem: Literal["imagenet", "half", "cifar"]
     zero_init_residual: bool
     epochs: int = Field(ge=1, le=2000)

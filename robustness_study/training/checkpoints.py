@@ -2,8 +2,8 @@
 
 `.checkpoints/KEY/` holds `FINGERPRINT.safetensors`, one for each way of training that was interrupted;
 `.checkpoints/KEY.lock` says who trains the model now. The fingerprint is of everything that decides the
-result, so that a checkpoint of other parameters, data, code or versions is never continued, and is found
-again when those are set back.
+result (training/one_model.py says what that is), so that a checkpoint of other parameters, data, code or versions is
+never continued, and is found again when those are set back.
 """
 
 from __future__ import annotations
@@ -11,7 +11,6 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -26,18 +25,15 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 TOP = Path(".checkpoints")
-CODE = Path(__file__).parent.parent  # whatever of it a loss imports: any change makes another fingerprint
 PATIENCE_S = 10.0  # a holder whose parent has just died needs a moment to follow it
 
 
 def fingerprint(values: Any, arrays: dict[str, np.ndarray]) -> str:
-    """32 hexadecimal digits of `values` (as JSON), the arrays' types, shapes and bytes, and the project's code."""
+    """32 hexadecimal digits of `values` (as JSON) and the arrays' names, types, shapes and bytes."""
     digest = hashlib.sha256(json.dumps(values, sort_keys=True).encode())
     for name, array in sorted(arrays.items()):
         digest.update(f"{name} {array.dtype} {array.shape}".encode())
         digest.update(np.ascontiguousarray(array).data)
-    for path in sorted(CODE.rglob("*.py")):
-        digest.update(path.relative_to(CODE).as_posix().encode() + path.read_bytes())
     return digest.hexdigest()[:32]
 
 
@@ -90,27 +86,18 @@ class Checkpoints:
 def held(folder: Path, patience_s: float = PATIENCE_S) -> Iterator[None]:
     """Hold the folder alone, as long as the process lives; StudyError, naming the holder, if another has it.
 
-    The lock is the operating system's: it goes with its process, however that ends. Its file stays, for
-    removing it would let two processes hold two files of the same name.
+    The operating system lets the lock go when its process ends, however that ends. The lock's file stays: it holds the
+    number of the process that has the folder, or had it last.
     """
-    import fcntl
+    from filelock import FileLock, Timeout
 
     folder.parent.mkdir(parents=True, exist_ok=True)
-    deadline = time.monotonic() + patience_s
-    with folder.with_name(f"{folder.name}.lock").open("a+", encoding="utf-8") as lock:
-        while True:
-            try:
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                break
-            except BlockingIOError:
-                if time.monotonic() > deadline:
-                    lock.seek(0)
-                    raise StudyError(
-                        f"{folder} is held by {lock.read().strip() or 'another process'}, which trains this model now; "
-                        "wait for it or stop it"
-                    ) from None
-            time.sleep(0.1)
-        lock.truncate(0)
-        lock.write(f"process {os.getpid()}\n")
-        lock.flush()
+    holder = folder.with_name(f"{folder.name}.lock")
+    try:
+        lock = FileLock(holder).acquire(timeout=patience_s)
+    except Timeout:
+        name = holder.read_text(encoding="utf-8").strip() or "another process"
+        raise StudyError(f"{folder} is held by {name}, which trains this model now; wait for it or stop it") from None
+    with lock:
+        holder.write_text(f"process {os.getpid()}\n", encoding="utf-8")
         yield

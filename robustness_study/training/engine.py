@@ -2,7 +2,8 @@
 
 In: a model, training images with labels, a recipe, a seed. Out: the trained model (in place) and one
 `Epoch` per epoch. Everything random is drawn from (seed, purpose, epoch), so what an epoch draws does not
-depend on what ran before it, and a run that goes on from a checkpoint ends with the same bits. On the CPU
+depend on what ran before it, and a run that goes on from a checkpoint ends with the same bits. What the network
+draws itself (dropout) follows from (seed, step) in the same way. On the CPU
 the same call gives the same bits; on a GPU it does with the recipe's `deterministic`.
 
 Lower resolution first is in Karras et al. 2018 (arXiv 1710.10196) and, for speed, in Howard's DAWNBench
@@ -25,6 +26,7 @@ from robustness_study.augmentation.trivial_augment import TrivialAugment
 from robustness_study.classifier.inference import all_features, to_float
 from robustness_study.classifier.model import Classifier
 from robustness_study.core.errors import StudyError
+from robustness_study.core.seeds import derive_seed
 from robustness_study.losses.head import Head
 from robustness_study.schema.recipe import Recipe
 from robustness_study.training.batches import epoch_batches
@@ -116,6 +118,7 @@ class Training:
             images = augment(images, batch)
             if side != images.shape[2]:
                 images = interpolate(images, size=(side, side), mode="area")
+            torch.manual_seed(derive_seed(self.seed, "network", self.done))
             with self.autocast():
                 features = self.features(images).float()
             loss = self.model.head.training_loss(features, self.training.labels[batch])

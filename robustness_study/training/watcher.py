@@ -56,7 +56,7 @@ class Watcher(Protocol):
 
 
 def figures_of(head: Head, features: dict[str, Tensor], labels: dict[str, Tensor]) -> tuple[float, float, float]:
-    """Training accuracy, validation accuracy and validation loss of features N×512 and labels named train and val.
+    """Training accuracy, validation accuracy and validation loss of features N×D and labels named train and val.
 
     The head is fitted to the training features. Raises StudyError if the validation loss is not finite.
     """

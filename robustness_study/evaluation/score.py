@@ -1,0 +1,117 @@
+"""Scoring one model on sets of images: its own classifier, k nearest neighbours and a linear probe on its features.
+
+All in float32, so that these accuracies are the attack's at epsilon 0.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import torch
+
+from robustness_study.classifier.inference import accuracy, all_features
+from robustness_study.classifier.model import Classifier
+from robustness_study.core.array_text import to_text
+from robustness_study.evaluation.angles import class_angles
+from robustness_study.evaluation.neighbours import knn_predictions
+from robustness_study.evaluation.probe import fit_probe
+from robustness_study.evaluation.scores import confusion_matrix, expected_calibration_error, per_class
+from robustness_study.schema.evaluate import Evaluate
+
+
+def outputs(model: Classifier, images: np.ndarray, batch_size: int) -> tuple[np.ndarray, np.ndarray]:
+    """Logits float32 N×classes and features float32 N×D of uint8 images N×H×W×3."""
+    features = all_features(model, torch.from_numpy(images), batch_size)
+    with torch.no_grad():
+        logits = model.head(features)
+    return logits.cpu().numpy(), features.cpu().numpy()
+
+
+def flip_accuracy(
+    model: Classifier, images: np.ndarray, logits: np.ndarray, labels: np.ndarray, section: Evaluate
+) -> float | None:
+    """Accuracy of the mean of each image's logits and its mirror image's; None where that is off."""
+    if not section.flip_test_time_augmentation:
+        return None
+    mirrored, _ = outputs(model, images[:, :, ::-1].copy(), section.batch_size)
+    return accuracy(torch.from_numpy((logits + mirrored) / 2), torch.from_numpy(labels.astype(np.int64)))
+
+
+@torch.no_grad()
+def embeddings_of(model: Classifier, features: np.ndarray) -> np.ndarray | None:
+    """The head's embeddings, float32 N×E, of features N×D; None for a head that uses features as they are.
+
+    A ResNet's features come out of a ReLU and are never negative, so no two are more than 90° apart; embeddings may be.
+    """
+    embeddings = model.head.embeddings(torch.from_numpy(features).to(model.mean.device))
+    return None if embeddings is None else embeddings.cpu().numpy()
+
+
+def score_set(
+    logits: np.ndarray, on_features: dict[str, np.ndarray | None], labels: np.ndarray, classes: list[str]
+) -> tuple[dict[str, Any], dict[str, Any]]:
+    """A set's headline figures, and its details: per class, confusion matrix, per-image predictions.
+
+    `on_features` has the labels that other classifiers predict from the features, by their name; None: not asked.
+    """
+    predictions = logits.argmax(1)
+    of_logits = torch.from_numpy(logits)
+    loss = torch.nn.functional.cross_entropy(of_logits, torch.from_numpy(labels.astype(np.int64)))
+    confusion = confusion_matrix(labels, predictions, len(classes))
+    figures: dict[str, Any] = {
+        "accuracy": float((predictions == labels).mean()),
+        "loss": loss.item(),
+        "calibration_error": expected_calibration_error(of_logits.softmax(1).numpy(), labels),
+        "images": len(labels),
+    }
+    details: dict[str, Any] = {"per_class": per_class(confusion, classes), "confusion": confusion.tolist()}
+    details["predictions"] = to_text(predictions)
+    for name, said in on_features.items():
+        # Every row has the same keys, or `dvc plots` finds no table in the file.
+        figures[f"{name}_accuracy"] = None if said is None else float((said == labels).mean())
+        if said is not None:
+            details[f"{name}_predictions"] = to_text(said)
+    return figures, details
+
+
+def evaluate(
+    model: Classifier,
+    sets: dict[str, tuple[np.ndarray, np.ndarray]],
+    reference: str,
+    classes: list[str],
+    section: Evaluate,
+) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
+    """Score (images, labels) of every set. Neighbours and probe know the set named `reference`.
+
+    Returns what `evaluate.json` holds and the arrays to keep: logits of each set, features of the test sets and of
+    `reference`.
+    """
+    images, known_labels = sets[reference]
+    _, known = outputs(model, images, section.batch_size)
+    probe = fit_probe(known, known_labels, section.probe_inverse_penalty)
+    arrays = {
+        "reference_features": known,
+        "reference_labels": known_labels,
+        "knn_neighbours": np.array(section.knn_neighbours),
+    }
+    rows, details, angles = [], {}, {}
+    for name, (images, labels) in sets.items():
+        logits, features = outputs(model, images, section.batch_size)
+        on_features: dict[str, np.ndarray | None] = {"knn": None, "probe": None}
+        if not name.startswith("train"):
+            on_features["knn"] = knn_predictions(known, known_labels, features, section.knn_neighbours)
+            on_features["probe"] = probe(features)
+        figures, details[name] = score_set(logits, on_features, labels, classes)
+        figures["flip_accuracy"] = flip_accuracy(model, images, logits, labels, section)
+        rows.append({"set": name, **figures})
+        arrays[f"{name}_logits"] = logits
+        if name.startswith("test"):
+            arrays[f"{name}_features"] = features.astype(np.float16)
+            embeddings = embeddings_of(model, features)
+            angles[name] = {
+                "features": class_angles(features, labels),
+                "embeddings": None if embeddings is None else class_angles(embeddings, labels),
+            }
+        print(f"{name:14s} {len(labels):6d} images  accuracy {figures['accuracy']:.4f}", flush=True)
+    return {"sets": rows, "angles": angles, "details": details}, arrays

@@ -1,0 +1,25 @@
+"""Scoring one model on corrupted images: labels predicted, and the accuracy under one corruption at one severity."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import torch
+
+from robustness_study.classifier.inference import all_features
+from robustness_study.classifier.model import Classifier
+
+BATCH_SIZE = 250
+
+
+@torch.no_grad()
+def predictions_of(model: Classifier, images: np.ndarray) -> np.ndarray:
+    """Predicted labels, int64 N, of uint8 images N×H×W×3."""
+    return model.head(all_features(model, torch.from_numpy(images), BATCH_SIZE)).argmax(1).cpu().numpy()
+
+
+def accuracy_row(corruption: str, severity: int, predictions: np.ndarray, labels: np.ndarray) -> dict[str, Any]:
+    """The accuracy of predictions N, with the names of the corruption and severity (0: clean) that it is for."""
+    names = {"case": f"{corruption} {severity}", "corruption": corruption, "severity": severity}
+    return names | {"accuracy": float((predictions == labels).mean())}

@@ -1,0 +1,142 @@
+"""Training one model of the study: from images, a loss and a recipe to a classifier and its curves."""
+
+from __future__ import annotations
+
+from importlib.metadata import version
+
+import numpy as np
+import torch
+
+from robustness_study import losses, networks
+from robustness_study.classifier import device, storage
+from robustness_study.classifier.model import Classifier
+from robustness_study.core import imports
+from robustness_study.core.errors import StudyError
+from robustness_study.core.seeds import derive_seed
+from robustness_study.core.subsets import stratified
+from robustness_study.losses import Loss
+from robustness_study.networks import Network
+from robustness_study.schema.recipe import Recipe
+from robustness_study.training.checkpoints import fingerprint
+from robustness_study.training.engine import Training
+from robustness_study.training.precision import is_out_of_memory, precision_of
+from robustness_study.training.watcher import Epoch, Images, Watcher
+
+LIBRARIES = ("numpy", "pytorch-metric-learning", "torch", "torchvision")
+OWN_FILE = "robustness_study/training/one_model.py"
+
+
+def network_of(recipe: Recipe, images: np.ndarray) -> Network:
+    """The recipe's network for images uint8 N×S×S×3. Raises StudyError if there is none of its name."""
+    return networks.make(recipe.network, recipe.stem, images.shape[1])
+
+
+def environment_of(recipe: Recipe, on: torch.device) -> dict[str, str]:
+    """What a trained model records of where it was trained: device, torch's version, precision."""
+    return device.describe(on) | {"precision": str(precision_of(recipe.precision, on)).removeprefix("torch.")}
+
+
+def code_files(loss: str, network: str) -> set[str]:
+    """The project's files that training with this loss and this network runs, as paths from the project's root.
+
+    Loss and network are found by name at run time, so no import statement leads to their files.
+    """
+    roots = (OWN_FILE, losses.file_of(loss), networks.file_of(network))
+    return imports.project_imports(*(imports.ROOT / root for root in roots))
+
+
+def fingerprint_of(key: str, loss: Loss, recipe: Recipe, on: torch.device, arrays: dict[str, np.ndarray]) -> str:
+    """The fingerprint of all that decides the weights of the model `key`, in 32 hexadecimal digits.
+
+    That is: the loss, the recipe, the arrays (images, labels, indices), the code that training runs, the versions of
+    the libraries, the device and what of the processor changes the order of sums.
+    """
+    processor = {"threads": torch.get_num_threads(), "instructions": torch.backends.cpu.get_cpu_capability()}
+    libraries = [*LIBRARIES, *(["timm"] if recipe.network.startswith(networks.TIMM) else [])]
+    decides = {
+        "cell": key,
+        "loss": loss.config.model_dump(),
+        "recipe": recipe.model_dump(),
+        "environment": environment_of(recipe, on) | processor,
+        "versions": {name: version(name) for name in libraries},
+        "code": imports.code_digest(code_files(loss.name, recipe.network)),
+    }
+    return fingerprint(decides, arrays)
+
+
+def channel_statistics(images: np.ndarray) -> tuple[list[float], list[float]]:
+    """Mean and standard deviation of each channel of uint8 images N×H×W×3, in [0, 1] units."""
+    counts = np.stack([np.bincount(images[..., channel].ravel(), minlength=256) for channel in range(3)])
+    levels = np.arange(256) / 255
+    mean = (counts * levels).sum(1) / counts.sum(1)
+    variance = (counts * (levels - mean[:, None]) ** 2).sum(1) / counts.sum(1)
+    return mean.tolist(), np.maximum(np.sqrt(variance), 1 / 255).tolist()
+
+
+def fresh_model(images: np.ndarray, classes: int, loss: Loss, recipe: Recipe, seed: int) -> Classifier:
+    """An untrained model, on the CPU, that normalises by the statistics of `images`, uint8 N×S×S×3.
+
+    Raises StudyError if the recipe's network cannot take images of every size that the recipe trains on.
+    """
+    torch.manual_seed(derive_seed(seed, "initialisation"))
+    network = network_of(recipe, images)
+    model = storage.build(network, loss, classes, *channel_statistics(images))
+    if recipe.low_resolution_share:
+        network.width_of(model.backbone, network.size // 2)
+    if recipe.zero_init_residual:
+        network.start_as_identity(model.backbone)
+    return model
+
+
+def train_cell(
+    images: np.ndarray,
+    labels: np.ndarray,
+    indices: dict[str, np.ndarray],
+    classes: int,
+    loss: Loss,
+    recipe: Recipe,
+    seed: int,
+    on: torch.device,
+    watcher: Watcher,
+) -> tuple[Classifier, list[Epoch]]:
+    """Train a model on `images[indices["train"]]`; `indices["val"]` are only watched.
+
+    `images` uint8 N×S×S×3 and `labels` N are whole; everything random follows from `seed` by name. Goes on from the
+    watcher's checkpoint if it has one. Raises StudyError if memory does not suffice, if a loss is not finite, or if
+    the recipe's network cannot take the images.
+    """
+
+    def cut(chosen: np.ndarray) -> Images:
+        return Images(torch.from_numpy(images[chosen]).to(on), torch.from_numpy(labels[chosen].astype(np.int64)).to(on))
+
+    watched = {}
+    for name in ("train", "val"):
+        positions = stratified(labels[indices[name]], recipe.watched_images, seed, "watched", name)
+        watched[name] = cut(indices[name][positions])
+    model = fresh_model(images[indices["train"]], classes, loss, recipe, seed).to(on)
+    training = Training(model, cut(indices["train"]), recipe, loss.batches, seed)
+    print(f"training on {len(indices['train'])} images for {recipe.epochs} epochs, {on.type}", flush=True)
+    if (checkpoint := watcher.load()) is not None:
+        training.restore(*checkpoint)
+        watcher.went_before(training.epochs)
+        print(f"going on after step {training.done} of {recipe.epochs * training.steps}", flush=True)
+    try:
+        return model, training.run(watched, watcher)
+    except RuntimeError as error:
+        if not is_out_of_memory(error):
+            raise
+    # Out here, where the exception is gone and with it the tensors of the step that failed.
+    fits = training.largest_batch_that_fits()
+    raise StudyError(
+        f"train: out of memory on {on.type} with batch_size {recipe.batch_size}; {fits} would fit "
+        "(another batch size is another result: nothing was changed)"
+    )
+
+
+def curves_csv(epochs: list[Epoch]) -> str:
+    """The curves as CSV, without times: a file that DVC hashes holds no clock."""
+    names = ("epoch", "training_loss", "train_accuracy", "val_accuracy", "val_loss")
+    rows = [",".join(names)]
+    for epoch in epochs:
+        rows.append(",".join(str(getattr(epoch, name)) for name in names))
+    return "\n".join(rows) + "\n"
