@@ -16,7 +16,7 @@ from robustness_study.core.array_text import to_text
 from robustness_study.evaluation.angles import class_angles
 from robustness_study.evaluation.neighbours import knn_predictions
 from robustness_study.evaluation.probe import fit_probe
-from robustness_study.evaluation.scores import confusion_matrix, expected_calibration_error, per_class
+from robustness_study.evaluation.scores import expected_calibration_error, per_class
 from robustness_study.schema.evaluate import Evaluate
 
 
@@ -55,17 +55,19 @@ def score_set(
 
     `on_features` has the labels that other classifiers predict from the features, by their name; None: not asked.
     """
+    from sklearn.metrics import confusion_matrix
+
     predictions = logits.argmax(1)
     of_logits = torch.from_numpy(logits)
     loss = torch.nn.functional.cross_entropy(of_logits, torch.from_numpy(labels.astype(np.int64)))
-    confusion = confusion_matrix(labels, predictions, len(classes))
+    confusion = confusion_matrix(labels, predictions, labels=range(len(classes)))
     figures: dict[str, Any] = {
         "accuracy": float((predictions == labels).mean()),
         "loss": loss.item(),
         "calibration_error": expected_calibration_error(of_logits.softmax(1).numpy(), labels),
         "images": len(labels),
     }
-    details: dict[str, Any] = {"per_class": per_class(confusion, classes), "confusion": confusion.tolist()}
+    details: dict[str, Any] = {"per_class": per_class(labels, predictions, classes), "confusion": confusion.tolist()}
     details["predictions"] = to_text(predictions)
     for name, said in on_features.items():
         # Every row has the same keys, or `dvc plots` finds no table in the file.

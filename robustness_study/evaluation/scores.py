@@ -1,28 +1,18 @@
-"""What a set of predictions is worth: accuracy, confusion matrix, per-class report. Plain numpy."""
+"""What a set of predictions is worth: scores of each class, and how far confidence and accuracy lie apart."""
 
 from __future__ import annotations
 
 import numpy as np
 
 
-def confusion_matrix(labels: np.ndarray, predictions: np.ndarray, classes: int) -> np.ndarray:
-    """Counts, classes × classes: row = label, column = prediction."""
-    flat = labels.astype(np.int64) * classes + predictions
-    return np.bincount(flat, minlength=classes * classes).reshape(classes, classes)
-
-
-def per_class(confusion: np.ndarray, names: list[str]) -> dict[str, dict[str, float]]:
+def per_class(labels: np.ndarray, predictions: np.ndarray, names: list[str]) -> dict[str, dict[str, float]]:
     """Precision, recall, F1 and the number of images of each class; 0 where nothing was predicted."""
-    right = np.diag(confusion).astype(float)
-    actual, predicted = confusion.sum(1), confusion.sum(0)
-    precision = np.divide(right, predicted, out=np.zeros_like(right), where=predicted > 0)
-    recall = np.divide(right, actual, out=np.zeros_like(right), where=actual > 0)
-    both = precision + recall
-    f1 = np.divide(2 * precision * recall, both, out=np.zeros_like(right), where=both > 0)
-    columns = {"precision": precision, "recall": recall, "f1": f1}
+    from sklearn.metrics import precision_recall_fscore_support
+
+    scores = precision_recall_fscore_support(labels, predictions, labels=range(len(names)), zero_division=0)
     return {
-        name: {**{column: float(values[i]) for column, values in columns.items()}, "images": int(actual[i])}
-        for i, name in enumerate(names)
+        name: {"precision": float(precision), "recall": float(recall), "f1": float(f1), "images": int(images)}
+        for name, precision, recall, f1, images in zip(names, *scores, strict=True)
     }
 
 
