@@ -1,4 +1,4 @@
-"""The attacks' tables, as pandas frames; those that take `show` have a figure with its spread in each place."""
+"""The tables of attacks, as pandas frames. `show` decides how a value with its spread is shown."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from robustness_study.attacks import catalogue
 from robustness_study.results import flattered
 from robustness_study.results.cell_results import CellResults, Cells
 from robustness_study.results.intervals import Show, figure_of, figure_of_scalars
@@ -14,16 +15,9 @@ from robustness_study.statistics import wilson_interval
 
 
 def beside(result: CellResults) -> dict[str, str]:
-    """The attacks beside the first: name in attack.json → what a table calls it."""
-    factors = flattered.attacks_of(result)
-    return {
-        "noise": "random signs",
-        **{f"{flattered.PREFIX}{each}": f"FGSM, by the gradient of {each} × the logits" for each in factors},
-        "pgd": "PGD",
-        "pgd_8_bit": "PGD, rounded to 8 bits",
-        "square": "Square",
-        "knn_fgsm": "FGSM on the nearest neighbours",
-    }
+    """The results beside FGSM's own: name in attack.json → title. StudyError if the catalogue has no title for one."""
+    own = catalogue.FAST_GRADIENT_SIGN.titles
+    return {name: catalogue.title(name) for name in result.attack["attacks"] if name not in own}
 
 
 def ladder_table(cells: Cells, show: Show) -> pd.DataFrame:
@@ -55,7 +49,10 @@ def attack_table(cells: Cells, show: Show) -> pd.DataFrame:
 
 
 def beside_attack_table(cells: Cells, show: Show) -> pd.DataFrame:
-    """Accuracy under the attacks beside the first: a row per attack and epsilon, a column per loss and training set."""
+    """Accuracy under the attacks beside the first: a row per attack and epsilon, a column per loss and training set.
+
+    Without a row there is no column either.
+    """
     columns = {}
     for (loss, train_set), results in cells.items():
         attacks = results[0].attack["attacks"]
@@ -66,27 +63,29 @@ def beside_attack_table(cells: Cells, show: Show) -> pd.DataFrame:
             for name, title in beside(results[0]).items()
             for epsilon_255 in attacks[name]["predictions"]
         }
-    return pd.DataFrame(columns).rename_axis("attack")
+    frame = pd.DataFrame(columns).rename_axis("attack")
+    return frame if len(frame) else frame[[]]
 
 
 def attack_checks(cells: Cells) -> pd.DataFrame:
-    """What tells whether the attacks did their work: a row per check, a column per model."""
-    columns = {}
-    for results in cells.values():
-        for result in sorted(results, key=lambda result: result.cell.seed):
-            attacks, gained = result.attack["attacks"], max(gain.share for gain in flattered.gains(result))
-            neighbours = attacks["knn_fgsm"]
-            columns[result.cell.key] = {
-                "images without a gradient": f"{attacks['fgsm']['zero_gradients']} of {attacks['fgsm']['images']}",
-                "most that the gradient of rescaled logits gains, points": f"{100 * gained:+.1f}",
-                "ε in grey levels at which it gains clearly": ", ".join(map(str, flattered.clear_at(result)))
-                or "nowhere",
-                "stand-in and nearest neighbours agree": share_said(
-                    neighbours["stand_in_agrees"], neighbours["images"]
-                ),
-                "alarms accepted": ", ".join(result.attack["alarms"]) or "none",
-            }
-    return pd.DataFrame(columns).rename_axis("check")
+    """What tells whether the attacks did their work: a row per check of the attacks that ran, a column per model."""
+    every = [result for results in cells.values() for result in sorted(results, key=lambda each: each.cell.seed)]
+    return pd.DataFrame({result.cell.key: checks_of(result) for result in every}).rename_axis("check")
+
+
+def checks_of(result: CellResults) -> dict[str, str]:
+    """The checks of one model: check → what came of it."""
+    attacks, gains = result.attack["attacks"], flattered.gains(result)
+    checks = {"images without a gradient": f"{attacks['fgsm']['zero_gradients']} of {attacks['fgsm']['images']}"}
+    if gains:
+        most = max(gain.share for gain in gains)
+        checks["most that the gradient of rescaled logits gains, points"] = f"{100 * most:+.1f}"
+        clear = ", ".join(map(str, flattered.clear_at(result)))
+        checks["ε in grey levels at which it gains clearly"] = clear or "nowhere"
+    if "knn_fgsm" in attacks:
+        agree = share_said(attacks["knn_fgsm"]["stand_in_agrees"], attacks["knn_fgsm"]["images"])
+        checks["stand-in and nearest neighbours agree"] = agree
+    return checks | {"alarms accepted": ", ".join(result.attack["alarms"]) or "none"}
 
 
 def share_said(value: float, images: int) -> str:
