@@ -17,7 +17,7 @@ from PIL import Image
 from ruamel.yaml import YAML
 
 from robustness_study import losses
-from robustness_study.schema.attack import ALARMS
+from robustness_study.attacks.catalogue import ALARMS
 from tools import workspace
 
 CELLS = [f"{loss}-{train_set}-0" for loss in ("cross_entropy", "angular") for train_set in ("clean", "corrupted")]
@@ -45,12 +45,12 @@ SMALL: dict[str, Any] = {
     "recipes.cpu.watched_images": 100,
     "attack.images": 50,
     "attack.control_images": 25,
-    "attack.pgd.images": 10,
-    "attack.pgd.steps": 5,
-    "attack.pgd.restarts": 1,
-    "attack.pgd.large_epsilon_255": 1,  # survived by some, which is one alarm in any case
-    "attack.square.images": 8,
-    "attack.square.queries": 20,
+    "attack.attacks.pgd.images": 10,
+    "attack.attacks.pgd.steps": 5,
+    "attack.attacks.pgd.restarts": 1,
+    "attack.attacks.pgd.large_epsilon_255": 1,  # survived by some, which is one alarm in any case
+    "attack.attacks.square.images": 8,
+    "attack.attacks.square.queries": 20,
     # After three epochs, on 50 images, another processor's rounding decides which of these alarms there are.
     "attack.accept": sorted({*ALARMS} - {"zero_gradients", "not_clean_at_zero"}),
     "transfer.accept": ["transfer_stronger"],
