@@ -54,7 +54,9 @@ def main() -> None:
     seed = params.lookup(params.read(), "seeds")[0] if arguments.seed is None else arguments.seed
     cell = Cell(arguments.loss, arguments.train_set, seed)
     attack, epsilon = read_json(cell.result("attack.json")), arguments.epsilon_255
-    pgd = attack["attacks"]["pgd"]
+    pgd = attack["attacks"].get("pgd")
+    if pgd is None:
+        raise StudyError(f"PGD did not attack {cell.key}; give attack.attacks.pgd its block in params.yaml")
     if str(epsilon) not in pgd["predictions"]:
         raise StudyError(f"--epsilon-255 must be one of {', '.join(pgd['predictions'])}, which the study's PGD had")
     positions = from_text(pgd["positions"])

@@ -1,8 +1,8 @@
 """How the two settings were chosen that steer what is measured of features, on validation images of one model.
 
-`evaluate.probe_inverse_penalty` is taken from where the linear probe's accuracy is flat, and
-`attack.neighbours_temperature` for how few images the neighbours have right, over all epsilons, when their soft
-stand-in is attacked: the strongest attack is the one to report.
+`evaluate.probe_inverse_penalty` is taken from where the linear probe's accuracy is flat.
+`attack.attacks.nearest_neighbours.temperature` is the one at which the neighbours have the fewest images right, over
+all epsilons, when their soft stand-in is attacked: the strongest attack is the one to report.
 `python -m bench.measuring --loss angular --train-set clean --seed 0` adds a model to `bench/results/measuring.json`.
 """
 
@@ -14,9 +14,9 @@ import numpy as np
 import torch
 
 from bench import report
+from robustness_study.attacks.nearest_neighbours import SoftNeighbours
 from robustness_study.attacks.scoring import features_of, predict
 from robustness_study.attacks.signs import gradient_signs, step
-from robustness_study.attacks.stand_in import SoftNeighbours
 from robustness_study.classifier import device, storage
 from robustness_study.classifier.inference import all_features, to_float
 from robustness_study.classifier.model import Classifier

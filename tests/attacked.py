@@ -12,10 +12,11 @@ import torch
 from torch import Tensor, nn
 
 from robustness_study import losses
-from robustness_study.attacks import Logits
-from robustness_study.attacks.battery import Battery
+from robustness_study.attacks import catalogue, one_model
+from robustness_study.attacks.catalogue import Settings
 from robustness_study.attacks.pgd import descend, start_at, step_size
-from robustness_study.attacks.scoring import Target, predict
+from robustness_study.attacks.scoring import Found, Logits, Target, predict
+from robustness_study.attacks.subject import ModelUnderAttack, Neighbours
 from robustness_study.classifier import storage
 from robustness_study.classifier.inference import to_float
 from robustness_study.classifier.model import Classifier
@@ -34,18 +35,16 @@ SECTION: dict[str, Any] = {
     "control_images": 8,
     "batch_size": 5,
     "seed": 0,
-    "pgd": {"images": 10, "epsilons_255": [2, 4], "large_epsilon_255": 64, "steps": 3, "restarts": 2},
-    "square": {"images": 6, "epsilon_255": 4, "queries": 12},
-    "neighbours_temperature": 0.02,
+    "attacks": {
+        "random_signs": {},
+        "rescaled_logits": {"factors": [0.1, 10.0]},
+        "pgd": {"images": 10, "epsilons_255": [2, 4], "large_epsilon_255": 64, "steps": 3, "restarts": 2},
+        "square": {"images": 6, "epsilon_255": 4, "queries": 12},
+        "nearest_neighbours": {"temperature": 0.02, "control_epsilons_255": [2, 4]},
+    },
     "examples": 2,
     "example_epsilon_255": 8,
     "accept": [],
-}
-
-SHORT = SECTION | {  # as little as each attack can do
-    "batch_size": 12,
-    "pgd": SECTION["pgd"] | {"epsilons_255": [4], "steps": 2, "restarts": 1},
-    "square": SECTION["square"] | {"queries": 4},
 }
 
 
@@ -117,10 +116,25 @@ def by_loop(model: Logits, images: Tensor, labels: Tensor, epsilon: float) -> np
 
 
 def changed(section: dict[str, Any], **changes: Any) -> dict[str, Any]:
-    """The section with some values changed; `pgd` and `square` may be given in part."""
-    return section | {
-        name: section[name] | value if isinstance(value, dict) else value for name, value in changes.items()
-    }
+    """The section with some values changed; an attack's block may be given in part, by the attack's name."""
+    blocks = section["attacks"]
+    of_blocks = {name: value for name, value in changes.items() if name in blocks}
+    rest = {name: value for name, value in changes.items() if name not in blocks}
+    return section | {"attacks": blocks | {name: blocks[name] | value for name, value in of_blocks.items()}} | rest
+
+
+def without(section: dict[str, Any], attack: str) -> dict[str, Any]:
+    """The section with an attack turned off."""
+    return section | {"attacks": {name: block for name, block in section["attacks"].items() if name != attack}}
+
+
+SHORT = changed(  # as little as each attack can do
+    SECTION,
+    batch_size=12,
+    pgd={"epsilons_255": [4], "steps": 2, "restarts": 1},
+    square={"queries": 4},
+    nearest_neighbours={"control_epsilons_255": [4]},
+)
 
 
 def descended(logits: Logits, images: Tensor, labels: Tensor, epsilon_255: int, steps: int, starts: Tensor) -> Tensor:
@@ -129,13 +143,30 @@ def descended(logits: Logits, images: Tensor, labels: Tensor, epsilon_255: int, 
     return descend(logits, images, labels, epsilon_255, size, steps, attacked)
 
 
-def battery_of(
+class Tried(ModelUnderAttack):
+    """A model under attack with its whole section, so that a test can run one attack at a time."""
+
+    blocks: dict[str, Settings]
+
+    def run(self, name: str) -> dict[str, Found]:
+        """What one attack finds, and whatever alarm it raises, as in the stage."""
+        entry = next(entry for entry in catalogue.EVERY if entry.name == name)
+        return one_model.run_one(self, entry, self.blocks.get(name, Settings()))
+
+    def fgsm(self) -> tuple[Found, Found]:
+        """What FGSM finds with the attacked images, and with those rounded to 8 bits."""
+        found = self.run("fast_gradient_sign")
+        return found["fgsm"], found["fgsm_8_bit"]
+
+
+def subject_of(
     logits: Logits,
     images: Tensor | None = None,
     labels: Tensor | None = None,
     clean: np.ndarray | None = None,
+    neighbours: Neighbours | None = None,
     **changes: Any,
-) -> Battery:
+) -> Tried:
     """On float32 images, or else those of `some_images`; they are the test images 3, 10, 17 and so on.
 
     `clean` are the predictions that `evaluate` saw, or else those of the logits.
@@ -144,12 +175,14 @@ def battery_of(
     labels = some_labels() if labels is None else labels
     section = Attack.model_validate(changed(SECTION, **changes))
     clean = predict(logits, images, section.batch_size) if clean is None else clean
-    return Battery(logits, Target(images, labels, np.arange(len(labels)) * 7 + 3), section, clean)
+    tried = Tried(logits, Target(images, labels, np.arange(len(labels)) * 7 + 3), section, clean, neighbours)
+    tried.blocks = section.attacks
+    return tried
 
 
-def names_of(battery: Battery) -> set[str]:
-    """Of the alarms that it raised."""
-    return {alarm.name for alarm in battery.alarms}
+def names_of(tried: ModelUnderAttack) -> set[str]:
+    """Of the alarms that were raised."""
+    return {alarm.name for alarm in tried.alarms}
 
 
 def saved_model(name: str, folder: Path, seed: int = 2, factor: float = 1.0) -> None:

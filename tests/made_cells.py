@@ -152,6 +152,11 @@ def gained(cell: Cell) -> int:
     return TRAIN_SETS.index(cell.train_set)
 
 
+def moved_degrees(cell: Cell) -> float:
+    """The median of the images."""
+    return 30.0 + rank(cell)
+
+
 def right_under_stress(cell: Cell, corruption: str, severity: int) -> int:
     return 36 - rank(cell) - (SUITE.index(corruption) + 1) * severity if severity else 38 - rank(cell)
 
@@ -271,6 +276,8 @@ def attack(cell: Cell) -> Tree:
         "labels": to_text(attacked_labels()),
         "attacks": {name: one_attack(cell, name) for name in POSITIONS},
         "alarms": {},
+        "moved_epsilon_255": 8,
+        "moved_degrees": {"5": 10.0, "25": 20.0, "50": moved_degrees(cell), "75": 50.0, "95": 60.0},
     }
 
 

@@ -9,12 +9,13 @@ import numpy as np
 import pytest
 from attacked import SECTION, changed
 
-from robustness_study.attacks import alarms
+from robustness_study.attacks import alarms, catalogue
 from robustness_study.attacks.alarms import Alarm, clearly_fewer
+from robustness_study.attacks.catalogue import ALARMS, ATTACKS
+from robustness_study.attacks.transfer import stronger_than_own
 from robustness_study.core import params
 from robustness_study.core.errors import StudyError
-from robustness_study.schema.attack import ALARMS, Attack
-from stages.transfer import stronger_than_own
+from robustness_study.schema.attack import Attack
 
 
 def right(count: int, of: int = 100) -> np.ndarray:
@@ -52,7 +53,7 @@ def test_clearly_fewer_is_by_more_than_a_margin() -> None:
     assert clearly_fewer(right(60), right(70), margin=0.09) and not clearly_fewer(right(60), right(70), margin=0.11)
     for lost, clearly in ((7, False), (9, True)):  # of 400; either is beyond the interval
         assert clearly_fewer(right(300 - lost, 400), right(300, 400))
-        assert clearly_fewer(right(300 - lost, 400), right(300, 400), alarms.MARGIN) == clearly
+        assert clearly_fewer(right(300 - lost, 400), right(300, 400), catalogue.MARGIN) == clearly
 
 
 LADDERS: dict[str, tuple[dict[int, np.ndarray], bool]] = {
@@ -134,6 +135,8 @@ def test_an_alarm_has_a_name_that_params_can_accept() -> None:
         Alarm("unheard_of", "for no reason")
 
 
+RISING = "the values must rise and be among [1, 2, 4, 8, 16]"
+
 # --- taking alarms or not ----------------------------------------------------------------------------------
 
 TWO = [Alarm("zero_gradients", "of some"), Alarm("rescaled_logits", "by 0.1"), Alarm("rescaled_logits", "by 10")]
@@ -171,14 +174,38 @@ def test_alarms_that_are_accepted_stay_with_all_their_reasons() -> None:
             "attack.accept is ['zero_gradient']: zero_gradient is no alarm; there",
         ),
         ({"accept": ["pgd_weaker", ""]}, "attack.accept is ['pgd_weaker', '']:  is no alarm"),
-        ({"pgd": {"epsilons_255": [4, 5]}}, "pgd.epsilons_255 must rise and be among [1, 2, 4, 8, 16]"),
-        ({"pgd": {"epsilons_255": [0, 4]}}, "pgd.epsilons_255 must rise and be among [1, 2, 4, 8, 16]"),
-        ({"pgd": {"epsilons_255": [4, 2]}}, "pgd.epsilons_255 must rise and be among [1, 2, 4, 8, 16]"),
-        ({"pgd": {"epsilons_255": [4, 4]}}, "pgd.epsilons_255 must rise and be among [1, 2, 4, 8, 16]"),
-        ({"square": {"epsilon_255": 8}}, "square.epsilon_255 must be one of pgd.epsilons_255 ([2, 4])"),
-        ({"pgd": {"restarts": 0}}, "attack.pgd.restarts is 0"),
-        ({"square": {"queries": 0}}, "attack.square.queries is 0"),
-        ({"neighbours_temperature": 0}, "attack.neighbours_temperature is 0"),
+        *(
+            ({"pgd": {"epsilons_255": wrong}}, f"attack.attacks.pgd.epsilons_255 is {wrong}: {RISING}")
+            for wrong in ([4, 5], [0, 4], [4, 2], [4, 4])
+        ),
+        (
+            {"square": {"epsilon_255": 8}},
+            "attack.attacks.square.epsilon_255 is 8: it must be one of pgd's epsilons_255 ([2, 4])",
+        ),
+        ({"pgd": {"restarts": 0}}, "attack.attacks.pgd.restarts is 0: input should be greater than or equal to 1"),
+        ({"pgd": {"steps": "20"}}, "attack.attacks.pgd.steps is '20': input should be a valid integer"),
+        ({"pgd": {"step": 3}}, "attack.attacks.pgd.step is unknown"),
+        ({"square": {"queries": 0}}, "attack.attacks.square.queries is 0"),
+        ({"nearest_neighbours": {"temperature": 0}}, "attack.attacks.nearest_neighbours.temperature is 0"),
+        (
+            {"nearest_neighbours": {"control_epsilons_255": [2, 3]}},
+            f"attack.attacks.nearest_neighbours.control_epsilons_255 is [2, 3]: {RISING}",
+        ),
+        *(
+            ({"rescaled_logits": {"factors": wrong}}, f"attack.attacks.rescaled_logits.factors is {wrong}: factors")
+            for wrong in ([0.1, 0.1], [1], [1.0, 10.0], [0.0], [-1.0])
+        ),
+        ({"rescaled_logits": {"factors": []}}, "attack.attacks.rescaled_logits.factors is []: list should have"),
+        ({"random_signs": {"images": 3}}, "attack.attacks.random_signs.images is unknown"),
+        ({"attacks": {"apgd": {}}}, f"apgd is no attack; there are {', '.join(entry.name for entry in ATTACKS)}"),
+        ({"attacks": {"random_signs": None}}, "attack.attacks.random_signs is None: input should be a valid dict"),
+        ({"attacks": None}, "attack.attacks is None: input should be a valid dictionary"),
+        ({"attacks": ["pgd"]}, "attack.attacks is ['pgd']: input should be a valid dictionary"),
+        (
+            {"attacks": {"square": SECTION["attacks"]["square"] | {"epsilon_255": 3}}},
+            "attack.attacks.square.epsilon_255 is 3: it must be one of attack.epsilons_255 ([1, 2, 4, 8, 16])",
+        ),
+        ({"example_epsilon_255": 3}, "attack.example_epsilon_255 is 3: it must be one of [1, 2, 4, 8, 16]"),
     ],
 )
 def test_params_that_do_not_fit_each_other_are_refused(change: dict[str, Any], message: str) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import sys
 from pathlib import Path
@@ -12,19 +11,32 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from attacked import SHORT, battery_of, changed, names_of, saved_model, some_images, some_labels, study_of
+from attacked import (
+    SHORT,
+    Tried,
+    changed,
+    names_of,
+    saved_model,
+    some_images,
+    some_labels,
+    study_of,
+    subject_of,
+    without,
+)
 
 from robustness_study import losses
-from robustness_study.attacks.battery import Battery
+from robustness_study.attacks import catalogue, one_model
+from robustness_study.attacks.catalogue import ALARMS, ATTACKS
 from robustness_study.attacks.scoring import ByEpsilon, Target, features_of
 from robustness_study.attacks.signs import step
+from robustness_study.attacks.subject import Neighbours
 from robustness_study.classifier import device, storage
 from robustness_study.classifier.inference import to_float
 from robustness_study.core.array_text import from_text
 from robustness_study.core.cell import Cell
 from robustness_study.core.errors import StudyError
 from robustness_study.core.files import read_json, read_npz, write_json
-from robustness_study.schema.attack import ALARMS, Attack
+from robustness_study.schema.attack import Attack
 from stages import attack as stage
 from stages import evaluate
 
@@ -53,10 +65,10 @@ def test_attacks_leave_the_model_as_it_was(name: str, tmp_path: Path) -> None:
     saved_model(name, tmp_path)
     model, _ = storage.load(tmp_path, CPU)
     before = {key: tensor.clone() for key, tensor in model.state_dict().items()}
-    short = {name: SHORT[name] for name in ("batch_size", "pgd", "square")}
-    tried = battery_of(model, to_float(some_images(6, 16)), some_labels(6), accept=list(ALARMS), **short)
-    known = (features_of(model, tried.target.images, 4), some_labels(6).numpy())
-    stage.attack(tried, model, known, 1)
+    images = to_float(some_images(6, 16))
+    real = Neighbours(model, features_of(model, images, 4), some_labels(6).numpy(), 1)
+    tried = subject_of(model, images, some_labels(6), neighbours=real, batch_size=12, attacks=SHORT["attacks"])
+    one_model.attack(tried, tried.blocks, ALARMS)
     assert all(weight.grad is None for weight in model.parameters())
     assert not any(module.training for module in model.modules())
     for key, tensor in model.state_dict().items():
@@ -87,7 +99,7 @@ def test_stages_agree(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     assert (tmp_path / f"reports/examples/{cell.key}.png").stat().st_size > 0
 
 
-def test_stage_writes_what_the_battery_finds(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_stage_writes_what_the_attacks_find(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Of 10 of the 12 test images."""
     cell, section = Cell("cross_entropy", "clean", 0), changed(ACCEPTING, images=10, control_images=7)
     monkeypatch.chdir(tmp_path)
@@ -101,24 +113,19 @@ def test_stage_writes_what_the_battery_finds(tmp_path: Path, monkeypatch: pytest
     np.testing.assert_array_equal(from_text(attacked["labels"]), labels)
     target = Target(to_float(torch.from_numpy(images)), torch.from_numpy(labels.astype(np.int64)), chosen)
     clean = from_text(evaluated["details"]["test_clean"]["predictions"])[chosen]
-    tried = Battery(model, target, Attack.model_validate(section), clean)
-    signs, fgsm, rounded = tried.fast_gradient_sign()
-    pgd, control = tried.pgd(fgsm.predictions), tried.chosen(7, "control")
     features, known_labels = read_npz(f"data/evaluated/{cell.key}.npz", "reference_features", "reference_labels")
-    expected = {
-        "fgsm": fgsm,
-        "fgsm_8_bit": rounded,
-        "noise": tried.noise(fgsm.predictions, control),
-        **tried.rescaled(fgsm.predictions, control),
-        **pgd,
-        "square": tried.square(pgd["pgd"]),
-        "knn_fgsm": tried.neighbours(model, signs, control, (features, known_labels), 3),
-    }
-    assert set(attacked["attacks"]) == set(expected)
-    for name, found in expected.items():
-        written = attacked["attacks"][name]
-        assert set(written) == {"images", "positions", "predictions", *found.settings}
-        assert {key: written[key] for key in found.settings} == found.settings
+    checked = Attack.model_validate(section)
+    tried = Tried(model, target, checked, clean, Neighbours(model, features, known_labels, 3))
+    tried.blocks = checked.attacks
+    fgsm, rounded = tried.fgsm()
+    signs = tried.gradient.signs
+    for name in tried.blocks:
+        tried.run(name)
+    assert list(attacked["attacks"]) == list(tried.found)
+    for name, found in tried.found.items():
+        written, beside = attacked["attacks"][name], found.settings | found.measured
+        assert list(written) == [*beside, "images", "positions", "predictions"]
+        assert {key: written[key] for key in beside} == beside
         assert written["images"] == len(found.positions)
         assert from_text(written["positions"]).tolist() == found.positions.tolist()
         assert list(predicted(written)) == list(found.predictions)
@@ -131,7 +138,7 @@ def test_stage_writes_what_the_battery_finds(tmp_path: Path, monkeypatch: pytest
         assert list(predicted(written)) == rungs.get(name, every)
     assert attacked["attacks"]["fgsm"]["zero_gradients"] == 0
     assert attacked["attacks"]["knn_fgsm"]["neighbours"] == 3
-    assert attacked["ladder"] == stage.summarise(fgsm.predictions, rounded.predictions, labels)
+    assert attacked["ladder"] == one_model.summarise(fgsm.predictions, rounded.predictions, labels)
     assert set(attacked["alarms"]) == names_of(tried)
     # What transfer and embed read.
     names = ("test_indices", "signs", "features", "epsilon_255")
@@ -141,15 +148,9 @@ def test_stage_writes_what_the_battery_finds(tmp_path: Path, monkeypatch: pytest
     seen = features_of(model, step(target.images, signs, SHORT["example_epsilon_255"]), 5)
     np.testing.assert_allclose(arrays["features"], seen, rtol=1e-3, atol=1e-5)
     assert arrays["epsilon_255"] == SHORT["example_epsilon_255"]
-    digest = hashlib.sha256(b"".join(array.tobytes() for array in arrays.values())).hexdigest()
-    described = read_json(f"reports/attacked/{cell.seed}/{cell.key}.json")
-    angles = [row["moved_degrees"] for row in described.pop("moved")]
-    assert described == {
-        "model": cell.key,
-        "epsilon_255": SHORT["example_epsilon_255"],
-        "images": 10,
-        "sha256": digest,
-    }
+    assert list(attacked)[-1] == "moved_degrees" and attacked["moved_epsilon_255"] == SHORT["example_epsilon_255"]
+    assert list(attacked["moved_degrees"]) == ["5", "25", "50", "75", "95"]
+    angles = list(attacked["moved_degrees"].values())
     (clean_features,) = read_npz(f"data/evaluated/{cell.key}.npz", "test_clean_features")
     pairs = zip(clean_features[chosen].astype(np.float64), arrays["features"].astype(np.float64), strict=True)
     cosines = [before @ after / np.sqrt(before @ before * (after @ after)) for before, after in pairs]
@@ -167,7 +168,6 @@ def test_stage_ends_where_evaluate_saw_something_else(tmp_path: Path, monkeypatc
     with np.load(path) as kept:
         arrays = dict(kept)
     indices = from_text(run_stage(stage, cell, monkeypatch)["test_indices"])
-    assert Path(f"reports/attacked/1/{cell.key}.json").exists()
     (left_out, *_) = set(range(12)) - set(indices.tolist())
     for index, raised in ((left_out, False), (int(indices[3]), True)):
         logits = arrays["test_clean_logits"].copy()
@@ -195,3 +195,27 @@ def test_stage_ends_at_an_alarm_and_writes_nothing_unless_it_is_accepted(
     zero = written["attacks"]["fgsm"]["zero_gradients"]
     assert 0 < zero <= 12
     assert f"of the model is zero for {zero} of 12 images" in written["alarms"]["zero_gradients"]
+
+
+@pytest.mark.parametrize("left_out", [entry.name for entry in ATTACKS])
+def test_an_attack_without_a_block_does_not_run(left_out: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The results of the others are there, and what `transfer` and `embed` read."""
+    cell = Cell("cross_entropy", "clean", 0)
+    monkeypatch.chdir(tmp_path)
+    study_of(tmp_path, [cell], attack=without(ACCEPTING, left_out))
+    run_stage(evaluate, cell, monkeypatch)
+    written = run_stage(stage, cell, monkeypatch)
+    ran = {catalogue.entry_of(name).name for name in written["attacks"]}
+    assert ran == {entry.name for entry in catalogue.EVERY} - {left_out}
+    (entry,) = (entry for entry in ATTACKS if entry.name == left_out)
+    assert not set(written["alarms"]) & {*entry.alarms, *(each.alarm for each in entry.comparisons)}
+    signs, features = read_npz(f"data/attacked/{cell.key}.npz", "signs", "features")
+    assert signs.any() and features.any()
+
+
+def test_fgsm_runs_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    cell = Cell("cross_entropy", "clean", 0)
+    monkeypatch.chdir(tmp_path)
+    study_of(tmp_path, [cell], attack=ACCEPTING | {"attacks": {}})
+    run_stage(evaluate, cell, monkeypatch)
+    assert list(run_stage(stage, cell, monkeypatch)["attacks"]) == ["fgsm", "fgsm_8_bit"]

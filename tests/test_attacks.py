@@ -13,25 +13,27 @@ from attacked import (
     SECTION,
     Same,
     TwoPlanes,
-    battery_of,
     by_loop,
     descended,
     grey_images,
     names_of,
     some_images,
     some_labels,
+    subject_of,
     tiny_model,
 )
 from torch import Tensor, nn
 
-from robustness_study.attacks import Logits, battery
+from robustness_study.attacks import fast_gradient_sign as fgsm
 from robustness_study.attacks.ball import assert_within
-from robustness_study.attacks.signs import gradient_signs, random_signs, step
+from robustness_study.attacks.one_model import summarise
+from robustness_study.attacks.random_signs import random_signs
+from robustness_study.attacks.scoring import Logits
+from robustness_study.attacks.signs import gradient_signs, step
 from robustness_study.attacks.square import square
 from robustness_study.classifier.inference import to_float
 from robustness_study.classifier.model import Classifier
 from robustness_study.core.errors import StudyError
-from stages import attack as stage
 
 CPU = torch.device("cpu")
 
@@ -85,9 +87,9 @@ def test_true_labels_are_attacked_and_not_predictions() -> None:
     found = fast_gradient_sign(model, images, labels, 8)
     np.testing.assert_allclose(found.numpy(), by_loop(model, images, labels, 8 / 255), atol=2e-7)
     assert (found - fast_gradient_sign(model, images, predictions, 8)).abs().amax((1, 2, 3)).min() > 8 / 255
-    tried = battery_of(model, images, labels)
-    signs, exact, _ = tried.fast_gradient_sign()
-    assert torch.equal(step(images, signs, 8), found)
+    tried = subject_of(model, images, labels)
+    exact, _ = tried.fgsm()
+    assert torch.equal(step(images, tried.gradient.signs, 8), found)
     np.testing.assert_array_equal(exact.predictions[8], model(found).argmax(1).numpy())
 
 
@@ -170,10 +172,11 @@ def test_images_of_another_dtype_are_refused(dtype: torch.dtype) -> None:
 
 def test_ladder_is_the_predictions_on_attacked_images() -> None:
     model, images, labels = tiny_model(), to_float(some_images()), some_labels()
-    signs, exact, rounded = battery_of(model).fast_gradient_sign()
-    assert torch.equal(signs, gradient_signs(model, images, labels))
+    tried = subject_of(model)
+    exact, rounded = tried.fgsm()
+    assert torch.equal(tried.gradient.signs, gradient_signs(model, images, labels))
     ladders = [exact.predictions, rounded.predictions]
-    assert exact.settings == {"zero_gradients": 0}
+    assert exact.measured == {"zero_gradients": 0} and exact.settings == {}
     assert exact.positions.tolist() == rounded.positions.tolist() == list(range(COUNT))
     for epsilon_255 in SECTION["epsilons_255"]:
         attacked = by_loop(model, images, labels, epsilon_255 / 255)
@@ -186,9 +189,9 @@ def test_ladder_is_the_predictions_on_attacked_images() -> None:
 
 def test_model_that_always_says_the_same_has_a_flat_ladder() -> None:
     favourite = torch.tensor([8.0, 0.0, 0.0])
-    tried = battery_of(tiny_model(lambda logits: 0.01 * logits + favourite))
-    _, exact, rounded = tried.fast_gradient_sign()
-    rows = stage.summarise(exact.predictions, rounded.predictions, some_labels().numpy())
+    tried = subject_of(tiny_model(lambda logits: 0.01 * logits + favourite))
+    exact, rounded = tried.fgsm()
+    rows = summarise(exact.predictions, rounded.predictions, some_labels().numpy())
     found = {row[name] for row in rows for name in row if "acc" in name}
     assert found == {(some_labels() == 0).double().mean().item(), 1.0}  # 1 of those that are right when clean
     assert not names_of(tried)
@@ -205,9 +208,9 @@ class BetweenLevels(nn.Module):
 
 
 def test_rounding_to_eight_bits_is_scored_apart(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(battery, "step", lambda images, _, epsilon: images + 0.4 * epsilon / 255)
+    monkeypatch.setattr(fgsm, "step", lambda images, _, epsilon: images + 0.4 * epsilon / 255)
     model = Classifier(BetweenLevels(), Same(), [0.0] * 3, [1.0] * 3, width=CLASSES)
-    _, exact, rounded = battery_of(model).fast_gradient_sign()
+    exact, rounded = subject_of(model).fgsm()
     assert exact.predictions[1].tolist() == [1] * COUNT
     assert rounded.predictions[1].tolist() == exact.predictions[0].tolist() == [0] * COUNT
 
@@ -218,9 +221,9 @@ def test_summary_of_a_ladder() -> None:
     rounded = {0: np.array([0, 1, 2, 1, 1]), 4: np.array([2, 2, 2, 2, 1]), 8: np.array([1, 2, 0, 1, 0])}
     names = ("epsilon_255", "accuracy", "accuracy_of_clean_correct", "accuracy_8_bit")
     expected = [(0, 3 / 5, 1.0, 4 / 5), (4, 3 / 5, 2 / 3, 1 / 5), (8, 2 / 5, 0.0, 2 / 5)]
-    assert stage.summarise(exact, rounded, labels) == [dict(zip(names, row, strict=True)) for row in expected]
+    assert summarise(exact, rounded, labels) == [dict(zip(names, row, strict=True)) for row in expected]
 
 
 def test_summary_where_nothing_was_right() -> None:
-    (row,) = stage.summarise({0: np.array([1, 1])}, {0: np.array([1, 0])}, np.array([0, 0]))
+    (row,) = summarise({0: np.array([1, 1])}, {0: np.array([1, 0])}, np.array([0, 0]))
     assert (row["accuracy"], row["accuracy_of_clean_correct"], row["accuracy_8_bit"]) == (0, None, 0.5)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections import Counter
 
 import numpy as np
@@ -11,20 +12,19 @@ from attacked import (
     CLASSES,
     COUNT,
     TwoPlanes,
-    battery_of,
     descended,
     grey_images,
     names_of,
     some_images,
     some_labels,
+    subject_of,
     tiny_model,
 )
 from torch import Tensor, nn
 
-from robustness_study.attacks import Logits, battery
 from robustness_study.attacks.ball import assert_within
 from robustness_study.attacks.pgd import random_starts, search
-from robustness_study.attacks.scoring import Found, Target, to_8_bit
+from robustness_study.attacks.scoring import Found, Logits, Target, to_8_bit
 from robustness_study.attacks.square import margins, side_of_square, square
 from robustness_study.classifier.inference import to_float
 
@@ -130,9 +130,8 @@ def test_of_each_image_the_first_restart_that_succeeds_is_kept(restarts: int) ->
     """With and without rounding, each for itself; and what is wrong without an attack stays as it was."""
     grey, labels = torch.full((COUNT, 3, 8, 8), 0.5), torch.zeros(COUNT, dtype=torch.int64)
     labels[::3] = 1  # wrong when clean, and some starts would put them right
-    tried = battery_of(heads_or_tails, grey, labels, pgd={"restarts": restarts, "images": 12})
-    _, fgsm, _ = tried.fast_gradient_sign()
-    found = tried.pgd(fgsm.predictions)
+    tried = subject_of(heads_or_tails, grey, labels, pgd={"restarts": restarts, "images": 12})
+    found = tried.run("pgd")
     assert list(found) == ["pgd", "pgd_8_bit"]
     for name, attacked in found.items():
         positions = attacked.positions
@@ -169,12 +168,11 @@ def test_pgd_is_scored_before_and_after_rounding_each_for_itself() -> None:
     dark = np.arange(10) < 8
     levels = torch.where(torch.from_numpy(dark), 64.0, 192.0) / 255
     images = levels[:, None, None, None].expand(-1, 3, 8, 8).contiguous()
-    tried = battery_of(only_rounding, images, torch.zeros(10, dtype=torch.int64))
-    _, fgsm, _ = tried.fast_gradient_sign()
+    tried = subject_of(only_rounding, images, torch.zeros(10, dtype=torch.int64))
     assert tried.clean.tolist() == [0] * 10
     first, second = (random_starts(tried.target.indices, (3, 8, 8), 0, n).mean((1, 2, 3)).numpy() < 0 for n in (0, 1))
     assert (dark & first & ~second).any() and (dark & ~first & second).any()
-    found = tried.pgd(fgsm.predictions)
+    found = tried.run("pgd")
     for epsilon in (2, 4):
         assert found["pgd"].predictions[epsilon].tolist() == (dark & (first | second)).astype(int).tolist()
         assert found["pgd_8_bit"].predictions[epsilon].tolist() == (~dark).astype(int).tolist()
@@ -186,10 +184,8 @@ def test_images_that_are_wrong_when_clean_are_left_as_they_are() -> None:
     clean = np.arange(COUNT) % CLASSES
     for said in range(CLASSES):  # whatever the logits say of attacked images
         always = lambda given, said=said: torch.eye(CLASSES)[[said] * len(given)] + 0 * given.sum((1, 2, 3))[:, None]  # noqa: E731
-        tried = battery_of(always, labels=labels, clean=clean)
-        _, fgsm, _ = tried.fast_gradient_sign()
-        pgd = tried.pgd(fgsm.predictions)
-        for found in (*pgd.values(), tried.square(pgd["pgd"])):
+        tried = subject_of(always, labels=labels, clean=clean)
+        for found in (*tried.run("pgd").values(), tried.run("square")["square"]):
             was = clean[found.positions]
             for predictions in found.predictions.values():
                 assert predictions.tolist() == np.where(was == 0, said, was).tolist()
@@ -200,8 +196,9 @@ def test_images_that_are_wrong_when_clean_are_left_as_they_are() -> None:
 def test_pgd_is_compared_with_one_step_on_images_that_are_right_when_clean(one_step: int, raised: set[str]) -> None:
     """One step that makes those wrong is the stronger, even if it puts as many others right."""
     always: Logits = lambda given: torch.eye(2)[[0] * len(given)] + 0 * given.sum((1, 2, 3))[:, None]  # noqa: E731
-    tried = battery_of(always, labels=torch.arange(COUNT) % 2, pgd={"images": COUNT})
-    tried.pgd(dict.fromkeys((2, 4), np.full(COUNT, one_step)))
+    tried = subject_of(always, labels=torch.arange(COUNT) % 2, pgd={"images": COUNT})
+    tried.found["fgsm"] = Found(np.arange(COUNT), dict.fromkeys((2, 4), np.full(COUNT, one_step)))
+    tried.run("pgd")
     assert names_of(tried) == {"pgd_leaves_some"} | raised
 
 
@@ -313,10 +310,11 @@ def test_square_is_given_what_is_right_when_clean_in_batches(batch_size: int, mo
         given.append(indices)
         return square(logits, images, labels, epsilon, queries, indices, seed)
 
-    monkeypatch.setattr(battery, "square", spied)
-    tried = battery_of(tiny_model(), batch_size=batch_size, square={"images": 9}, pgd={"images": 11})
+    monkeypatch.setattr(sys.modules[square.__module__], "square", spied)
+    tried = subject_of(tiny_model(), batch_size=batch_size, square={"images": 9}, pgd={"images": 11})
     of_pgd = tried.chosen(11, "pgd")
-    found = tried.square(Found(of_pgd, {4: tried.clean[of_pgd]}))
+    tried.found["pgd"] = Found(of_pgd, {4: tried.clean[of_pgd]})
+    found = tried.run("square")["square"]
     assert set(found.positions) <= set(of_pgd) and len(found.positions) == 9
     asked = found.positions[(tried.clean == tried.labels)[found.positions]]
     assert 1 < len(asked) < 9

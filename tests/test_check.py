@@ -24,6 +24,7 @@ LOSSES = "angular, arcface, cosface, cross_entropy, normface, sphereface"
 ABSENT = object()
 NO_LOSS = f"which does not exist; there are {LOSSES}"
 EPSILONS = "attack.epsilons_255"
+NEIGHBOURS = "attack.attacks.nearest_neighbours"
 RISING = "whole grey levels that rise from 0 to at most 255"
 
 
@@ -93,11 +94,13 @@ BAD: dict[str, tuple[str, Any, str]] = {
     "no penalty": ("evaluate.probe_inverse_penalty", 0.0, "evaluate.probe_inverse_penalty is 0.0: input should be gr"),
     "missing penalty": ("evaluate.probe_inverse_penalty", ABSENT, "evaluate.probe_inverse_penalty is missing"),
     "temperature of 0": (
-        "attack.neighbours_temperature",
+        f"{NEIGHBOURS}.temperature",
         0.0,
-        "attack.neighbours_temperature is 0.0: input should be greater than 0",
+        f"{NEIGHBOURS}.temperature is 0.0: input should be greater than 0",
     ),
-    "missing temperature": ("attack.neighbours_temperature", ABSENT, "attack.neighbours_temperature is missing"),
+    "missing temperature": (f"{NEIGHBOURS}.temperature", ABSENT, f"{NEIGHBOURS}.temperature is missing"),
+    "no steps": ("attack.attacks.pgd.steps", 0, "attack.attacks.pgd.steps is 0: input should be greater than or equ"),
+    "no attacks": ("attack.attacks", ABSENT, "attack.attacks is missing"),
     "one plane": ("stability.seeds", [0], "stability.seeds is [0]: list should have at least 2 items"),
     "the same plane twice": (
         "stability.seeds",

@@ -30,7 +30,7 @@ NAMED: dict[str, tuple[str, Callable[[], list[str]]]] = {
     NETWORKS: ("", networks.names),
     TRAINING_SETS: (f"{TRAINING_SETS}/${{item.train_set}}.py", training_sets.names),
     DATASETS: (f"{DATASETS}/${{download.dataset}}.py", datasets.names),
-    CATALOGUED: ("", catalogue.files),
+    CATALOGUED: ("", lambda: [entry.name for entry in catalogue.EVERY]),
 }
 OF_ONE = {LOSSES: ("train", "evaluate", "attack", "stress"), TRAINING_SETS: ("training_set",), DATASETS: ("download",)}
 OF_ALL = {

@@ -9,13 +9,26 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from attacked import CLASSES, COUNT, SIDE, WIDTH, Same, battery_of, names_of, some_images, some_labels, tiny_model
+from attacked import (
+    CLASSES,
+    COUNT,
+    SIDE,
+    WIDTH,
+    Same,
+    Tried,
+    names_of,
+    some_images,
+    some_labels,
+    subject_of,
+    tiny_model,
+)
 from torch import Tensor, nn
 
-from robustness_study.attacks import Logits, alarms
-from robustness_study.attacks.battery import Battery
-from robustness_study.attacks.scoring import Found
+from robustness_study.attacks import nearest_neighbours
+from robustness_study.attacks.catalogue import ATTACKS
+from robustness_study.attacks.scoring import Found, Logits
 from robustness_study.attacks.signs import gradient_signs
+from robustness_study.attacks.subject import Gradient, Neighbours
 from robustness_study.classifier.inference import to_float
 from robustness_study.classifier.model import Classifier
 
@@ -67,19 +80,18 @@ def dice(images: Tensor) -> Tensor:
     return plain(images) + 20 * torch.randn(len(images), CLASSES)
 
 
-def under_every_attack(logits: Logits, mislabelled: int = 0) -> Battery:
+def under_every_attack(logits: Logits, mislabelled: int = 0) -> Tried:
     images, labels = easy(120, 1)
     labels[:mislabelled] = (labels[:mislabelled] + 1) % CLASSES
     searches: dict[str, Any] = {
         "pgd": {"images": 60, "epsilons_255": [4, 16], "steps": 8},
         "square": {"images": 60, "epsilon_255": 16, "queries": 60},
     }
-    tried = battery_of(logits, images, labels, batch_size=120, **searches)
-    _, fgsm, _ = tried.fast_gradient_sign()
-    control = tried.chosen(60, "control")
-    tried.noise(fgsm.predictions, control)
-    tried.rescaled(fgsm.predictions, control)
-    tried.square(tried.pgd(fgsm.predictions)["pgd"])
+    tried = subject_of(logits, images, labels, batch_size=120, control_images=60, **searches)
+    tried.run("fast_gradient_sign")
+    for entry in ATTACKS:
+        if entry.name != "nearest_neighbours":
+            tried.run(entry.name)
     return tried
 
 
@@ -96,8 +108,7 @@ def test_logits_so_large_that_their_gradient_vanishes_are_found_out(factor: int,
     images, labels = easy(120, 1)
     assert torch.equal(masked(images).argmax(1), plain(images).argmax(1))
     tried = under_every_attack(masked)
-    _, exact, _ = tried.fast_gradient_sign()
-    assert (exact.predictions[16] == labels.numpy()).mean() > 0.9
+    assert (tried.found["fgsm"].predictions[16] == labels.numpy()).mean() > 0.9
     found = {"zero_gradients", "pgd_leaves_some", "square_stronger"}
     assert names_of(tried) == found | ({"rescaled_logits"} if rescaling_helps else set())
 
@@ -138,10 +149,10 @@ def test_model_that_answers_differently_each_time_is_found_out() -> None:
     ids=["constant logits", "steps", "saturated softmax"],
 )
 def test_model_without_gradients_is_found_out(change: Callable[[Tensor], Tensor]) -> None:
-    tried = battery_of(tiny_model(change))
-    signs, found, _ = tried.fast_gradient_sign()
-    zero = int((signs == 0).flatten(1).all(1).sum())
-    assert zero > COUNT // 4 and found.settings == {"zero_gradients": zero}
+    tried = subject_of(tiny_model(change))
+    found, _ = tried.fgsm()
+    zero = int((tried.gradient.signs == 0).flatten(1).all(1).sum())
+    assert zero > COUNT // 4 and found.measured == {"zero_gradients": zero}
     (alarm,) = (alarm for alarm in tried.alarms if alarm.name == "zero_gradients")
     assert f"of the model is zero for {zero} of {COUNT} images" in alarm.reason
 
@@ -150,22 +161,23 @@ def test_zero_gradients_are_counted_image_by_image() -> None:
     images, labels = to_float(some_images()), some_labels()
     for vanish in (0, 4):
         factors = torch.tensor([[1.0]] * (COUNT - vanish) + [[0.0]] * vanish)
-        tried = battery_of(tiny_model(factors.mul), images, labels, batch_size=COUNT)
-        _, found, _ = tried.fast_gradient_sign()
+        tried = subject_of(tiny_model(factors.mul), images, labels, batch_size=COUNT)
+        found, _ = tried.fgsm()
         reasons = [alarm.reason for alarm in tried.alarms if alarm.name == "zero_gradients"]
-        assert len(reasons) == bool(vanish) and found.settings == {"zero_gradients": vanish}
+        assert len(reasons) == bool(vanish) and found.measured == {"zero_gradients": vanish}
         assert not vanish or f"of the model is zero for 4 of {COUNT} images" in reasons[0]
 
 
 @pytest.mark.parametrize(("where", "raised"), [("beside", False), ("same", True)])
 def test_square_is_compared_with_pgd_on_the_same_images(where: str, raised: bool) -> None:
-    """Of a model that is always wrong, and of what PGD is said to have found on more images than Square attacks."""
+    """Of a model that is wrong under any attack, and of made-up results of PGD, on more images than Square attacks."""
     always: Logits = lambda images: torch.tensor([[0.0, 1.0, 0.0]]).expand(len(images), -1)  # noqa: E731
     of_pgd = np.setdiff1d(np.arange(COUNT), [1, 6])
-    tried = battery_of(always, labels=torch.zeros(COUNT, dtype=torch.int64))
+    tried = subject_of(always, labels=torch.zeros(COUNT, dtype=torch.int64), clean=np.zeros(COUNT, dtype=int))
     attacked = np.isin(of_pgd, tried.chosen(6, "square", of_pgd))
     right = attacked if where == "same" else ~attacked
-    found = tried.square(Found(of_pgd, {2: np.ones(12, int), 4: np.where(right, 0, 1)}))
+    tried.found["pgd"] = Found(of_pgd, {2: np.ones(12, int), 4: np.where(right, 0, 1)})
+    found = tried.run("square")["square"]
     assert found.positions.tolist() == of_pgd[attacked].tolist()
     assert names_of(tried) == ({"square_stronger"} if raised else set())
 
@@ -204,11 +216,15 @@ def of_neighbours(change: Callable[[Tensor], Tensor], temperature: float, helps:
     """
     (images, labels), (others, known_labels) = easy(120, 1), easy(60, 2)
     model = Classifier(Patterns(change), Same(), [0.0] * 3, [1.0] * 3, width=WIDTH)
-    tried = battery_of(model, images, labels, batch_size=120, neighbours_temperature=temperature)
-    known = (model.features(others).detach().numpy(), known_labels.numpy())
+    known = Neighbours(model, model.features(others).detach().numpy(), known_labels.numpy(), 3)
+    settings = {"temperature": temperature}
+    tried = subject_of(
+        model, images, labels, neighbours=known, batch_size=120, control_images=60, nearest_neighbours=settings
+    )
     honest = Classifier(Patterns(lambda features: features), Same(), [0.0] * 3, [1.0] * 3, width=WIDTH)
     signs = gradient_signs(honest, images, labels) if helps else torch.zeros(images.shape, dtype=torch.int8)
-    found = tried.neighbours(model, signs, tried.chosen(60, "control"), known, 3)
+    tried.gradient = Gradient(signs, tried.clean)
+    found = tried.run("nearest_neighbours")["knn_fgsm"]
     assert (found.predictions[0] == labels[found.positions].numpy()).mean() > 0.9
     assert names_of(tried) <= {"knn_masked"}
     return [alarm.reason for alarm in tried.alarms]
@@ -227,7 +243,7 @@ def test_neighbours_whose_stand_in_has_no_gradient_are_found_out() -> None:
 def test_neighbours_that_a_softer_stand_in_serves_better_against_are_found_out(monkeypatch: pytest.MonkeyPatch) -> None:
     (reason,) = of_neighbours(untrue_where_faint, 0.004, helps=False)
     assert reason.startswith("the gradient of a softer stand-in leaves 0.")
-    monkeypatch.setattr(alarms, "MARGIN", 0.99)
+    monkeypatch.setattr(nearest_neighbours, "MARGIN", 0.99)
     assert not of_neighbours(untrue_where_faint, 0.004, helps=False)
 
 
@@ -235,5 +251,5 @@ def test_neighbours_that_the_classifier_serves_better_against_are_found_out(monk
     (reason,) = of_neighbours(untrue, 0.02, helps=True)
     assert reason.startswith("the classifier's gradient leaves 0.")
     assert "fewer than that of the stand-in, against the neighbours (" in reason
-    monkeypatch.setattr(alarms, "MARGIN", 0.99)
+    monkeypatch.setattr(nearest_neighbours, "MARGIN", 0.99)
     assert not of_neighbours(untrue, 0.02, helps=True)

@@ -53,6 +53,7 @@ from made_cells import (
     labels_of,
     loss_of,
     mean_under_stress,
+    moved_degrees,
     one_attack,
     predictions_of,
     rank,
@@ -74,12 +75,11 @@ from made_cells import (
 from matplotlib.figure import Figure
 from scipy import stats
 
-from robustness_study.attacks import alarms
+from robustness_study.attacks import catalogue
 from robustness_study.core.array_text import to_text
 from robustness_study.core.cell import Cell
 from robustness_study.core.errors import StudyError
 from robustness_study.report import charts, suite_charts
-from robustness_study.results import flattered
 from robustness_study.results.intervals import summarise, summarise_values
 from robustness_study.results.metrics import recall, under_attack
 from robustness_study.statistics import Error, estimate, holm
@@ -395,6 +395,7 @@ def test_angles_between_no_pairs_are_left_out(study: Path) -> None:
         assert [text == "" for text in in_report[name]] == absent
 
 
+FGSM_8_BIT = "FGSM, rounded to 8 bits"
 TITLES = {
     "noise": "random signs",
     "fgsm_of_logits_x0.1": "FGSM, by the gradient of 0.1 × the logits",
@@ -422,6 +423,54 @@ def test_attacks_beside_the_first_are_tabled(compared: Path) -> None:
             mean = np.mean(counts) / len(POSITIONS[attack_name])
             assert found[row][position] == pytest.approx(mean, abs=1e-6)
             assert in_report[row][position].startswith(f"{mean:.4f} ± ")
+
+
+def test_every_result_in_attack_json_is_in_the_report_under_its_title(compared: Path) -> None:
+    """FGSM's own are in its section. These studies have every result that the catalogue knows."""
+    known = {title for entry in catalogue.ATTACKS for title in entry.titles.values()}
+    shown = {row.split(", ε")[0] for row in rows_said("Other attacks") if ", ε" in row}
+    assert shown == {*TITLES.values()} == {catalogue.title(name) for name in POSITIONS} - {"FGSM", FGSM_8_BIT}
+    assert {re.sub("0.1|10 ", "* ", title).replace("*  ", "* ") for title in shown} == known
+    assert all(entry.about in said("Other attacks") for entry in catalogue.ATTACKS)
+
+
+def test_result_that_no_attack_in_the_catalogue_writes_is_refused(study: Path) -> None:
+    for cell in CELLS:
+        found = {name: one_attack(cell, name) for name in POSITIONS}
+        change_result(cell, "attack.json", attacks=found | {"apgd": one_attack(cell, "pgd")})
+    with pytest.raises(StudyError, match=r"^attack\.json has 'apgd', which no attack in .*catalogue\.py writes"):
+        compare.main()
+
+
+@pytest.mark.parametrize("left_out", [[entry] for entry in catalogue.ATTACKS] + [[*catalogue.ATTACKS]])
+def test_report_copes_with_an_attack_that_did_not_run(study: Path, left_out: list[catalogue.Entry]) -> None:
+    """Its rows, its checks and what is said of it are absent; the rest stays."""
+    for cell in CELLS:
+        ran = {name: one_attack(cell, name) for name in POSITIONS if catalogue.entry_of(name) not in left_out}
+        change_result(cell, "attack.json", attacks=ran)
+    compare.main()
+    in_report = rows_said("Other attacks")
+    shown = {row.split(", ε")[0] for row in in_report if ", ε" in row}
+    assert shown == {title for name, title in TITLES.items() if catalogue.entry_of(name) not in left_out}
+    assert not [entry.name for entry in left_out if entry.about in said("Other attacks")]
+    off = {entry.name for entry in left_out}
+    assert ("stand-in and nearest neighbours agree" in in_report) == ("nearest_neighbours" not in off)
+    assert ("ε in grey levels at which it gains clearly" in in_report) == ("rescaled_logits" not in off)
+    assert ("wrong under PGD and Square as well" in said("Other attacks")) == (not off & {"pgd", "square"})
+    assert "images without a gradient" in in_report and "alarms accepted" in in_report
+    assert "No other attack was run" not in said("Other attacks") or len(left_out) > 1
+
+
+def test_report_says_how_far_features_turn(study: Path) -> None:
+    compare.main()
+    medians = [np.mean([moved_degrees(cell) for cell in cells_of(*names)]) for names in product(LOSSES, TRAIN_SETS)]
+    each = "; ".join(f"{model} {median:.1f}°" for model, median in zip(MODELS, medians, strict=True))
+    sentence = f"At ε = 8/255 it turns an image's features by (median of images, mean of seeds): {each}."
+    assert sentence in said("Fast gradient sign attack")
+    without = {name: value for name, value in attack(CELLS[2]).items() if not name.startswith("moved")}
+    CELLS[2].result("attack.json").write_text(json.dumps(without), encoding="utf-8")  # as older ones are
+    compare.main()
+    assert "it turns an image's features" not in said("Fast gradient sign attack")
 
 
 def test_first_attack_is_tabled_in_full(compared: Path) -> None:
@@ -711,11 +760,6 @@ def test_figures_that_flatter_a_model_are_marked_where_they_stand(study: Path, m
     change_attack(CELLS[0], "fgsm_of_logits_x10", predictions=found | {"8": to_text(1 - labels)})
     compare.main()
     assert f"an attack through {CELLS[0].key} is weaker than it could be" in said("Other attacks")
-
-
-def test_what_is_clear_is_what_the_alarm_calls_so() -> None:
-    assert (flattered.MARGIN, flattered.LEVEL) == (alarms.MARGIN, alarms.LEVEL)
-    assert flattered.ALARM in alarms.NAMES
 
 
 def test_report_says_how_stable_a_plane_is(compared: Path) -> None:

@@ -13,6 +13,7 @@ import pytest
 import torch
 from attacked import SHORT, changed, study_of
 
+from robustness_study.attacks.catalogue import ALARMS
 from robustness_study.attacks.signs import step
 from robustness_study.classifier import device, storage
 from robustness_study.classifier.inference import to_float
@@ -20,7 +21,6 @@ from robustness_study.core.array_text import from_text
 from robustness_study.core.cell import Cell
 from robustness_study.core.errors import StudyError
 from robustness_study.core.files import read_json, read_npz, write_json, write_npz
-from robustness_study.schema.attack import ALARMS
 from stages import attack, evaluate, transfer
 
 SEED = 3

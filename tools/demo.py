@@ -11,7 +11,7 @@ import sys
 import time
 from typing import Any
 
-from robustness_study.schema.attack import ALARMS
+from robustness_study.attacks.catalogue import ALARMS
 from tools import side_by_side, workspace
 
 TARGET = workspace.ROOT / ".demo"
@@ -30,12 +30,12 @@ OVERRIDES: dict[str, Any] = {
     "recipes.cpu.watched_images": 300,
     "attack.images": 200,
     "attack.control_images": 100,
-    "attack.pgd.images": 40,
-    "attack.pgd.steps": 10,
-    "attack.pgd.restarts": 1,
-    "attack.pgd.large_epsilon_255": 128,  # 16 is little between black and white
-    "attack.square.images": 20,
-    "attack.square.queries": 50,
+    "attack.attacks.pgd.images": 40,
+    "attack.attacks.pgd.steps": 10,
+    "attack.attacks.pgd.restarts": 1,
+    "attack.attacks.pgd.large_epsilon_255": 128,  # 16 is little between black and white
+    "attack.attacks.square.images": 20,
+    "attack.attacks.square.queries": 50,
     # On 40 digits one image more or less raises one of these, and the processor's rounding decides: the report says it.
     "attack.accept": sorted({*ALARMS} - {"zero_gradients", "not_clean_at_zero"}),
     "transfer.accept": ["transfer_stronger"],

@@ -1,7 +1,7 @@
-"""What tells that an attack says nothing of a model's robustness, because it failed (Carlini et al. 2019, 1902.06705).
+"""Alarms: signs that an attack failed, so that its results do not show robustness (Carlini et al. 2019, 1902.06705).
 
-Each rule takes who was right, bool N, under two conditions on the same images, and gives an `Alarm` or None. A
-difference is beyond the paired interval where McNemar's exact test says so: it holds for few images as well.
+Most rules are given which images were right, bool N, under two conditions, and return an `Alarm` or None. Whether fewer
+images are right is decided by McNemar's exact test on the same images, which also holds for few images. No torch here.
 """
 
 from __future__ import annotations
@@ -12,16 +12,15 @@ from itertools import combinations
 
 import numpy as np
 
+from robustness_study.attacks.catalogue import ALARMS
 from robustness_study.core.errors import StudyError
-from robustness_study.schema.attack import ALARMS
 from robustness_study.statistics import mcnemar, wilson_interval
 
 MOST_ZERO_GRADIENTS = 0.01  # of the images; Athalye et al. 2018 (arXiv 1802.00420)
 MOST_LEFT = 0.02  # of the images, right under an attack that nothing should survive
 MOST_DIFFERENT = 0.001  # of the images: where two logits are equal but for rounding, a batch's other images decide
-MARGIN = 0.02  # ordinary models move a little when their logits are rescaled
 LEVEL = 0.05
-NAMES = (*ALARMS, "transfer_stronger")  # the last is the stage transfer's own
+NAMES = (*ALARMS, "transfer_stronger")  # the last is of transfer.py
 
 
 @dataclass(frozen=True)
@@ -102,7 +101,7 @@ def some_left(right: np.ndarray, epsilon_255: int) -> Alarm | None:
     return Alarm(
         "pgd_leaves_some",
         f"{right.mean():.3f} of the images stay right under PGD at epsilon {epsilon_255}/255; if classes are further "
-        "apart than that, raise attack.pgd.large_epsilon_255",
+        "apart than that, raise attack.attacks.pgd.large_epsilon_255",
     )
 
 

@@ -1,13 +1,32 @@
-"""The grid of attacked images: what the model saw, what was added, what it said."""
+"""The picture of attacked images: each image clean, what the attack added, and the attacked image."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
 import numpy as np
+import torch
 from matplotlib.figure import Figure
 
+from robustness_study.attacks.signs import step
+from robustness_study.attacks.subject import ModelUnderAttack
 from robustness_study.core.plotting import save
+
+
+def draw(path: str | Path, subject: ModelUnderAttack, count: int, epsilon_255: int, classes: list[str]) -> None:
+    """The picture for one model after FGSM, with `count` of its images, at an epsilon that FGSM had."""
+    shown = subject.chosen(count, "examples")
+    target, signs = subject.target.of(shown), subject.gradient.signs[torch.from_numpy(shown).to(subject.device)]
+    predictions = subject.found["fgsm"].of(shown)
+    attack_examples(
+        path,
+        target.images.cpu().numpy(),
+        step(target.images, signs, epsilon_255).cpu().numpy(),
+        subject.labels[shown],
+        (predictions[0], predictions[epsilon_255]),
+        classes,
+        epsilon_255,
+    )
 
 
 def attack_examples(

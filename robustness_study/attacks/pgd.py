@@ -1,7 +1,7 @@
 """Projected gradient descent (Madry et al. 2018, arXiv 1706.06083): many small steps, from several random starts.
 
 Its step and its projection are cleverhans'. cleverhans' own loop draws the start from torch's global generator for
-the whole batch; here an image's starts follow from its index and the seed, whatever images are beside it.
+the whole batch; here an image's starts depend on its index and the seed, and not on the other images of the batch.
 """
 
 from __future__ import annotations
@@ -12,9 +12,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from robustness_study.attacks import Logits
+from robustness_study.attacks import alarms
 from robustness_study.attacks.ball import assert_within
-from robustness_study.attacks.scoring import Target, predict, to_8_bit
+from robustness_study.attacks.catalogue import ProjectedGradientDescent
+from robustness_study.attacks.scoring import Found, Logits, Target, predict, to_8_bit
+from robustness_study.attacks.subject import ModelUnderAttack
 from robustness_study.core.seeds import streams
 
 REACH = 2.5  # all steps together, in epsilons: every point of the ball is within reach of every other (Madry et al.)
@@ -81,3 +83,39 @@ def search(
         keep = np.flatnonzero((exact[left] == labels[left]) | (rounded[left] == labels[left]))
         left, attacked = left[keep], attacked[torch.from_numpy(keep).to(attacked.device)]
     return [exact, rounded]
+
+
+def restarted(
+    subject: ModelUnderAttack, target: Target, clean: np.ndarray, epsilon_255: int, settings: ProjectedGradientDescent
+) -> tuple[np.ndarray, np.ndarray]:
+    """Labels predicted, N, after as many restarts as are needed and allowed, and the same for images of 8 bits.
+
+    An image that is wrong without an attack, by `clean`, stays so.
+    """
+    batch_size, shape = subject.common.batch_size, target.images.shape[1:]
+    labels, (exact, rounded) = target.labels.cpu().numpy(), (clean.copy(), clean.copy())
+    for restart in range(settings.restarts):
+        left = np.flatnonzero((exact == labels) | (rounded == labels))
+        for begin in range(0, len(left), batch_size):
+            some = left[begin : begin + batch_size]
+            of_some = target.of(some)
+            starts = random_starts(of_some.indices, shape, subject.common.seed, restart).to(subject.device)
+            found = (exact[some], rounded[some])
+            exact[some], rounded[some] = search(subject.logits, of_some, epsilon_255, settings.steps, starts, found)
+    return exact, rounded
+
+
+def run(subject: ModelUnderAttack, settings: ProjectedGradientDescent) -> dict[str, Found]:
+    """`pgd` and `pgd_8_bit`. For each image, the first wrong label that was seen, or else the right one.
+
+    Raises StudyError if a moved image is out of bounds.
+    """
+    positions = subject.chosen(settings.images, "pgd")
+    target, clean = subject.target.of(positions), subject.clean[positions]
+    exact, rounded = {}, {}
+    for epsilon in sorted({*settings.epsilons_255, settings.large_epsilon_255}):
+        exact[epsilon], rounded[epsilon] = restarted(subject, target, clean, epsilon, settings)
+    large = settings.large_epsilon_255
+    subject.watch(alarms.some_left(target.right(exact)[large], large))
+    written = {"steps": settings.steps, "looked_at_every": LOOK_EVERY, "restarts": settings.restarts}
+    return {"pgd": Found(positions, exact, written), "pgd_8_bit": Found(positions, rounded, written)}

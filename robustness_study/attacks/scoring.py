@@ -1,4 +1,4 @@
-"""What is attacked, and who is predicted what under an attack."""
+"""The images that are attacked, what an attack finds, and helpers to predict and round in batches."""
 
 from __future__ import annotations
 
@@ -10,8 +10,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from robustness_study.attacks import Logits
 from robustness_study.classifier.model import Classifier
+
+Logits = Callable[[Tensor], Tensor]  # images float32 in [0, 1], N×3×H×W → N×classes
 
 A_LAST_DIGIT = 1e-6  # of values in [0, 1]; a grey level is 4e-3
 
@@ -39,16 +40,20 @@ class Target:
 
 @dataclass(frozen=True)
 class Found:
-    """The labels predicted under one attack, at each epsilon, of the images at these positions of the attacked ones."""
+    """The labels predicted under one attack, at each epsilon, for the images at these positions of the target.
 
-    positions: np.ndarray
+    `settings` and `measured` go into attack.json beside them. Two models are compared only if `settings` are equal.
+    """
+
+    positions: np.ndarray  # sorted, M
     predictions: ByEpsilon
     settings: dict[str, Any] = field(default_factory=dict)
+    measured: dict[str, Any] = field(default_factory=dict)
 
-
-def at(predictions: ByEpsilon, positions: np.ndarray) -> ByEpsilon:
-    """The predictions of the images at these positions."""
-    return {epsilon: predicted[positions] for epsilon, predicted in predictions.items()}
+    def of(self, positions: np.ndarray) -> ByEpsilon:
+        """The predictions for some of its images, given by their positions in the target."""
+        places = np.searchsorted(self.positions, positions)
+        return {epsilon: predicted[places] for epsilon, predicted in self.predictions.items()}
 
 
 def in_batches(function: Callable[..., Tensor], batch_size: int, *tensors: Tensor) -> Tensor:
@@ -65,7 +70,7 @@ def predict(logits: Logits, images: Tensor, batch_size: int) -> np.ndarray:
 
 @torch.no_grad()
 def features_of(model: Classifier, images: Tensor, batch_size: int) -> np.ndarray:
-    """Features float32 N×512 of float32 images in [0, 1], N×3×H×W."""
+    """Features float32 N×D of float32 images in [0, 1], N×3×H×W."""
     return in_batches(model.features, batch_size, images).cpu().numpy()
 
 

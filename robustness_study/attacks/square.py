@@ -1,8 +1,8 @@
 """The Square attack (Andriushchenko et al. 2020, arXiv 1912.00049), which asks for logits alone: no gradient to mask.
 
 The version for the largest change of a value, untargeted: it starts from vertical stripes of ±epsilon, then tries one
-square at a time, smaller ones later, and keeps it where the margin of the right class falls. An image's draws follow
-from its index and the seed, whatever images are beside it.
+square at a time, smaller ones later, and keeps it where the margin of the right class falls. An image's draws depend
+on its index and the seed, and not on the other images of the batch.
 """
 
 from __future__ import annotations
@@ -13,8 +13,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from robustness_study.attacks import Logits
 from robustness_study.attacks.ball import assert_within
+from robustness_study.attacks.catalogue import Square
+from robustness_study.attacks.scoring import Found, Logits
+from robustness_study.attacks.subject import ModelUnderAttack
 from robustness_study.core.seeds import streams
 
 FIRST_SHARE = 0.8  # of the image, that the first squares cover; as in AutoAttack (Croce & Hein 2020, 2003.01690)
@@ -84,3 +86,28 @@ def _draws(
         signs.append(rng.choice((-1.0, 1.0), (queries, channels)))
     first, second, third = (torch.from_numpy(np.stack(drawn).astype(np.float32)) for drawn in (stripes, corners, signs))
     return first, second, third
+
+
+def run(subject: ModelUnderAttack, settings: Square) -> dict[str, Found]:
+    """`square`, on some of PGD's images, or of all if PGD has not run. An image wrong without an attack stays so.
+
+    Raises StudyError if a moved image is out of bounds.
+    """
+    among = subject.found["pgd"].positions if "pgd" in subject.found else None
+    positions = subject.chosen(settings.images, "square", among)
+    predicted = subject.clean[positions].copy()
+    left = np.flatnonzero(predicted == subject.labels[positions])
+    for start in range(0, len(left), subject.common.batch_size):
+        some = left[start : start + subject.common.batch_size]
+        target = subject.target.of(positions[some])
+        attacked = square(
+            subject.logits,
+            target.images,
+            target.labels,
+            settings.epsilon_255,
+            settings.queries,
+            target.indices,
+            subject.common.seed,
+        )
+        predicted[some] = subject.predict(attacked)
+    return {"square": Found(positions, {settings.epsilon_255: predicted}, {"queries": settings.queries})}

@@ -2,23 +2,20 @@
 
 from __future__ import annotations
 
-from typing import Any
+import numpy as np
 
-from robustness_study.report import attack_tables
-from robustness_study.report.captions import Figures
+from robustness_study.attacks import catalogue
+from robustness_study.report import attack_tables, pictures
+from robustness_study.report.study import Study
+from robustness_study.report.tables import shown
 from robustness_study.results.cell_results import CellResults, Cells
 from robustness_study.results.flattered import clear_at, with_accepted_alarm
-from robustness_study.results.intervals import said
 
-OTHERS = (
-    "Each says on how many of these images. Random signs of the same size are the least that an attack must beat; the "
-    "gradient of rescaled logits tells whether their scale makes the reported attack a weak one; PGD takes many steps, "
-    "from random starts, looks every few of them whether the image is wrong yet, and is the most that is tried; Square "
-    "asks for logits alone, so a gradient that is hidden does not stop it, but with so few queries it finds gross "
-    "masking only. For the nearest neighbours, which have no gradient, a soft stand-in is attacked and the real ones "
-    "are scored. Who is wrong without an attack counts as wrong under PGD and Square. Alarms end the stage, unless "
-    "accepted by name in `attack.accept`."
+BESIDE = (
+    "Each row says on how many of these images. {about} Alarms end the stage, unless they are accepted by name in "
+    "`attack.accept`."
 )
+ONLY_RIGHT = "Images that are wrong without an attack count as wrong under {} as well."
 IN_FULL = (
     "Of those images that were right when clean, and after rounding the attacked image to 8 bits (which changes "
     "nothing here: images of 8 bits moved by whole grey levels are such images again; PGD's below are not). Examples "
@@ -26,25 +23,25 @@ IN_FULL = (
 )
 
 
-def sections(cells: Cells, transfer: dict[str, Any], figure: Figures) -> list[str]:
+def sections(study: Study) -> list[str]:
     """The report's two sections."""
-    first = next(iter(cells.values()))[0]
+    cells, transfer = study.cells, study.transfer
     return [
         "## Fast gradient sign attack",
-        _attack_note(first),
-        attack_tables.ladder_table(cells, said).to_markdown(floatfmt=".4f"),
+        _attack_note(study.first),
+        shown(study.tables["fast_gradient_sign"]).to_markdown(floatfmt=".4f"),
         *_flattered(cells),
-        *figure("ladder"),
+        *_moved(cells),
+        *pictures.under("Fast gradient sign attack", study),
         IN_FULL,
-        attack_tables.attack_table(cells, said).to_markdown(floatfmt=".4f"),
+        shown(study.tables["fast_gradient_sign_in_full"]).to_markdown(floatfmt=".4f"),
         "## Other attacks",
-        OTHERS,
-        attack_tables.beside_attack_table(cells, said).to_markdown(floatfmt=".4f"),
+        *_beside(study),
         attack_tables.attack_checks(cells).to_markdown(floatfmt=".4f"),
         f"FGSM images of {transfer['images']} test images at ε = {transfer['epsilon_255']}/255, attacked through the "
         "model of a row and given to the model of a column (in brackets 95 % intervals over images):",
         attack_tables.transfer_table(transfer, "said").to_markdown(floatfmt=".4f"),
-        *figure("transfer"),
+        *pictures.under("Other attacks", study),
     ]
 
 
@@ -55,6 +52,34 @@ def _attack_note(first: CellResults) -> str:
         "ε in grey levels. One step of one attack is an upper bound of robustness, not a measure of it "
         "(Carlini et al. 2019, arXiv 1902.06705); it climbs the cross-entropy of each loss's own logits."
     )
+
+
+def _moved(cells: Cells) -> list[str]:
+    """How far FGSM turns features; nothing if a model's attack.json is older than that and does not say it."""
+    every = [result.attack for results in cells.values() for result in results]
+    if any("moved_degrees" not in attack for attack in every):
+        return []
+    medians = {
+        f"{loss}, {train_set}": np.mean([result.attack["moved_degrees"]["50"] for result in results])
+        for (loss, train_set), results in cells.items()
+    }
+    each = "; ".join(f"{name} {degrees:.1f}°" for name, degrees in medians.items())
+    epsilon_255 = every[0]["moved_epsilon_255"]
+    return [f"At ε = {epsilon_255}/255 it turns an image's features by (median of images, mean of seeds): {each}."]
+
+
+def _beside(study: Study) -> list[str]:
+    """What the other attacks are, and their table; a sentence if there are none."""
+    names = attack_tables.beside(study.first)
+    entries = list(dict.fromkeys(catalogue.entry_of(name).name for name in names))
+    ran = [entry for entry in catalogue.ATTACKS if entry.name in entries]
+    if not ran:
+        return ["No other attack was run: `attack.attacks` in params.yaml is empty."]
+    about = [entry.about for entry in ran]
+    only_right = [next(iter(entry.titles.values())) for entry in ran if entry.only_right_images]
+    about += [ONLY_RIGHT.format(" and ".join(only_right))] if only_right else []
+    table = shown(study.tables["other_attacks"]).to_markdown(floatfmt=".4f")
+    return [BESIDE.format(about=" ".join(about)), table]
 
 
 def _flattered(cells: Cells) -> list[str]:

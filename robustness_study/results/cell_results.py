@@ -8,13 +8,12 @@ from typing import Any
 
 import numpy as np
 
+from robustness_study.attacks import catalogue
 from robustness_study.core.array_text import from_text
 from robustness_study.core.cell import PLANE, RESULTS, Cell
 from robustness_study.core.errors import StudyError
 from robustness_study.core.files import read_json
 from robustness_study.results.suite import Stress
-
-SETTINGS = ("steps", "looked_at_every", "restarts", "queries", "neighbours", "positions")  # of attacks
 
 
 @dataclass(frozen=True)
@@ -130,7 +129,7 @@ def refuse_incomparable(result: CellResults, first: CellResults) -> None:
             "attack's epsilons": [row["epsilon_255"] for row in each.attack["ladder"]],
             "attacks": {
                 name: {
-                    **{setting: found[setting] for setting in SETTINGS if setting in found},
+                    **{setting: found[setting] for setting in catalogue.must_be_equal(name) if setting in found},
                     "epsilons": list(found["predictions"]),
                 }
                 for name, found in each.attack["attacks"].items()

@@ -2,57 +2,25 @@
 
 from __future__ import annotations
 
-from pydantic import Field, field_validator, model_validator
+from typing import Any
 
-from robustness_study.core.section import Section
+from pydantic import Field, ValidationError, field_validator, model_validator
+from pydantic_core import InitErrorDetails, PydanticCustomError
+
+from robustness_study.attacks import catalogue
+from robustness_study.attacks.catalogue import ALARMS, CommonSettings, Settings
 
 HEADLINE_EPSILONS_255 = (1, 2, 4, 8)
-ALARMS = (  # robustness_study/attacks/alarms.py
-    "zero_gradients",
-    "not_clean_at_zero",
-    "rises_with_epsilon",
-    "rescaled_logits",
-    "noise_stronger",
-    "pgd_weaker",
-    "pgd_leaves_some",
-    "square_stronger",
-    "knn_masked",
-)
 
 
-class ProjectedGradientDescent(Section):
-    """PGD on `images` of the attacked ones; nothing should survive `large_epsilon_255`."""
+class Attack(CommonSettings):
+    """The common settings, and a block in `attacks` for each attack that runs beside FGSM.
 
-    images: int = Field(ge=1)
-    epsilons_255: list[int] = Field(min_length=1)
-    large_epsilon_255: int = Field(ge=1, le=255)
-    steps: int = Field(ge=1)
-    restarts: int = Field(ge=1)
-
-
-class Square(Section):
-    """The Square attack on `images` of those that PGD attacks, each asked for at most `queries` times."""
-
-    images: int = Field(ge=1)
-    epsilon_255: int = Field(ge=1, le=255)
-    queries: int = Field(ge=1)
-
-
-class Attack(Section):
-    """`epsilons_255` are the attack's sizes in grey levels; `images` test images are attacked, stratified.
-
-    `control_images` of them serve for random signs, for the logits rescaled and for the neighbours' stand-in, a soft
-    one whose cosines are divided by `neighbours_temperature`; `accept` names alarms.
+    The grid of examples shows `examples` images at `example_epsilon_255`; so do `embed` and the angles in attack.json.
+    `accept` names the alarms that do not end the stage.
     """
 
-    epsilons_255: list[int] = Field(min_length=1)
-    images: int = Field(ge=1)
-    control_images: int = Field(ge=1)
-    batch_size: int = Field(ge=1)
-    seed: int = Field(ge=0)
-    pgd: ProjectedGradientDescent
-    square: Square
-    neighbours_temperature: float = Field(gt=0)
+    attacks: dict[str, Settings]
     examples: int = Field(ge=1, le=20)
     example_epsilon_255: int = Field(ge=1, le=255)
     accept: list[str]
@@ -67,6 +35,11 @@ class Attack(Section):
             raise ValueError(f"{', '.join(absent)} must be in it: reports/metrics.json holds it as fgsm_{absent[0]}")
         return values
 
+    @field_validator("attacks", mode="plain")
+    @classmethod
+    def _blocks(cls, blocks: Any) -> dict[str, Settings]:
+        return catalogue.validated(blocks)
+
     @field_validator("accept")
     @classmethod
     def _known_alarms(cls, values: list[str]) -> list[str]:
@@ -76,10 +49,21 @@ class Attack(Section):
         return values
 
     @model_validator(mode="after")
-    def _compared_with_each_other(self) -> Attack:
-        own = [value for value in self.epsilons_255 if value > 0]
-        if not set(self.pgd.epsilons_255) <= set(own) or self.pgd.epsilons_255 != sorted(set(self.pgd.epsilons_255)):
-            raise ValueError(f"pgd.epsilons_255 must rise and be among {own}, to be compared with the first attack")
-        if self.square.epsilon_255 not in self.pgd.epsilons_255:
-            raise ValueError(f"square.epsilon_255 must be one of pgd.epsilons_255 ({self.pgd.epsilons_255})")
+    def _fit_each_other(self) -> Attack:
+        sizes = [epsilon for epsilon in self.epsilons_255 if epsilon > 0]
+        found: list[InitErrorDetails] = []
+        if self.example_epsilon_255 not in sizes:
+            allowed = f"it must be one of {sizes}, which attack.epsilons_255 gives"
+            found.append(_fault(("example_epsilon_255",), allowed, self.example_epsilon_255))
+        for name, block in self.attacks.items():
+            for key, allowed in block.faults(sizes, self.attacks).items():
+                found.append(_fault(("attacks", name, key), allowed, getattr(block, key)))
+        if found:
+            raise ValidationError.from_exception_data("attack", found)
         return self
+
+
+def _fault(key: tuple[str, ...], allowed: str, value: Any) -> InitErrorDetails:
+    """What pydantic would say of a wrong value under a key of this section."""
+    error = PydanticCustomError("does_not_fit", "{allowed}", {"allowed": allowed})
+    return InitErrorDetails(type=error, loc=key, input=value)

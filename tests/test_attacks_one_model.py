@@ -1,4 +1,4 @@
-"""The nearest neighbours' stand-in, and the battery: every attack is what it says, in batches of any size."""
+"""The nearest neighbours' stand-in, and all attacks on one model: each is what it says, in batches of any size."""
 
 from __future__ import annotations
 
@@ -7,17 +7,31 @@ import math
 import numpy as np
 import pytest
 import torch
-from attacked import CLASSES, COUNT, SECTION, WIDTH, battery_of, by_loop, names_of, some_images, some_labels, tiny_model
+from attacked import (
+    CLASSES,
+    COUNT,
+    SECTION,
+    WIDTH,
+    Tried,
+    by_loop,
+    names_of,
+    some_images,
+    some_labels,
+    subject_of,
+    tiny_model,
+)
 from torch import Tensor
 
-from robustness_study.attacks.scoring import Found, predict
-from robustness_study.attacks.signs import random_signs, step
-from robustness_study.attacks.stand_in import SoftNeighbours
+from robustness_study.attacks import one_model
+from robustness_study.attacks.catalogue import ALARMS
+from robustness_study.attacks.nearest_neighbours import SoftNeighbours
+from robustness_study.attacks.random_signs import random_signs
+from robustness_study.attacks.scoring import predict
+from robustness_study.attacks.signs import step
+from robustness_study.attacks.subject import Gradient, Neighbours
 from robustness_study.classifier.inference import to_float
 from robustness_study.classifier.model import Classifier
 from robustness_study.evaluation.neighbours import knn_predictions
-from robustness_study.schema.attack import ALARMS
-from stages import attack as stage
 
 # --- the nearest neighbours' stand-in ----------------------------------------------------------------------
 
@@ -63,10 +77,14 @@ def test_soft_neighbours_at_a_high_temperature_are_the_class_with_the_most_image
 @pytest.mark.parametrize("batch_size", [1, 5, 100])
 def test_neighbours_are_scored_on_what_their_stand_in_was_attacked_with(batch_size: int, temperature: float) -> None:
     model, positions = tiny_model(), np.array([1, 4, 5, 8, 13])
-    tried = battery_of(model, batch_size=batch_size, neighbours_temperature=temperature)
-    target, known = tried.target.of(positions), near_images(model)
-    signs = torch.zeros(tried.target.images.shape, dtype=torch.int8)
-    found = tried.neighbours(model, signs, positions, (known.numpy(), KNOWN_LABELS.numpy().astype(np.uint8)), 3)
+    known = near_images(model)
+    real = Neighbours(model, known.numpy(), KNOWN_LABELS.numpy().astype(np.uint8), 3)
+    settings = {"temperature": temperature}
+    tried = subject_of(model, neighbours=real, batch_size=batch_size, nearest_neighbours=settings)
+    target = tried.target.of(positions)
+    tried.gradient = Gradient(torch.zeros(tried.target.images.shape, dtype=torch.int8), tried.clean)
+    tried.control = positions
+    found = tried.run("nearest_neighbours")["knn_fgsm"]
     soft = SoftNeighbours(model, known, KNOWN_LABELS, temperature)
     assert list(found.predictions) == SECTION["epsilons_255"] and found.positions.tolist() == positions.tolist()
     for epsilon, predictions in found.predictions.items():
@@ -74,40 +92,40 @@ def test_neighbours_are_scored_on_what_their_stand_in_was_attacked_with(batch_si
         expected = knn_predictions(known.numpy(), KNOWN_LABELS.numpy(), model.features(attacked).numpy(), 3)
         np.testing.assert_array_equal(predictions, expected)
     agreement = (predict(soft, target.images, 4) == found.predictions[0]).mean()
-    assert found.settings == {"neighbours": 3, "stand_in_agrees": agreement}
+    assert (found.settings, found.measured) == ({"neighbours": 3}, {"stand_in_agrees": agreement})
 
 
-# --- the battery -------------------------------------------------------------------------------------------
+# --- all attacks on one model ------------------------------------------------------------------------------
 
 NAMES = ["fgsm", "fgsm_8_bit", "noise", "fgsm_of_logits_x0.1", "fgsm_of_logits_x10", "pgd", "pgd_8_bit", "square"]
 
 
-def everything(batch_size: int) -> dict[str, Found]:
-    """What every attack finds, as the stage asks for them."""
+def everything(batch_size: int) -> Tried:
+    """After every attack, as the stage runs them."""
     model = tiny_model()
-    tried = battery_of(model, batch_size=batch_size, accept=list(ALARMS))
-    done = stage.attack(tried, model, (near_images(model).numpy(), KNOWN_LABELS.numpy()), 3)
-    assert done.alarms == tried.alarms
-    return done.found
+    real = Neighbours(model, near_images(model).numpy(), KNOWN_LABELS.numpy(), 3)
+    tried = subject_of(model, neighbours=real, batch_size=batch_size)
+    one_model.attack(tried, tried.blocks, ALARMS)
+    return tried
 
 
 @pytest.mark.parametrize("batch_size", [1, 3, 14, 100])
 def test_no_attack_depends_on_the_batch_size(batch_size: int) -> None:
-    one, other = everything(5), everything(batch_size)
+    one, other = everything(5).found, everything(batch_size).found
     assert list(one) == list(other) == [*NAMES, "knn_fgsm"]
     for name, found in one.items():
         np.testing.assert_array_equal(found.positions, other[name].positions)
-        assert found.settings == other[name].settings and list(found.predictions) == list(other[name].predictions)
+        assert (found.settings, found.measured) == (other[name].settings, other[name].measured)
+        assert list(found.predictions) == list(other[name].predictions)
         for epsilon_255, predictions in found.predictions.items():
             np.testing.assert_array_equal(predictions, other[name].predictions[epsilon_255], err_msg=name)
 
 
 def test_noise_and_rescaled_logits_are_what_they_say() -> None:
     model, images, labels = tiny_model(), to_float(some_images()), some_labels()
-    tried, positions = battery_of(model), np.array([0, 3, 4, 9])
-    _, exact, _ = tried.fast_gradient_sign()
-    noise = tried.noise(exact.predictions, positions)
-    rescaled = tried.rescaled(exact.predictions, positions)
+    tried, positions = subject_of(model), np.array([0, 3, 4, 9])
+    tried.control = positions
+    noise, rescaled = tried.run("random_signs")["noise"], tried.run("rescaled_logits")
     assert noise.positions.tolist() == positions.tolist() and list(noise.predictions) == [1, 2, 4, 8, 16]
     signs = random_signs(tried.target.indices[positions], images.shape[1:], 0)
     for epsilon, predictions in noise.predictions.items():
@@ -137,9 +155,9 @@ def test_images_between_grey_levels_are_scored_once_more_after_rounding() -> Non
     labels = torch.zeros(COUNT, dtype=torch.int64)
     whole = torch.full((COUNT, 3, 8, 8), 100 / 255)
     for images, said, times in ((whole, 1, 1), (whole + 0.5 / 255, 0, 2)):
-        tried = battery_of(logits, images, labels, batch_size=COUNT)
+        tried = subject_of(logits, images, labels, batch_size=COUNT)
         asked.clear()
-        _, exact, rounded = tried.fast_gradient_sign()
+        exact, rounded = tried.fgsm()
         ladder = SECTION["epsilons_255"]
         assert len(asked) == times * len(ladder)
         for epsilon in ladder:
@@ -151,8 +169,8 @@ def test_epsilon_0_is_compared_with_what_evaluate_saw(other: int, raised: set[st
     model = tiny_model()
     clean = predict(model, to_float(some_images()), 3)
     clean[4] = (clean[4] + other) % CLASSES
-    tried = battery_of(model, clean=clean)
-    tried.fast_gradient_sign()
+    tried = subject_of(model, clean=clean)
+    tried.fgsm()
     assert {alarm.name for alarm in tried.alarms if "zero" in alarm.name} == raised
     assert not raised or f"1 of {COUNT} predictions" in tried.alarms[0].reason
 
@@ -171,15 +189,15 @@ def test_chance_is_to_say_the_commonest_class_of_the_attacked_images(dark: int, 
     right = torch.arange(120) % 4 < 3
     levels = 0.5 + torch.where(right == (labels == 0), 3.0, -3.0) / 255
     images = levels[:, None, None, None].expand(-1, 3, 8, 8).contiguous()
-    tried = battery_of(put_right, images, labels, batch_size=50)
-    _, exact, _ = tried.fast_gradient_sign()
+    tried = subject_of(put_right, images, labels, batch_size=50)
+    exact, _ = tried.fgsm()
     assert (exact.predictions[0] == tried.labels).mean() == 0.75
     assert (exact.predictions[4] == tried.labels).all()
     assert names_of(tried) == raised
 
 
 def test_chosen_images_are_stratified_and_among_those_given() -> None:
-    tried = battery_of(tiny_model())
+    tried = subject_of(tiny_model())
     among = tried.chosen(9, "pgd")
     inside = tried.chosen(4, "square", among)
     assert len(among) == 9 and len(inside) == 4 and set(inside) <= set(among)

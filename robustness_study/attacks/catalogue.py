@@ -1,0 +1,255 @@
+"""The list of attacks: settings, titles in the report, and the comparisons that raise an alarm.
+
+An attack is three things: an entry here, a file of the same name in this folder with `run(subject, settings)`, and a
+block under `attack.attacks` in params.yaml. Without the block the attack does not run. This file imports no torch,
+because `check` and the report read it.
+
+Names of results (`fgsm`, `pgd_8_bit`, …) are those in attack.json. A name that ends with `*` stands for every name that
+begins so; the rest of the name is put in place of the `*` in the text that belongs to it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from pydantic import Field, create_model, field_validator
+
+from robustness_study.core.errors import StudyError
+from robustness_study.core.section import Section
+
+MARGIN = 0.02  # of the images: ordinary models move a little when their logits are rescaled
+RESCALED = "fgsm_of_logits_x"  # and the factor: the names of the results of `rescaled_logits`
+
+
+class CommonSettings(Section):
+    """What all attacks share: the ladder of epsilons, the numbers of images, the batch size and the seed.
+
+    `images` test images are attacked, stratified. Attacks that serve as controls get `control_images` of them.
+    """
+
+    epsilons_255: list[int] = Field(min_length=1)
+    images: int = Field(ge=1)
+    control_images: int = Field(ge=1)
+    batch_size: int = Field(ge=1)
+    seed: int = Field(ge=0)
+
+
+class Settings(Section):
+    """An attack's block in params.yaml. An attack that has nothing to set uses this class as it is."""
+
+    def faults(self, epsilons_255: list[int], blocks: Mapping[str, Settings]) -> dict[str, str]:
+        """What does not fit the other settings: the key, and what is allowed there.
+
+        `epsilons_255` is the ladder without 0; `blocks` holds the blocks of all attacks that run.
+        """
+        return {}
+
+
+class RescaledLogits(Settings):
+    """The factors that the logits are multiplied by."""
+
+    factors: list[float] = Field(min_length=1)
+
+    @field_validator("factors")
+    @classmethod
+    def _distinct(cls, values: list[float]) -> list[float]:
+        if min(values) <= 0 or 1 in values or len({f"{value:g}" for value in values}) < len(values):
+            raise ValueError("factors above 0, none of them 1 and each once, are allowed, as in [0.1, 10]")
+        return values
+
+
+class ProjectedGradientDescent(Settings):
+    """PGD attacks `images` of the attacked images; no image should survive `large_epsilon_255`."""
+
+    images: int = Field(ge=1)
+    epsilons_255: list[int] = Field(min_length=1)
+    large_epsilon_255: int = Field(ge=1, le=255)
+    steps: int = Field(ge=1)
+    restarts: int = Field(ge=1)
+
+    def faults(self, epsilons_255: list[int], blocks: Mapping[str, Settings]) -> dict[str, str]:
+        """Each epsilon must be in the ladder, so that FGSM has the same one."""
+        return rising_among("epsilons_255", self.epsilons_255, epsilons_255)
+
+
+class Square(Settings):
+    """Square attacks `images` of those that PGD attacks, and asks for the logits of each at most `queries` times."""
+
+    images: int = Field(ge=1)
+    epsilon_255: int = Field(ge=1, le=255)
+    queries: int = Field(ge=1)
+
+    def faults(self, epsilons_255: list[int], blocks: Mapping[str, Settings]) -> dict[str, str]:
+        """The epsilon must be one of PGD's, if PGD runs, or else one of the ladder's."""
+        pgd = blocks.get("pgd")
+        allowed = pgd.epsilons_255 if isinstance(pgd, ProjectedGradientDescent) else epsilons_255
+        if self.epsilon_255 in allowed:
+            return {}
+        whose = "pgd's epsilons_255" if "pgd" in blocks else "attack.epsilons_255"
+        return {"epsilon_255": f"it must be one of {whose} ({allowed})"}
+
+
+class NearestNeighbours(Settings):
+    """`temperature` divides the cosines of the soft neighbours. Other gradients are tried at `control_epsilons_255`."""
+
+    temperature: float = Field(gt=0)
+    control_epsilons_255: list[int] = Field(min_length=1)
+
+    def faults(self, epsilons_255: list[int], blocks: Mapping[str, Settings]) -> dict[str, str]:
+        """Each epsilon must be in the ladder, so that the attack itself has the same one."""
+        return rising_among("control_epsilons_255", self.control_epsilons_255, epsilons_255)
+
+
+def rising_among(key: str, values: list[int], allowed: list[int]) -> dict[str, str]:
+    """The fault of `key`, unless its values rise and are all among those allowed."""
+    if sorted(set(values)) == values and set(values) <= set(allowed):
+        return {}
+    return {key: f"the values must rise and be among {allowed}, which attack.epsilons_255 gives"}
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Raises `alarm` if `weak` leaves clearly fewer images right than `strong`, at an epsilon that both have.
+
+    On the images that both attacked; if one of the two runs only on images that are right without an attack, on those.
+    """
+
+    alarm: str
+    weak: str  # a result's name
+    strong: str  # a result's name, without *
+    called: tuple[str, str]  # what the alarm's reason calls the two
+    margin: float = 0.0  # of the images: a smaller gain is no reason for an alarm
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One attack."""
+
+    name: str  # of its file and of its block in params.yaml
+    settings: type[Settings]
+    titles: Mapping[str, str]  # what it writes: a result's name → its title in the report
+    about: str  # what the report says about it: one or two sentences
+    must_be_equal: tuple[str, ...] = ()  # settings in attack.json that two models need alike to be compared
+    alarms: tuple[str, ...] = ()  # those that its file raises
+    comparisons: tuple[Comparison, ...] = ()  # with results of entries further up; these raise alarms as well
+    only_right_images: bool = False  # images that are wrong without an attack are left out, and count as wrong
+
+
+FAST_GRADIENT_SIGN = Entry(  # always runs: the study is about it
+    name="fast_gradient_sign",
+    settings=Settings,
+    titles={"fgsm": "FGSM", "fgsm_8_bit": "FGSM, rounded to 8 bits"},
+    about="The fast gradient sign method takes one step along the signs of the gradient.",
+    alarms=("zero_gradients", "not_clean_at_zero", "rises_with_epsilon"),
+)
+
+ATTACKS = (  # in the order in which they run and are reported
+    Entry(
+        name="random_signs",
+        settings=Settings,
+        titles={"noise": "random signs"},
+        about="Random signs of the same size are no attack: every attack must do better.",
+        comparisons=(Comparison("noise_stronger", "noise", "fgsm", ("random-sign noise", "the gradient's sign")),),
+    ),
+    Entry(
+        name="rescaled_logits",
+        settings=RescaledLogits,
+        titles={f"{RESCALED}*": "FGSM, by the gradient of * × the logits"},
+        about="The gradient of rescaled logits shows whether the scale of the logits makes FGSM weak.",
+        comparisons=(
+            Comparison(
+                "rescaled_logits",
+                f"{RESCALED}*",
+                "fgsm",
+                ("the gradient of * × the logits", "the reported attack"),
+                MARGIN,
+            ),
+        ),
+    ),
+    Entry(
+        name="pgd",
+        settings=ProjectedGradientDescent,
+        titles={"pgd": "PGD", "pgd_8_bit": "PGD, rounded to 8 bits"},
+        about=(
+            "PGD takes many steps from random starts and checks every few steps whether the image is wrong yet. It is "
+            "the strongest attack here."
+        ),
+        must_be_equal=("steps", "looked_at_every", "restarts"),
+        alarms=("pgd_leaves_some",),
+        comparisons=(Comparison("pgd_weaker", "fgsm", "pgd", ("one step", "PGD")),),
+        only_right_images=True,
+    ),
+    Entry(
+        name="square",
+        settings=Square,
+        titles={"square": "Square"},
+        about=(
+            "Square asks for logits only, so a hidden gradient does not stop it; with so few queries it finds only "
+            "gross masking."
+        ),
+        must_be_equal=("queries",),
+        comparisons=(Comparison("square_stronger", "square", "pgd", ("Square, without gradients,", "PGD")),),
+        only_right_images=True,
+    ),
+    Entry(
+        name="nearest_neighbours",
+        settings=NearestNeighbours,
+        titles={"knn_fgsm": "FGSM on the nearest neighbours"},
+        about="The nearest neighbours have no gradient: a soft stand-in is attacked, and the real ones are scored.",
+        must_be_equal=("neighbours",),
+        alarms=("knn_masked",),
+    ),
+)
+EVERY = (FAST_GRADIENT_SIGN, *ATTACKS)
+ALARMS = tuple(
+    dict.fromkeys(alarm for entry in EVERY for alarm in (*entry.alarms, *(each.alarm for each in entry.comparisons)))
+)
+# Without a default a missing block would be a fault; a block that is there but empty (None) is one.
+_BLOCKS: type[Section] = create_model(  # type: ignore[call-overload]
+    "Blocks", __base__=Section, **{entry.name: (entry.settings, None) for entry in ATTACKS}
+)
+
+
+def validated(blocks: Any) -> dict[str, Settings]:
+    """The blocks of params.yaml's `attack.attacks`, validated, by attack in the catalogue's order.
+
+    Raises ValueError (of pydantic, if a block is wrong) with the key and what is allowed.
+    """
+    names = [entry.name for entry in ATTACKS]
+    unknown = [name for name in blocks if name not in names] if isinstance(blocks, dict) else []
+    if unknown:
+        raise ValueError(f"{unknown[0]} is no attack; there are {', '.join(names)}")
+    model = _BLOCKS.model_validate(blocks)
+    return {name: getattr(model, name) for name in names if getattr(model, name) is not None}
+
+
+def filled_in(pattern: str, text: str, name: str) -> str | None:
+    """The text that belongs to `name`, if `pattern` stands for that name, or else None."""
+    stem = pattern.removesuffix("*")
+    if stem == pattern:
+        return text if name == pattern else None
+    return text.replace("*", name.removeprefix(stem)) if name.startswith(stem) and name != stem else None
+
+
+def entry_of(result: str) -> Entry:
+    """The attack that writes a result of this name. Raises StudyError if there is none."""
+    for entry in EVERY:
+        if any(filled_in(pattern, pattern, result) for pattern in entry.titles):
+            return entry
+    raise StudyError(
+        f"attack.json has {result!r}, which no attack in robustness_study/attacks/catalogue.py writes; add its title "
+        "there, or run `dvc repro`"
+    )
+
+
+def title(result: str) -> str:
+    """What the report calls a result. Raises StudyError if no attack writes one of this name."""
+    titles = entry_of(result).titles.items()
+    return next(filter(None, (filled_in(pattern, text, result) for pattern, text in titles)))
+
+
+def must_be_equal(result: str) -> tuple[str, ...]:
+    """What attack.json must hold alike, for this result, of two models that are compared. Raises as `entry_of`."""
+    return (*entry_of(result).must_be_equal, "positions")

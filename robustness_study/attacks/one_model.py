@@ -1,0 +1,140 @@
+"""Runs every attack on one model and checks the results.
+
+In: a model with its images, and the blocks of the attacks to run. Out: what attack.json holds, and the arrays that the
+stages `transfer` and `embed` read.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import numpy as np
+import torch
+
+from robustness_study.attacks import alarms, catalogue
+from robustness_study.attacks.catalogue import Comparison, Entry, Settings
+from robustness_study.attacks.scoring import ByEpsilon, Found, Target, features_of
+from robustness_study.attacks.signs import step
+from robustness_study.attacks.subject import ModelUnderAttack
+from robustness_study.classifier.inference import to_float
+from robustness_study.classifier.model import Classifier
+from robustness_study.core import registry
+from robustness_study.core.array_text import to_text
+from robustness_study.core.subsets import stratified
+from robustness_study.evaluation.angles import angles_between
+
+PERCENTILES = (5, 25, 50, 75, 95)
+
+
+def target_of(images: np.ndarray, labels: np.ndarray, count: int, seed: int, on: torch.device) -> Target:
+    """`count` of the test images, uint8 N×H×W×3 with labels N, stratified: the same for every model."""
+    chosen = stratified(labels, count, seed, "attack")
+    moved = torch.from_numpy(images[chosen]).to(on)
+    return Target(to_float(moved), torch.from_numpy(labels[chosen].astype(np.int64)).to(on), chosen)
+
+
+def attack(subject: ModelUnderAttack, blocks: Mapping[str, Settings], accept: Iterable[str]) -> None:
+    """Run FGSM, then each attack that has a block; what they find is in the subject.
+
+    Raises StudyError if there is an alarm that is not among those to `accept`.
+    """
+    run_one(subject, catalogue.FAST_GRADIENT_SIGN, Settings())
+    for entry in catalogue.ATTACKS:
+        if entry.name in blocks:
+            run_one(subject, entry, blocks[entry.name])
+    alarms.accepted(subject.alarms, accept)
+
+
+def run_one(subject: ModelUnderAttack, entry: Entry, settings: Settings) -> dict[str, Found]:
+    """Run one attack, keep and return what it finds, compare it with earlier ones, print its accuracies."""
+    names = [each.name for each in catalogue.EVERY]
+    found: dict[str, Found] = registry.module("robustness_study.attacks", entry.name, names).run(subject, settings)
+    subject.found |= found
+    for comparison in entry.comparisons:
+        compare(subject, comparison)
+    for name, attacked in found.items():
+        right = subject.labels[attacked.positions]
+        shares = (f"{epsilon}: {(said == right).mean():.3f}" for epsilon, said in attacked.predictions.items())
+        print(f"{name:20s} of {len(right):5d} images, by epsilon  {'  '.join(shares)}", flush=True)
+    return found
+
+
+def compare(subject: ModelUnderAttack, comparison: Comparison) -> None:
+    """Raise the comparison's alarm if it is due. If one of the two attacks did not run, there is nothing to compare."""
+    strong = subject.found.get(comparison.strong)
+    for name, weak in subject.found.items():
+        called = catalogue.filled_in(comparison.weak, comparison.called[0], name)
+        if called is None or strong is None:
+            continue
+        positions = np.intersect1d(weak.positions, strong.positions)
+        counted = np.ones(len(positions), dtype=bool)
+        if any(catalogue.entry_of(each).only_right_images for each in (name, comparison.strong)):
+            counted = subject.clean[positions] == subject.labels[positions]  # the others are wrong, under both
+        shared = [epsilon for epsilon in weak.predictions if epsilon in strong.predictions]
+        of_weak, of_strong = (
+            {epsilon: counted & (each.of(positions)[epsilon] == subject.labels[positions]) for epsilon in shared}
+            for each in (weak, strong)
+        )
+        if len(positions):
+            reasons = (called, comparison.called[1])
+            subject.watch(alarms.stronger(comparison.alarm, *reasons, of_weak, of_strong, comparison.margin))
+
+
+def summarise(exact: ByEpsilon, rounded: ByEpsilon, labels: np.ndarray) -> list[dict[str, Any]]:
+    """A row per epsilon; of those right when clean, the share that is right under attack as well."""
+    was_right = exact[0] == labels
+    rows = []
+    for epsilon_255, predictions in exact.items():
+        right = predictions == labels
+        kept = float((right & was_right).sum() / was_right.sum()) if was_right.any() else None
+        rows.append(
+            {
+                "epsilon_255": epsilon_255,
+                "accuracy": float(right.mean()),
+                "accuracy_of_clean_correct": kept,
+                "accuracy_8_bit": float((rounded[epsilon_255] == labels).mean()),
+            }
+        )
+    return rows
+
+
+def as_json(subject: ModelUnderAttack) -> dict[str, Any]:
+    """What attack.json holds of the attacks: accuracies, predictions image by image, alarms that were accepted."""
+    fgsm, rounded = (subject.found[name].predictions for name in ("fgsm", "fgsm_8_bit"))
+    return {
+        "images": len(subject.labels),
+        "ladder": summarise(fgsm, rounded, subject.labels),
+        "test_indices": to_text(subject.target.indices),
+        "labels": to_text(subject.labels),
+        "attacks": {name: found_as_json(found) for name, found in subject.found.items()},
+        "alarms": alarms.by_name(subject.alarms),
+    }
+
+
+def found_as_json(found: Found) -> dict[str, Any]:
+    """What one attack found, for JSON."""
+    return {
+        **found.settings,
+        **found.measured,
+        "images": len(found.positions),
+        "positions": to_text(found.positions),
+        "predictions": {str(epsilon): to_text(predicted) for epsilon, predicted in found.predictions.items()},
+    }
+
+
+def arrays(subject: ModelUnderAttack, model: Classifier, epsilon_255: int) -> dict[str, np.ndarray]:
+    """The gradient's signs, for `transfer`, and the features N×D of FGSM's images at an epsilon, for `embed`."""
+    attacked = step(subject.target.images, subject.gradient.signs, epsilon_255)
+    return {
+        "test_indices": subject.target.indices.astype(np.int32),
+        "signs": subject.gradient.signs.cpu().numpy(),
+        "features": features_of(model, attacked, subject.common.batch_size).astype(np.float16),
+        "epsilon_255": np.array(epsilon_255),
+    }
+
+
+def moved_degrees(before: np.ndarray, after: np.ndarray) -> dict[str, float]:
+    """How far features N×D turned: percentiles of the angle between an image's before and after, in degrees."""
+    angles = np.percentile(angles_between(before, after), PERCENTILES)
+    return {str(percentile): round(float(angle), 2) for percentile, angle in zip(PERCENTILES, angles, strict=True)}
