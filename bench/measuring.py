@@ -79,7 +79,7 @@ def main() -> None:
     model, _ = storage.load(cell.model, on)
     train, val = read_npz(f"data/split/{cell.seed}.npz", "train", "val")
     images, labels = read_npz("data/raw/train.npz", "images", "labels")
-    (own,) = read_npz(f"data/{cell.train_set}/train.npz", "images")
+    (own,) = read_npz(f"data/training_sets/{cell.train_set}.npz", "images")
     chosen = val[stratified(labels[val], IMAGES, 0, "measuring")]
     known = all_features(model, torch.from_numpy(own[train]), BATCH_SIZE).cpu().numpy(), labels[train]
     queries = all_features(model, torch.from_numpy(images[chosen]), BATCH_SIZE).cpu().numpy()

@@ -31,7 +31,7 @@ def trial(
     values, on = params.read(), device.choose()
     recipe = Recipe.model_validate(values["recipes"][values["recipe"]] | changes)
     config = losses.config_class(loss_name).model_validate(values["loss_config"][loss_name] | loss_changes)
-    (images,) = read_npz(f"data/{train_set}/train.npz", "images")
+    (images,) = read_npz(f"data/training_sets/{train_set}.npz", "images")
     (labels,) = read_npz("data/raw/train.npz", "labels")
     indices = dict(zip(("train", "val"), read_npz(f"data/split/{seed}.npz", "train", "val"), strict=True))
     classes = read_json("data/raw/source.json")["classes"]

@@ -8,7 +8,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from robustness_study import datasets, losses, networks, training_sets
+from robustness_study import corruptions, datasets, losses, networks, training_sets
+from robustness_study.attacks import catalogue
 from robustness_study.core import params
 from robustness_study.core.errors import StudyError
 from robustness_study.core.imports import ROOT, code_digest, project_imports
@@ -51,6 +52,8 @@ def check(values: dict[str, Any]) -> None:
     for name, schema in SECTIONS.items():
         params.validated(name, values[name], schema)
     datasets.check(Download.model_validate(values["download"]))
+    catalogue.settings_of(Attack.model_validate(values["attack"]))
+    check_corruptions(values["suite"]["corruptions"], [named["corruption"] for named in values["corrupt"]["before"]])
     check_train_sets(study.train_sets, values["train_set_config"])
     check_recipes(values["recipes"], study.recipe, values["download"]["size"])
 
@@ -100,6 +103,18 @@ def check_blocks(
         if name not in available:
             raise StudyError(f"params.yaml: {section}.{name} is unknown; there are {', '.join(available)}")
         params.validated(f"{section}.{name}", config, schema_of(name))
+
+
+def check_corruptions(suite: list[str], before: list[str]) -> None:
+    """Every corruption that is named exists, and the suite has one of CIFAR-10-C's."""
+    known = corruptions.names()
+    for key, chosen in (("suite.corruptions", suite), ("corrupt.before", before)):
+        for name in chosen:
+            if name not in known:
+                raise StudyError(f"params.yaml: {key} has {name!r}, which does not exist; there are {', '.join(known)}")
+    benchmark = (*corruptions.CIFAR_10_C, *corruptions.HELD_OUT)
+    if not set(suite) & set(benchmark):
+        raise StudyError(f"params.yaml: suite.corruptions has none of CIFAR-10-C's; name one of {', '.join(benchmark)}")
 
 
 def check_recipes(recipes: Any, chosen: str, size: int) -> None:

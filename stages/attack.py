@@ -9,7 +9,7 @@ features of attacked images, for `embed`); `reports/examples/KEY.png`, which sho
 
 from __future__ import annotations
 
-from robustness_study.attacks import one_model
+from robustness_study.attacks import catalogue, one_model
 from robustness_study.attacks.subject import ModelUnderAttack, Neighbours
 from robustness_study.classifier import device, storage
 from robustness_study.core import params
@@ -24,6 +24,7 @@ def main() -> None:
 
     cell = Cell.from_arguments(__doc__)
     section = params.section("attack", Attack)
+    settings = catalogue.settings_of(section)
     on = device.choose()
     model, notes = storage.load(cell.model, on)
     all_images, all_labels = read_npz("data/raw/test.npz", "images", "labels")
@@ -39,7 +40,7 @@ def main() -> None:
     clean = clean_logits[target.indices].argmax(1)
     known = Neighbours(model, features, known_labels, int(neighbours))
     subject = ModelUnderAttack(model, target, section, clean, known)
-    one_model.attack(subject, section.attacks, section.accept)
+    one_model.attack(subject, settings, section.accept)
     epsilon = section.example_epsilon_255
     draw(f"reports/examples/{cell.key}.png", subject, section.examples, epsilon, notes["classes"])
     arrays = one_model.arrays(subject, model, epsilon)

@@ -13,8 +13,7 @@ from pathlib import Path
 from robustness_study import datasets
 from robustness_study.core import files, params
 from robustness_study.core.errors import run
-from robustness_study.datasets.base import Places, describe, validate
-from robustness_study.datasets.cifar10 import VARIABLE
+from robustness_study.datasets.base import VARIABLE, Places, describe, validate
 from robustness_study.schema.download import Download
 
 FETCHED = Path("data/external")

@@ -18,7 +18,6 @@ from robustness_study.core.errors import StudyError, run
 from robustness_study.core.files import read_npz, write_json
 from robustness_study.evaluation.stress import accuracy_row, predictions_of
 from robustness_study.schema.suite import Suite
-from robustness_study.statistics import wilson_interval
 
 
 def main() -> None:
@@ -44,8 +43,7 @@ def main() -> None:
         rows += [accuracy_row(name, severity, found, labels) for severity, found in enumerate(by_severity, start=1)]
         texts[name] = [to_text(found) for found in by_severity]
         shown = " ".join(f"{figures['accuracy']:.3f}" for figures in rows[-len(by_severity) :])
-        low, high = wilson_interval(0.5, len(chosen))
-        print(f"{name:18s} {shown}  of {len(chosen)} images, ± {(high - low) / 2:.3f} at most", flush=True)
+        print(f"{name:18s} {shown}  of {len(chosen)} images", flush=True)
     assert chosen is not None  # the suite has at least one corruption
     write_json(
         cell.result("stress.json"),

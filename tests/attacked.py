@@ -176,7 +176,7 @@ def subject_of(
     section = Attack.model_validate(changed(SECTION, **changes))
     clean = predict(logits, images, section.batch_size) if clean is None else clean
     tried = Tried(logits, Target(images, labels, np.arange(len(labels)) * 7 + 3), section, clean, neighbours)
-    tried.blocks = section.attacks
+    tried.blocks = catalogue.settings_of(section)
     return tried
 
 
@@ -206,12 +206,13 @@ def study_of(folder: Path, cells: Sequence[Cell], **sections: Any) -> None:
     for number, cell in enumerate(cells):
         saved_model(cell.loss, folder / cell.model, seed=2 + number)
     images, labels = some_images(30, 16).numpy(), some_labels(30).numpy().astype(np.uint8)
-    for name in ("raw", "clean", "corrupted", "split"):
+    for name in ("raw", "training_sets", "corrupted", "split"):
         (folder / "data" / name).mkdir(parents=True)
     for split, chosen in (("train", slice(0, 18)), ("test", slice(18, 30))):
         np.savez(folder / f"data/raw/{split}.npz", images=images[chosen], labels=labels[chosen])
-        for name in ("clean", "corrupted"):
-            np.savez(folder / f"data/{name}/{split}.npz", images=images[chosen])
+        np.savez(folder / f"data/corrupted/{split}.npz", images=images[chosen])
+    for name in ("clean", "corrupted"):
+        np.savez(folder / f"data/training_sets/{name}.npz", images=images[:18])
     for seed in {cell.seed for cell in cells}:
         np.savez(folder / f"data/split/{seed}.npz", train=np.arange(9, 18), val=np.arange(9), test=np.arange(12))
     source = {"name": "made", "origin": "a test", "checksum": "none", "official": False, "classes": ["a", "b", "c"]}

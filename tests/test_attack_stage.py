@@ -113,10 +113,10 @@ def test_stage_writes_what_the_attacks_find(tmp_path: Path, monkeypatch: pytest.
     np.testing.assert_array_equal(from_text(attacked["labels"]), labels)
     target = Target(to_float(torch.from_numpy(images)), torch.from_numpy(labels.astype(np.int64)), chosen)
     clean = from_text(evaluated["details"]["test_clean"]["predictions"])[chosen]
-    features, known_labels = read_npz(f"data/evaluated/{cell.key}.npz", "reference_features", "reference_labels")
+    features, known_labels = read_npz(cell.evaluated, "reference_features", "reference_labels")
     checked = Attack.model_validate(section)
     tried = Tried(model, target, checked, clean, Neighbours(model, features, known_labels, 3))
-    tried.blocks = checked.attacks
+    tried.blocks = catalogue.settings_of(checked)
     fgsm, rounded = tried.fgsm()
     signs = tried.gradient.signs
     for name in tried.blocks:
@@ -142,7 +142,7 @@ def test_stage_writes_what_the_attacks_find(tmp_path: Path, monkeypatch: pytest.
     assert set(attacked["alarms"]) == names_of(tried)
     # What transfer and embed read.
     names = ("test_indices", "signs", "features", "epsilon_255")
-    arrays = dict(zip(names, read_npz(f"data/attacked/{cell.key}.npz", *names), strict=True))
+    arrays = dict(zip(names, read_npz(cell.attacked, *names), strict=True))
     np.testing.assert_array_equal(arrays["signs"], signs.numpy())
     np.testing.assert_array_equal(arrays["test_indices"], chosen)
     seen = features_of(model, step(target.images, signs, SHORT["example_epsilon_255"]), 5)
@@ -151,7 +151,7 @@ def test_stage_writes_what_the_attacks_find(tmp_path: Path, monkeypatch: pytest.
     assert list(attacked)[-1] == "moved_degrees" and attacked["moved_epsilon_255"] == SHORT["example_epsilon_255"]
     assert list(attacked["moved_degrees"]) == ["5", "25", "50", "75", "95"]
     angles = list(attacked["moved_degrees"].values())
-    (clean_features,) = read_npz(f"data/evaluated/{cell.key}.npz", "test_clean_features")
+    (clean_features,) = read_npz(cell.evaluated, "test_clean_features")
     pairs = zip(clean_features[chosen].astype(np.float64), arrays["features"].astype(np.float64), strict=True)
     cosines = [before @ after / np.sqrt(before @ before * (after @ after)) for before, after in pairs]
     assert angles[2] == pytest.approx(np.median(np.degrees(np.arccos(cosines))), abs=0.1)
@@ -164,7 +164,7 @@ def test_stage_ends_where_evaluate_saw_something_else(tmp_path: Path, monkeypatc
     monkeypatch.chdir(tmp_path)
     study_of(tmp_path, [cell], attack=changed(ACCEPTING, images=10))
     run_stage(evaluate, cell, monkeypatch)
-    path = Path(f"data/evaluated/{cell.key}.npz")
+    path = cell.evaluated
     with np.load(path) as kept:
         arrays = dict(kept)
     indices = from_text(run_stage(stage, cell, monkeypatch)["test_indices"])
@@ -209,7 +209,7 @@ def test_an_attack_without_a_block_does_not_run(left_out: str, tmp_path: Path, m
     assert ran == {entry.name for entry in catalogue.EVERY} - {left_out}
     (entry,) = (entry for entry in ATTACKS if entry.name == left_out)
     assert not set(written["alarms"]) & {*entry.alarms, *(each.alarm for each in entry.comparisons)}
-    signs, features = read_npz(f"data/attacked/{cell.key}.npz", "signs", "features")
+    signs, features = read_npz(cell.attacked, "signs", "features")
     assert signs.any() and features.any()
 
 

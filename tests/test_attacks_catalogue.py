@@ -21,7 +21,8 @@ from robustness_study.core.errors import StudyError
 from robustness_study.core.imports import ROOT
 from robustness_study.schema.attack import Attack
 
-BLOCKS: dict[str, Any] = params.read(ROOT / "params.yaml")["attack"]["attacks"]
+PARAMS: dict[str, Any] = params.read(ROOT / "params.yaml")["attack"]
+BLOCKS: dict[str, Any] = PARAMS["attacks"]
 
 
 @pytest.fixture(scope="module")
@@ -81,12 +82,13 @@ def test_attacks_run_in_the_catalogues_order(tried: Tried) -> None:
     order = list(dict.fromkeys(catalogue.entry_of(name).name for name in tried.found))
     assert order == [entry.name for entry in EVERY]
     shuffled = SECTION | {"attacks": dict(reversed(SECTION["attacks"].items()))}
-    assert list(Attack.model_validate(shuffled).attacks) == [entry.name for entry in ATTACKS]
+    assert list(catalogue.settings_of(Attack.model_validate(shuffled))) == [entry.name for entry in ATTACKS]
 
 
 @pytest.mark.parametrize("entry", ATTACKS, ids=lambda entry: entry.name)
 def test_params_have_a_block_for_the_attack(entry: Entry) -> None:
-    assert isinstance(catalogue.validated({entry.name: BLOCKS[entry.name]})[entry.name], entry.settings)
+    section = Attack.model_validate(PARAMS | {"attacks": {entry.name: BLOCKS[entry.name]}})
+    assert isinstance(catalogue.settings_of(section)[entry.name], entry.settings)
 
 
 def test_params_have_no_other_block() -> None:

@@ -124,12 +124,12 @@ def study(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     values["recipes"]["cpu"] |= {"stem": "imagenet", "epochs": 1, "batch_size": 10, "watched_images": 10}
     Path("params.yaml").write_text(json.dumps(values), encoding="utf-8")
     rng = np.random.default_rng(0)
-    for folder in ("raw", "clean", "split"):
+    for folder in ("raw", "training_sets", "split"):
         (tmp_path / "data" / folder).mkdir(parents=True)
     for split in ("train", "test"):
         images = rng.integers(0, 256, (40, 32, 32, 3), dtype=np.uint8)
         np.savez(f"data/raw/{split}.npz", images=images, labels=(np.arange(40) % 10).astype(np.uint8))
-        np.savez(f"data/clean/{split}.npz", images=images)
+        np.savez("data/training_sets/clean.npz", images=images)
     np.savez("data/split/0.npz", train=np.arange(20), val=np.arange(20, 40))
     source = {"classes": [str(label) for label in range(10)]}
     Path("data/raw/source.json").write_text(json.dumps(source), encoding="utf-8")

@@ -156,9 +156,9 @@ def surroundings() -> dict[str, Any]:
 
 def checkpoint_of(at: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> str:
     """The name of the checkpoint that the train stage would keep in these surroundings."""
-    for folder in ("raw", "split", "clean"):
+    for folder in ("raw", "split", "training_sets"):
         Path("data", folder).mkdir(parents=True, exist_ok=True)
-    np.savez("data/clean/train.npz", images=at["images"])
+    np.savez("data/training_sets/clean.npz", images=at["images"])
     np.savez("data/raw/train.npz", images=at["images"], labels=at["labels"])
     np.savez("data/split/0.npz", train=at["train"], val=at["val"])
     Path("data/raw/source.json").write_text(json.dumps({"classes": ["a", "b"]}))

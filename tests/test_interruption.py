@@ -54,9 +54,9 @@ PARENT = "import subprocess, sys; subprocess.run(sys.argv[1], shell=True)"
 def study(tmp_path: Path) -> Path:
     rng = np.random.default_rng(0)
     images = rng.integers(0, 256, (80, 16, 16, 3), dtype=np.uint8)
-    for folder in ("raw", "split", "clean"):
+    for folder in ("raw", "split", "training_sets"):
         (tmp_path / "data" / folder).mkdir(parents=True)
-    np.savez(tmp_path / "data/clean/train.npz", images=images)
+    np.savez(tmp_path / "data/training_sets/clean.npz", images=images)
     np.savez(tmp_path / "data/raw/train.npz", images=images, labels=(np.arange(80) % 4).astype(np.uint8))
     np.savez(tmp_path / "data/split/3.npz", train=np.arange(64), val=np.arange(64, 80))
     (tmp_path / "data/raw/source.json").write_text(json.dumps({"classes": ["a", "b", "c", "d"]}))

@@ -576,10 +576,10 @@ def test_shuffled_labels_are_guessed(name: str, shuffled: bool) -> None:
 def write_inputs(top: Path) -> dict[str, np.ndarray]:
     """What the stage reads, and nothing else: no test image is anywhere."""
     sets = {"clean": IMAGES, "corrupted": 255 - IMAGES // 2}
-    for folder in ("raw", "split", *sets):
+    for folder in ("raw", "split", "training_sets"):
         (top / "data" / folder).mkdir(parents=True)
     for name, images in sets.items():
-        np.savez(top / f"data/{name}/train.npz", images=images)
+        np.savez(top / f"data/training_sets/{name}.npz", images=images)
     np.savez(top / "data/raw/train.npz", images=IMAGES, labels=LABELS)
     np.savez(top / "data/split/3.npz", train=INDICES["train"], val=INDICES["val"], test=np.arange(9))
     (top / "data/raw/source.json").write_text(json.dumps({"classes": ["a", "b", "c", "d"]}))

@@ -56,14 +56,14 @@ def _in_the_study(attacked_study: Path, monkeypatch: pytest.MonkeyPatch) -> None
     monkeypatch.setenv(device.VARIABLE, "cpu")
     monkeypatch.setattr(sys, "argv", ["stage", "--seed", str(SEED)])
     write_json("params.yaml", read_json("params.yaml") | STUDY)
-    Path("reports/transfer.json").unlink(missing_ok=True)
+    Path("data/shared/transfer.json").unlink(missing_ok=True)
 
 
 def transferred(**sections: Any) -> dict[str, Any]:
     """What the stage writes."""
     write_json("params.yaml", read_json("params.yaml") | sections)
     transfer.main()
-    return read_json("reports/transfer.json")
+    return read_json("data/shared/transfer.json")
 
 
 def test_every_pair_has_a_row_and_each_models_own_is_what_the_attack_found() -> None:
@@ -95,7 +95,7 @@ def test_a_target_is_given_what_was_attacked_through_the_source() -> None:
     images = to_float(torch.from_numpy(read_npz("data/raw/test.npz", "images")[0][indices]))
     said = {}
     for source in CELLS:
-        test_indices, signs = read_npz(f"data/attacked/{source.key}.npz", "test_indices", "signs")
+        test_indices, signs = read_npz(source.attacked, "test_indices", "signs")
         attacked = step(images, torch.from_numpy(signs[np.searchsorted(test_indices, indices)]), 16)
         for target in CELLS:
             model, _ = storage.load(target.model, torch.device("cpu"))
@@ -107,9 +107,9 @@ def test_a_target_is_given_what_was_attacked_through_the_source() -> None:
 
 
 @contextmanager
-def altered(cell: Cell, change: Callable[[dict[str, np.ndarray]], dict[str, np.ndarray]]) -> Iterator[str]:
+def altered(cell: Cell, change: Callable[[dict[str, np.ndarray]], dict[str, np.ndarray]]) -> Iterator[Path]:
     """The path of a model's attacked images, of which some arrays are others for a while."""
-    path, names = f"data/attacked/{cell.key}.npz", ("test_indices", "signs", "features", "epsilon_255")
+    path, names = cell.attacked, ("test_indices", "signs", "features", "epsilon_255")
     kept = dict(zip(names, read_npz(path, *names), strict=True))
     write_npz(path, **kept | change(kept))
     try:
@@ -120,23 +120,23 @@ def altered(cell: Cell, change: Callable[[dict[str, np.ndarray]], dict[str, np.n
 
 @pytest.mark.parametrize("other", [lambda indices: indices[::-1].copy(), lambda indices: indices[:-1]])
 def test_attacked_files_of_other_test_images_are_refused(other: Callable[[np.ndarray], np.ndarray]) -> None:
-    with altered(CELLS[1], lambda arrays: {"test_indices": other(arrays["test_indices"])}) as path:
-        said = f"^{path} is of other test images than the rest; run `dvc repro attack@{CELLS[1].key}`$"
+    with altered(CELLS[1], lambda arrays: {"test_indices": other(arrays["test_indices"])}):
+        said = f"^{CELLS[1].key} was attacked with other test images than the first model; run `dvc repro attack@"
         with pytest.raises(StudyError, match=said):
             transfer.main()
-    assert not Path("reports/transfer.json").exists()
+    assert not Path("data/shared/transfer.json").exists()
 
 
 def test_images_that_serve_better_than_a_models_own_end_the_stage_unless_accepted() -> None:
     """The first model's own signs are turned round, so that the other's serve better against it."""
     section = SECTION | {"epsilon_255": 32, "images": 10}
     assert transferred(transfer=section)["alarms"] == {}
-    Path("reports/transfer.json").unlink()
+    Path("data/shared/transfer.json").unlink()
     with altered(CELLS[0], lambda arrays: {"signs": -arrays["signs"]}):
         said = r"^transfer: .*transfer_stronger: .* transfer.accept: \[transfer_stronger\]$"
         with pytest.raises(StudyError, match=said):
             transferred(transfer=section)
-        assert not Path("reports/transfer.json").exists()
+        assert not Path("data/shared/transfer.json").exists()
         accepting = section | {"accept": ["transfer_stronger"]}
         reason = transferred(transfer=accepting)["alarms"]["transfer_stronger"]
     assert reason.startswith(f"the gradient of {CELLS[1].key}, against {CELLS[0].key}, leaves 0.")

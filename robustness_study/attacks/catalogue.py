@@ -12,28 +12,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 
-from pydantic import Field, create_model, field_validator
+from pydantic import Field, field_validator
 
+from robustness_study.core import params
 from robustness_study.core.errors import StudyError
 from robustness_study.core.section import Section
+from robustness_study.schema.attack import Attack
 
 MARGIN = 0.02  # of the images: ordinary models move a little when their logits are rescaled
 RESCALED = "fgsm_of_logits_x"  # and the factor: the names of the results of `rescaled_logits`
-
-
-class CommonSettings(Section):
-    """What all attacks share: the ladder of epsilons, the numbers of images, the batch size and the seed.
-
-    `images` test images are attacked, stratified. Attacks that serve as controls get `control_images` of them.
-    """
-
-    epsilons_255: list[int] = Field(min_length=1)
-    images: int = Field(ge=1)
-    control_images: int = Field(ge=1)
-    batch_size: int = Field(ge=1)
-    seed: int = Field(ge=0)
 
 
 class Settings(Section):
@@ -206,23 +194,32 @@ EVERY = (FAST_GRADIENT_SIGN, *ATTACKS)
 ALARMS = tuple(
     dict.fromkeys(alarm for entry in EVERY for alarm in (*entry.alarms, *(each.alarm for each in entry.comparisons)))
 )
-# Without a default a missing block would be a fault; a block that is there but empty (None) is one.
-_BLOCKS: type[Section] = create_model(  # type: ignore[call-overload]
-    "Blocks", __base__=Section, **{entry.name: (entry.settings, None) for entry in ATTACKS}
-)
 
 
-def validated(blocks: Any) -> dict[str, Settings]:
-    """The blocks of params.yaml's `attack.attacks`, validated, by attack in the catalogue's order.
+def settings_of(section: Attack) -> dict[str, Settings]:
+    """The blocks of `attack.attacks`, validated, by attack in the catalogue's order.
 
-    Raises ValueError (of pydantic, if a block is wrong) with the key and what is allowed.
+    Raises StudyError, naming the key, if there is no such attack, if a block is wrong by itself or beside the others,
+    or if `accept` names no alarm.
     """
     names = [entry.name for entry in ATTACKS]
-    unknown = [name for name in blocks if name not in names] if isinstance(blocks, dict) else []
-    if unknown:
-        raise ValueError(f"{unknown[0]} is no attack; there are {', '.join(names)}")
-    model = _BLOCKS.model_validate(blocks)
-    return {name: getattr(model, name) for name in names if getattr(model, name) is not None}
+    for name in section.attacks:
+        if name not in names:
+            raise StudyError(f"params.yaml: attack.attacks.{name} is unknown; there are {', '.join(names)}")
+    for name in section.accept:
+        if name not in ALARMS:
+            raise StudyError(
+                f"params.yaml: attack.accept has {name!r}, which is no alarm; there are {', '.join(ALARMS)}"
+            )
+    blocks = {
+        entry.name: params.validated(f"attack.attacks.{entry.name}", section.attacks[entry.name], entry.settings)
+        for entry in ATTACKS
+        if entry.name in section.attacks
+    }
+    for name, block in blocks.items():
+        for key, allowed in block.faults(section.sizes(), blocks).items():
+            raise StudyError(f"params.yaml: attack.attacks.{name}.{key} is {getattr(block, key)!r}: {allowed}")
+    return blocks
 
 
 def filled_in(pattern: str, text: str, name: str) -> str | None:

@@ -10,11 +10,11 @@ import torch
 from torch import Tensor
 
 from robustness_study.attacks.alarms import Alarm
-from robustness_study.attacks.catalogue import CommonSettings
 from robustness_study.attacks.scoring import ByEpsilon, Found, Logits, Target, in_batches, predict
 from robustness_study.attacks.signs import gradient_signs, step
 from robustness_study.classifier.model import Classifier
 from robustness_study.core.subsets import stratified
+from robustness_study.schema.attack import Attack
 
 
 @dataclass(frozen=True)
@@ -49,7 +49,7 @@ class ModelUnderAttack:
         self,
         logits: Logits,
         target: Target,
-        common: CommonSettings,
+        common: Attack,
         clean: np.ndarray,
         neighbours: Neighbours | None = None,
     ) -> None:
@@ -59,7 +59,7 @@ class ModelUnderAttack:
         self.found: dict[str, Found] = {}
         self.alarms: list[Alarm] = []
         self.labels = target.labels.cpu().numpy()
-        self.sizes = [epsilon for epsilon in common.epsilons_255 if epsilon > 0]
+        self.sizes = common.sizes()
         self.device = target.images.device
 
     @cached_property

@@ -38,7 +38,7 @@ def same_images(attacked: Mapping[str, Attacked], all_labels: np.ndarray, count:
     for key, of_model in attacked.items():
         if not np.array_equal(of_model.indices, first):
             raise StudyError(
-                f"data/attacked/{key}.npz is of other test images than the rest; run `dvc repro attack@{key}`"
+                f"{key} was attacked with other test images than the first model; run `dvc repro attack@{key}`"
             )
     return stratified(all_labels[first], count, seed, "transfer")
 

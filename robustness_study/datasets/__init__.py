@@ -13,7 +13,7 @@ from robustness_study.core.errors import StudyError
 from robustness_study.datasets.base import Dataset, Places
 from robustness_study.schema.download import Download
 
-HELPERS = ("base", "fetch", "split")
+HELPERS = ("base", "fetch")
 
 
 def names() -> list[str]:

@@ -16,6 +16,7 @@ import numpy as np
 
 from robustness_study.core.errors import StudyError
 
+VARIABLE = "CIFAR10_ARCHIVE"  # of the environment: an archive to use instead of fetching
 MOST_CLASSES = 256  # a label is one byte
 
 

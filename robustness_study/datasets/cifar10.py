@@ -15,13 +15,12 @@ from pathlib import Path
 import numpy as np
 
 from robustness_study.core.errors import StudyError
-from robustness_study.datasets.base import Dataset, Places
+from robustness_study.datasets.base import VARIABLE, Dataset, Places
 from robustness_study.datasets.fetch import fetch, md5_of
 from robustness_study.schema.download import Download
 
 URL = "https://www.cs.toronto.edu/~kriz/cifar-10-binary.tar.gz"
 MD5 = "c32a1d4ab5d03f1284b67883e8d87530"
-VARIABLE = "CIFAR10_ARCHIVE"
 ARCHIVE = "cifar-10-binary.tar.gz"
 SIDE = 32
 RECORDS = 10_000  # per batch file

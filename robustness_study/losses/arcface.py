@@ -34,6 +34,6 @@ def make_head(config: Config, features: int, classes: int) -> Head:
     """Cosine to learned class weights, trained with a margin on the angle."""
     from pytorch_metric_learning.losses import ArcFaceLoss
 
-    from robustness_study.losses._class_weights import ClassWeights
+    from robustness_study.losses.head import ClassWeights
 
     return ClassWeights(ArcFaceLoss(classes, features, margin=config.margin_degrees, scale=config.scale))

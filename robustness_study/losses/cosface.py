@@ -33,6 +33,6 @@ def make_head(config: Config, features: int, classes: int) -> Head:
     """Cosine to learned class weights, trained with a margin on the cosine."""
     from pytorch_metric_learning.losses import CosFaceLoss
 
-    from robustness_study.losses._class_weights import ClassWeights
+    from robustness_study.losses.head import ClassWeights
 
     return ClassWeights(CosFaceLoss(classes, features, margin=config.margin_cosine, scale=config.scale))

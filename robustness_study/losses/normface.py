@@ -31,6 +31,6 @@ def make_head(config: Config, features: int, classes: int) -> Head:
     """Cosine to learned class weights, trained by cross-entropy."""
     from pytorch_metric_learning.losses import NormalizedSoftmaxLoss
 
-    from robustness_study.losses._class_weights import ClassWeights
+    from robustness_study.losses.head import ClassWeights
 
     return ClassWeights(NormalizedSoftmaxLoss(classes, features, temperature=1 / config.scale))

@@ -42,7 +42,7 @@ def make_head(config: Config, features: int, classes: int) -> Head:
     from pytorch_metric_learning.losses import SphereFaceLoss
     from torch import Tensor
 
-    from robustness_study.losses._class_weights import ClassWeights
+    from robustness_study.losses.head import ClassWeights
 
     class Blended(SphereFaceLoss):  # type: ignore[misc]  # the library has no types
         def modify_cosine_of_target_classes(self, cosines: Tensor) -> Tensor:

@@ -4,23 +4,28 @@ from __future__ import annotations
 
 from typing import Any
 
-from pydantic import Field, ValidationError, field_validator, model_validator
-from pydantic_core import InitErrorDetails, PydanticCustomError
+from pydantic import Field, ValidationInfo, field_validator
 
-from robustness_study.attacks import catalogue
-from robustness_study.attacks.catalogue import ALARMS, CommonSettings, Settings
+from robustness_study.core.section import Section
 
 HEADLINE_EPSILONS_255 = (1, 2, 4, 8)
 
 
-class Attack(CommonSettings):
-    """The common settings, and a block in `attacks` for each attack that runs beside FGSM.
+class Attack(Section):
+    """What all attacks share, and in `attacks` a block for each attack that runs beside FGSM.
 
-    The grid of examples shows `examples` images at `example_epsilon_255`; so do `embed` and the angles in attack.json.
-    `accept` names the alarms that do not end the stage.
+    `images` test images are attacked, stratified, with the sizes `epsilons_255` in grey levels; attacks that serve as
+    controls get `control_images` of them. The grid of examples shows `examples` images at `example_epsilon_255`; so do
+    `embed` and the angles in attack.json. `accept` names the alarms that do not end the stage. What the blocks and the
+    alarms may be is in robustness_study/attacks/catalogue.py, which checks them.
     """
 
-    attacks: dict[str, Settings]
+    epsilons_255: list[int] = Field(min_length=1)
+    images: int = Field(ge=1)
+    control_images: int = Field(ge=1)
+    batch_size: int = Field(ge=1)
+    seed: int = Field(ge=0)
+    attacks: dict[str, dict[str, Any]]
     examples: int = Field(ge=1, le=20)
     example_epsilon_255: int = Field(ge=1, le=255)
     accept: list[str]
@@ -35,35 +40,14 @@ class Attack(CommonSettings):
             raise ValueError(f"{', '.join(absent)} must be in it: reports/metrics.json holds it as fgsm_{absent[0]}")
         return values
 
-    @field_validator("attacks", mode="plain")
+    @field_validator("example_epsilon_255")
     @classmethod
-    def _blocks(cls, blocks: Any) -> dict[str, Settings]:
-        return catalogue.validated(blocks)
+    def _is_attacked(cls, value: int, others: ValidationInfo) -> int:
+        ladder = others.data.get("epsilons_255", [value])
+        if value not in ladder:
+            raise ValueError(f"it must be one of attack.epsilons_255, {ladder}")
+        return value
 
-    @field_validator("accept")
-    @classmethod
-    def _known_alarms(cls, values: list[str]) -> list[str]:
-        unknown = [value for value in values if value not in ALARMS]
-        if unknown:
-            raise ValueError(f"{unknown[0]} is no alarm; there are {', '.join(ALARMS)}")
-        return values
-
-    @model_validator(mode="after")
-    def _fit_each_other(self) -> Attack:
-        sizes = [epsilon for epsilon in self.epsilons_255 if epsilon > 0]
-        found: list[InitErrorDetails] = []
-        if self.example_epsilon_255 not in sizes:
-            allowed = f"it must be one of {sizes}, which attack.epsilons_255 gives"
-            found.append(_fault(("example_epsilon_255",), allowed, self.example_epsilon_255))
-        for name, block in self.attacks.items():
-            for key, allowed in block.faults(sizes, self.attacks).items():
-                found.append(_fault(("attacks", name, key), allowed, getattr(block, key)))
-        if found:
-            raise ValidationError.from_exception_data("attack", found)
-        return self
-
-
-def _fault(key: tuple[str, ...], allowed: str, value: Any) -> InitErrorDetails:
-    """What pydantic would say of a wrong value under a key of this section."""
-    error = PydanticCustomError("does_not_fit", "{allowed}", {"allowed": allowed})
-    return InitErrorDetails(type=error, loc=key, input=value)
+    def sizes(self) -> list[int]:
+        """The ladder of epsilons without 0."""
+        return [epsilon for epsilon in self.epsilons_255 if epsilon > 0]

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from pydantic import Field, field_validator
+from pydantic import Field
 
 from robustness_study.core.section import Section
-from robustness_study.corruptions import names
 from robustness_study.corruptions.mix import JitterStrengths, MixStrengths
 
 
@@ -60,13 +59,6 @@ class Named(Section):
     corruption: str
     severity: int = Field(ge=1, le=5)
     probability: float = Field(gt=0, le=1)
-
-    @field_validator("corruption")
-    @classmethod
-    def _known(cls, value: str) -> str:
-        if value not in names():
-            raise ValueError(f"it does not exist; there are {', '.join(names())}")
-        return value
 
 
 class Corrupt(Section):
