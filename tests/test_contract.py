@@ -111,9 +111,12 @@ def test_code_that_a_stage_depends_on_is_what_it_imports(name: str) -> None:
     assert idle == [], "nothing of these is imported"
 
 
-@pytest.mark.parametrize("name", STAGES)
+@pytest.mark.parametrize("name", [name for name in STAGES if name not in ("check", "compare", "headline")])
 def test_a_folder_is_a_dep_where_much_of_it_matters(name: str) -> None:
-    """Or else a change to a file that the stage never runs would re-run it. `core` is what everything builds on."""
+    """Or else a change to a file that the stage never runs would re-run it, which costs time but for the quick ones.
+
+    `core` is what everything builds on.
+    """
     folders = [dep for dep in STAGES[name]["deps"] if (ROOT / dep).is_dir() and dep.startswith("robustness_study")]
     code = code_of(name)
     for folder in set(folders) - {"robustness_study/core"}:
