@@ -2,7 +2,8 @@
 
 It reads files that are in git alone, so it runs on a fresh clone. It refuses, naming the cell, when one is missing: a
 comparison with a hole supports no conclusion. Out, under `reports/`: `comparison.json` (a DVC metric),
-`statistics.json`, `corruption_errors.json`, `tables/`, `figures/`, `curves.csv`, `report.md`.
+`comparison.csv` and `curves.csv` (DVC plots), `statistics.json`, `corruption_errors.json`, `tables/`, `figures/`,
+`report.md`.
 """
 
 from __future__ import annotations
@@ -47,6 +48,7 @@ def main() -> None:
     write_csv("tables/transfer", attack_tables.transfer_table(study.transfer))
     write_csv("tables/features", tables.features_table(cells))
     write_csv("tables/suite_in_full", study.every_accuracy, index=False)
+    write_csv("comparison", tables.comparison_chart(study.summaries), index=False)
     write_csv("curves", tables.curves(cells), index=False, float_format=None)
     write_text(REPORTS / "report.md", page.markdown(study))
     write_json(REPORTS / "corruption_errors.json", suite_tables.corruption_errors(cells))

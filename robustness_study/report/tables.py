@@ -69,6 +69,27 @@ def beside_accuracy(cells: Cells) -> pd.DataFrame:
     return pd.DataFrame(columns).rename_axis("figure")
 
 
+TESTED_ON = {
+    "test_clean": "clean",
+    "test_corrupted": "corrupted",
+    "fgsm_2": "FGSM ε = 2/255",
+    "suite_mean": "CIFAR-10-C's corruptions",
+}
+
+
+def comparison_chart(summaries: Summaries) -> pd.DataFrame:
+    """What `dvc plots` draws first, long: a row per kind of test image and model."""
+    rows = []
+    for metric, tested_on in TESTED_ON.items():
+        for loss, of_loss in summaries.items():
+            for train_set, of_cell in of_loss.items():
+                low, high = of_cell[metric]["interval_95"] or (None, None)
+                row = {"tested_on": tested_on, "model": f"{loss}, {train_set.removesuffix('_trained')}"}
+                mean, n = of_cell[metric]["mean"], of_cell[metric]["n"]
+                rows.append({**row, "accuracy": mean, "lower_95": low, "upper_95": high, "n": n})
+    return pd.DataFrame(rows)
+
+
 def features_table(cells: Cells) -> pd.DataFrame:
     """What can be measured of the features and their UMAP plane: a row per measure, a column per model."""
     columns = {}
