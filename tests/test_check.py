@@ -13,13 +13,14 @@ from typing import Any
 import pytest
 from dvc.utils.serialize import parse_yaml  # type: ignore[import-untyped]
 
+from robustness_study import losses
 from robustness_study.core import params
 from robustness_study.core.errors import StudyError
 from stages import check
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 COMMITTED = REPOSITORY / "params.yaml"
-LOSSES = ", ".join(sorted(path.stem for path in (REPOSITORY / "robustness_study/losses").glob("[a-z]*.py")))
+LOSSES = ", ".join(losses.names())
 ABSENT = object()
 NO_LOSS = f"which does not exist; there are {LOSSES}"
 EPSILONS = "attack.epsilons_255"
@@ -165,7 +166,7 @@ BAD: dict[str, tuple[str, Any, str]] = {
     "unknown recipe": ("recipe", "nonsense", "recipe is 'nonsense'; recipes has cpu"),
     "recipe no text": ("recipe", 3, "recipe is 3: input should be a valid string"),
     "no recipes": ("recipes", None, "recipes must hold a block for each recipe"),
-    "recipe that is not chosen": ("recipes.other", {}, "recipes.other.stem is missing; recipes.other.zero"),
+    "recipe that is not chosen": ("recipes.other", {}, "recipes.other.network is missing; recipes.other.st"),
 }
 
 
