@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 from dvc.utils.serialize import parse_yaml  # type: ignore[import-untyped]
 
+from robustness_study import losses
 from robustness_study.check import check
 from robustness_study.core import params
 from robustness_study.core.errors import StudyError
@@ -20,7 +21,7 @@ from stages import check as stage
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 COMMITTED = REPOSITORY / "params.yaml"
-LOSSES = "angular, arcface, cosface, cross_entropy, normface, sphereface"
+LOSSES = ", ".join(losses.names())
 ABSENT = object()
 NO_LOSS = f"which does not exist; there are {LOSSES}"
 EPSILONS = "attack.epsilons_255"
@@ -183,7 +184,7 @@ BAD: dict[str, tuple[str, Any, str]] = {
     "unknown recipe": ("recipe", "nonsense", "recipe is 'nonsense'; recipes has cpu"),
     "recipe no text": ("recipe", 3, "recipe is 3: input should be a valid string"),
     "no recipes": ("recipes", None, "recipes must hold a block for each recipe"),
-    "recipe that is not chosen": ("recipes.other", {}, "recipes.other.stem is missing; recipes.other.zero"),
+    "recipe that is not chosen": ("recipes.other", {}, "recipes.other.network is missing; recipes.other.st"),
 }
 
 

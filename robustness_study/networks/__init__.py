@@ -35,9 +35,7 @@ def names() -> list[str]:
 def check(name: str) -> None:
     """Raise StudyError, in one line, if there is no network of this name."""
     if name.startswith(TIMM):
-        from robustness_study.networks import _timm
-
-        _timm.check(name)
+        _module(name).check(name)
     elif name not in names():
         raise StudyError(f"network is {name!r}, which does not exist; there are {', '.join(names())} and {TIMM}NAME")
 

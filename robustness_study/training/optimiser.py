@@ -26,8 +26,9 @@ def in_order_of_memory(tensor: Tensor) -> Tensor:
 class Optimiser:
     """SGD with Nesterov momentum; weight decay on weights of two or more dimensions only.
 
-    It moves views of the model's weights in their order of memory: torch's fused SGD copies every gradient
-    that is not contiguous, on the CPU about a twentieth of a training step.
+    torch's fused SGD copies every gradient that is not contiguous, as those of a channels-last model are not. So it is
+    given contiguous views of the same weights instead: the same bits, and on the CPU 3 % less time for a training step
+    (stem `half`, batches of 64, two cores).
     """
 
     def __init__(self, model: nn.Module, recipe: Recipe) -> None:
