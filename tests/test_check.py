@@ -60,7 +60,7 @@ BAD: dict[str, tuple[str, Any, str]] = {
     "unknown corruption": (
         "suite.corruptions",
         ["fog", "smoke"],
-        "suite.corruptions is ['fog', 'smoke']: 'smoke' does not exist; there are gaussian_noise,",
+        "suite.corruptions has 'smoke', which does not exist; there are gaussian_noise, shot_noise,",
     ),
     "repeated corruption": (
         "suite.corruptions",
@@ -141,7 +141,7 @@ BAD: dict[str, tuple[str, Any, str]] = {
     "corruption that is not there": (
         "corrupt.before",
         [{"corruption": "smoke", "severity": 3, "probability": 0.5}],
-        "corrupt.before.0.corruption is 'smoke': it does not exist; there are gaussian_noise,",
+        "corrupt.before has 'smoke', which does not exist; there are gaussian_noise,",
     ),
     "unknown train set": (
         "train_sets",
