@@ -16,12 +16,11 @@ from hypothesis import strategies as some
 from natural_images import natural_images
 
 from robustness_study.augmentation.trivial_augment import OPERATIONS
-from robustness_study.training_sets._chains import NAMES, Draws, augmix, draw, mix, strengths_of
-from robustness_study.training_sets.augmix import Config
+from robustness_study.training_sets._chains import NAMES, Draws, Settings, augmix, draw, mix, strengths_of
 from stages import training_set as stage
 
 SECTION: dict[str, Any] = {"chains": 3, "depth": 3, "severity": 3.0, "seed": 5}
-SETTINGS = Config.model_validate(SECTION)
+SETTINGS = Settings(**SECTION)
 IMAGES = natural_images(40)
 PINNED = [
     [
@@ -124,7 +123,7 @@ def test_an_images_copy_does_not_depend_on_its_batch(order: list[int], size: int
 
 
 def test_splits_and_seeds_have_draws_of_their_own() -> None:
-    other_seed = SETTINGS.model_copy(update={"seed": 6})
+    other_seed = replace(SETTINGS, seed=6)
     chosen = ((SETTINGS, "train"), (SETTINGS, "test"), (other_seed, "train"))
     first, *others = (draw(np.arange(5), *of) for of in chosen)
     assert all(not np.isclose(first.mixed, other.mixed).any() for other in others)

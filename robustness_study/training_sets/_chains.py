@@ -11,7 +11,6 @@ loss. Grey fills what comes from outside.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -20,13 +19,20 @@ from torch import Tensor
 from robustness_study.augmentation.trivial_augment import OPERATIONS
 from robustness_study.core.seeds import streams
 
-if TYPE_CHECKING:
-    from robustness_study.training_sets.augmix import Config
-
 # At level 10: shares, thirds of the side, degrees; bits and the threshold's distance from white below.
 LARGEST = {"shear_x": 0.3, "shear_y": 0.3, "translate_x": 1 / 3, "translate_y": 1 / 3, "rotate": 30.0}
 NAMES = (*LARGEST, "posterize", "solarize", "autocontrast", "equalize")
 CHUNK = 500  # images in memory as floats at a time; no effect on the result
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Each image is mixed with `chains` chains of up to `depth` operations, as strong as `severity` says, of 10."""
+
+    chains: int
+    depth: int
+    severity: float
+    seed: int
 
 
 @dataclass(frozen=True)
@@ -41,7 +47,7 @@ class Draws:
     negative: np.ndarray  # (N, C, D), bool
 
 
-def draw(indices: np.ndarray, settings: Config, split: str) -> Draws:
+def draw(indices: np.ndarray, settings: Settings, split: str) -> Draws:
     """The draws of these raw images, each from a stream of its own, whatever others are asked for."""
     chains, depth = settings.chains, settings.depth
     counts = [1, chains, chains, *[chains * depth] * 3]
@@ -98,7 +104,7 @@ def mix(images: Tensor, draws: Draws) -> Tensor:
     return (1 - shares) * images + shares * mixture
 
 
-def augmix(images: np.ndarray, settings: Config, split: str, first: int = 0) -> np.ndarray:
+def augmix(images: np.ndarray, settings: Settings, split: str, first: int = 0) -> np.ndarray:
     """Mixed copies, rounded, of uint8 images N×H×W×3, the raw images `first`, `first` + 1, … of that split."""
     mixed = np.empty_like(images)
     for start in range(0, len(images), CHUNK):

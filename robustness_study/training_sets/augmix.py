@@ -25,6 +25,6 @@ class Config(Section):
 
 def make(clean: np.ndarray, corrupted: np.ndarray, config: Config) -> np.ndarray:
     """The mixed copies, rounded, of the clean images."""
-    from robustness_study.training_sets._chains import augmix
+    from robustness_study.training_sets._chains import Settings, augmix
 
-    return augmix(clean, config, "train")
+    return augmix(clean, Settings(**config.model_dump()), "train")
