@@ -53,8 +53,8 @@ def main() -> None:
         f"{cell.key}: UMAP of the features of {len(chosen)} test images; {len(both)} of them attacked "
         f"(FGSM, ε = {epsilon}/255)\n"
         f"Trustworthiness {figures['trustworthiness']:.3f}; neighbours of the same class "
-        f"{figures['neighbour_purity_512d']:.3f} in 512 dimensions, {figures['neighbour_purity_plane']:.3f} in the "
-        f"plane; silhouette in 512 dimensions {figures['silhouette_512d']:.3f}"
+        f"{figures['neighbour_purity_features']:.3f} in {features.shape[1]} dimensions, {figures['neighbour_purity_plane']:.3f} in the "
+        f"plane; silhouette in {features.shape[1]} dimensions {figures['silhouette_features']:.3f}"
     )
     write_npz(cell.embedded, clean=plane.points, test_indices=chosen.astype(np.int32), **moved)
     of = {"corrupted": labels[chosen], "attacked": labels[both]}

@@ -117,7 +117,7 @@ def test_quality_knows_classes_that_lie_apart() -> None:
     plane = umap_plane.fit(features, SECTION, seed=0)
     found = umap_plane.quality(features, plane, labels, SECTION)
     mixed = umap_plane.quality(features, plane, np.random.default_rng(0).permutation(labels), SECTION)
-    for name in ("neighbour_purity_512d", "neighbour_purity_plane", "silhouette_512d"):
+    for name in ("neighbour_purity_features", "neighbour_purity_plane", "silhouette_features"):
         one, other = found[name], mixed[name]
         assert one is not None and other is not None and one > other + 0.4
     assert found["trustworthiness"] == mixed["trustworthiness"]

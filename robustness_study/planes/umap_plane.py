@@ -122,9 +122,9 @@ def quality(features: np.ndarray, plane: Plane, labels: np.ndarray, section: Emb
     in_plane = exact_neighbours(plane.points, neighbours, "euclidean")
     return {
         "trustworthiness": trust(features, plane.points, section),
-        "neighbour_purity_512d": purity(nearest, labels),
+        "neighbour_purity_features": purity(nearest, labels),
         "neighbour_purity_plane": purity(in_plane, labels),
-        "silhouette_512d": float(silhouette_score(features, labels, metric=section.metric)),
+        "silhouette_features": float(silhouette_score(features, labels, metric=section.metric)),
         # Of each point's nearest neighbours, the share that the index found; None: the search was exact.
         "index_recall": (
             None if plane.indexed is None else shared_share(nearest[:, : plane.indexed.shape[1]], plane.indexed)
