@@ -20,7 +20,7 @@ from robustness_study.schema.embed import Embed
 
 
 def main() -> None:
-    from robustness_study.planes.picture import umap_planes
+    from robustness_study.planes.picture import caption_of, umap_planes
 
     cell = Cell.from_arguments(__doc__)
     section = params.section("embed", Embed)
@@ -45,21 +45,15 @@ def main() -> None:
     # taken to.
     still = plane.take(features)
     before = {"corrupted": still, "attacked": still[of_chosen]}
-    figures = umap_plane.quality(features, plane, labels[chosen], section)
-    figures["median_displacement_spreads_clean"] = umap_plane.displacement(plane.points, still, plane)
+    measures = umap_plane.quality(features, plane, labels[chosen], section)
+    measures["median_displacement_spreads_clean"] = umap_plane.displacement(plane.points, still, plane)
     for name, points in moved.items():
-        figures[f"median_displacement_spreads_{name}"] = umap_plane.displacement(before[name], points, plane)
-    caption = (
-        f"{cell.key}: UMAP of the features of {len(chosen)} test images; {len(both)} of them attacked "
-        f"(FGSM, ε = {epsilon}/255)\n"
-        f"Trustworthiness {figures['trustworthiness']:.3f}; neighbours of the same class "
-        f"{figures['neighbour_purity_features']:.3f} in {features.shape[1]} dimensions, {figures['neighbour_purity_plane']:.3f} in the "
-        f"plane; silhouette in {features.shape[1]} dimensions {figures['silhouette_features']:.3f}"
-    )
+        measures[f"median_displacement_spreads_{name}"] = umap_plane.displacement(before[name], points, plane)
+    caption = caption_of(cell.key, measures, len(chosen), len(both), int(epsilon), features.shape[1])
     write_npz(cell.embedded, clean=plane.points, test_indices=chosen.astype(np.int32), **moved)
     of = {"corrupted": labels[chosen], "attacked": labels[both]}
     umap_planes(cell.result("embed.png"), plane.points, labels[chosen], before, moved, of, classes, caption)
-    rows = [{"measure": name, "value": value} for name, value in figures.items()]
+    rows = [{"measure": name, "value": value} for name, value in measures.items()]
     write_json(
         cell.result("embed.json"),
         {"model": cell.key, "images": len(chosen), "attacked_images": len(both), "measures": rows},

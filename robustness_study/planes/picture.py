@@ -48,6 +48,19 @@ def umap_planes(
     save(figure, path)
 
 
+def caption_of(
+    model: str, measures: dict[str, float | None], images: int, attacked: int, epsilon_255: int, dimensions: int
+) -> str:
+    """What stands above the plane: of how many images it is, and how far to trust it (planes/umap_plane.py)."""
+    return (
+        f"{model}: UMAP of the features of {images} test images; {attacked} of them attacked (FGSM, ε = "
+        f"{epsilon_255}/255)\nTrustworthiness {measures['trustworthiness']:.3f}; neighbours of the same class "
+        f"{measures['neighbour_purity_features']:.3f} in {dimensions} dimensions, "
+        f"{measures['neighbour_purity_plane']:.3f} in the plane; silhouette in {dimensions} dimensions "
+        f"{measures['silhouette_features']:.3f}"
+    )
+
+
 def _scatter(axis: Axes, points: np.ndarray, labels: np.ndarray, classes: int, size: float) -> None:
     for position in range(classes):
         members = labels == position
