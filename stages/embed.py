@@ -1,9 +1,8 @@
 """Stage `embed@LOSS-TRAINSET-SEED`: features of test images → one UMAP plane for clean, corrupted and attacked.
 
 UMAP is fitted on clean features; corrupted, attacked and once more the clean ones are transformed into that plane.
-How far images moved is measured from where the same images, clean, are transformed to. Distances in such a plane
-mislead (Chari & Pachter 2023), so the caption says how far to trust it (planes/umap_plane.py). Out:
-`data/embedded/KEY.npz`, and among the model's small results `embed.json` and `embed.png`. No torch import.
+How far images moved is measured from where the same images, clean, are transformed to. Out: `data/embedded/KEY.npz`,
+the points, and `data/embedded/KEY.json`, how far to trust them. `render` draws the picture. No torch import.
 """
 
 from __future__ import annotations
@@ -13,21 +12,18 @@ import numpy as np
 from robustness_study.core import params
 from robustness_study.core.cell import Cell
 from robustness_study.core.errors import StudyError, run
-from robustness_study.core.files import read_json, read_npz, write_json, write_npz
+from robustness_study.core.files import read_npz, write_json, write_npz
 from robustness_study.core.subsets import stratified
 from robustness_study.planes import umap_plane
 from robustness_study.schema.embed import Embed
 
 
 def main() -> None:
-    from robustness_study.planes.picture import caption_of, umap_planes
-
     cell = Cell.from_arguments(__doc__)
     section = params.section("embed", Embed)
     clean, corrupted = read_npz(cell.evaluated, "test_clean_features", "test_corrupted_features")
     attacked, attacked_indices, epsilon = read_npz(cell.attacked, "features", "test_indices", "epsilon_255")
     (labels,) = read_npz("data/raw/test.npz", "labels")
-    classes = read_json("data/raw/source.json")["classes"]
     chosen = stratified(labels, section.images, section.seed, "embed")
     if len(chosen) < umap_plane.FEWEST:
         raise StudyError(f"embed: {len(chosen)} test images are too few for a plane; {umap_plane.FEWEST} are needed")
@@ -49,16 +45,25 @@ def main() -> None:
     measures["median_displacement_spreads_clean"] = umap_plane.displacement(plane.points, still, plane)
     for name, points in moved.items():
         measures[f"median_displacement_spreads_{name}"] = umap_plane.displacement(before[name], points, plane)
-    caption = caption_of(cell.key, measures, len(chosen), len(both), int(epsilon), features.shape[1])
-    write_npz(cell.embedded, clean=plane.points, test_indices=chosen.astype(np.int32), **moved)
-    of = {"corrupted": labels[chosen], "attacked": labels[both]}
-    umap_planes(cell.result("embed.png"), plane.points, labels[chosen], before, moved, of, classes, caption)
-    rows = [{"measure": name, "value": value} for name, value in measures.items()]
-    write_json(
-        cell.result("embed.json"),
-        {"model": cell.key, "images": len(chosen), "attacked_images": len(both), "measures": rows},
+    write_npz(
+        cell.embedded,
+        clean=plane.points,
+        clean_taken=still,
+        test_indices=chosen.astype(np.int32),
+        attacked_indices=both.astype(np.int32),
+        **moved,
     )
-    print(caption)
+    write_json(
+        cell.embedded.with_suffix(".json"),
+        {
+            "model": cell.key,
+            "images": len(chosen),
+            "attacked_images": len(both),
+            "epsilon_255": int(epsilon),
+            "dimensions": features.shape[1],
+            "measures": [{"measure": name, "value": value} for name, value in measures.items()],
+        },
+    )
 
 
 if __name__ == "__main__":

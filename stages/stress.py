@@ -36,9 +36,7 @@ def main() -> None:
             rows.append(accuracy_row("clean", 0, predictions, labels))
             texts["clean"] = [to_text(predictions)]
         if not np.array_equal(indices, chosen):
-            raise StudyError(
-                f"data/suite/{name}.npz is of other test images than the rest; run `dvc repro suite@{name}`"
-            )
+            raise StudyError(f"data/suite/{name}.npz is of other test images than the rest; run `dvc repro -f suite`")
         by_severity = [predictions_of(model, images) for images in copies]
         rows += [accuracy_row(name, severity, found, labels) for severity, found in enumerate(by_severity, start=1)]
         texts[name] = [to_text(found) for found in by_severity]

@@ -1,13 +1,12 @@
-"""Stage `suite@CORRUPTION`: some test images → their copies under one corruption at five severities.
+"""Stage `suite`: some test images → their copies under each corruption at five severities.
 
-Out: `data/suite/CORRUPTION.npz` with `images` uint8 5×N×H×W×3 and `indices`, which of the raw test images they
-are: stratified, the same for every corruption. Always made on the CPU, so that every machine scores the same bytes.
+Out: `data/suite/CORRUPTION.npz` with `images` uint8 5×N×H×W×3 and `indices`, which of the raw test images they are:
+stratified, the same for every corruption. They are always made on the CPU, so that every machine scores the same bytes.
+Also `reports/examples/corruptions.png`, the first of the images under all of them; `python -m
+robustness_study.corruptions --sheet IN.npz OUT.png` draws the same of images of your own.
 """
 
 from __future__ import annotations
-
-import argparse
-from pathlib import Path
 
 import numpy as np
 
@@ -20,25 +19,25 @@ from robustness_study.schema.suite import Suite
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--corruption", required=True)
-    name = parser.parse_args().corruption
+    from robustness_study.corruptions.contact_sheet import contact_sheet
+
     section = params.section("suite", Suite)
     images, labels = read_npz("data/raw/test.npz", "images", "labels")
     indices = stratified(labels, section.images, section.seed, "suite")
-    copies = np.stack(
-        [
-            corrupt(images[indices], name, severity, seed=section.seed, split="test", indices=indices)
-            for severity in SEVERITIES
-        ]
-    )
-    # Models are scored on the folder: what is no longer in the suite would change its hash for good.
-    for other in Path("data/suite").glob("*.npz"):
-        if other.stem not in section.corruptions:
-            other.unlink()
-    write_npz(f"data/suite/{name}.npz", images=copies, indices=indices)
-    changes = np.abs(copies.astype(np.int16) - images[indices]).mean((1, 2, 3, 4))
-    print(f"suite {name}: {len(indices)} images, mean absolute change {' '.join(f'{c:.1f}' for c in changes)}")
+    chosen, rows = images[indices], {}
+    for name in section.corruptions:
+        copies = np.stack(
+            [
+                corrupt(chosen, name, severity, seed=section.seed, split="test", indices=indices)
+                for severity in SEVERITIES
+            ]
+        )
+        write_npz(f"data/suite/{name}.npz", images=copies, indices=indices)
+        rows[name] = [chosen[0], *copies[:, 0]]
+        changes = np.abs(copies.astype(np.int16) - chosen).mean((1, 2, 3, 4))
+        shown = " ".join(f"{change:.1f}" for change in changes)
+        print(f"suite {name}: {len(indices)} images, mean absolute change {shown} grey levels", flush=True)
+    contact_sheet("reports/examples/corruptions.png", rows)
 
 
 if __name__ == "__main__":

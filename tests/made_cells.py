@@ -349,8 +349,9 @@ def write_study() -> None:
         cell.published("attack.json").write_text(json.dumps(attack(cell)), encoding="utf-8")
         cell.published("stress.json").write_text(json.dumps(stress(cell)), encoding="utf-8")
     for cell in FIRST_SEED:
-        cell.published("embed.png").write_bytes(b"a picture")
-        cell.published("embed.json").write_text(json.dumps(embedding(cell)), encoding="utf-8")
+        cell.plane("plane.png").parent.mkdir(parents=True)
+        cell.plane("plane.png").write_bytes(b"a picture")
+        cell.plane("plane.json").write_text(json.dumps(embedding(cell)), encoding="utf-8")
     choose_study()
 
 

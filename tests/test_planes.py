@@ -18,7 +18,7 @@ from robustness_study.core.errors import StudyError
 from robustness_study.core.imports import ROOT
 from robustness_study.planes import umap_plane
 from robustness_study.schema.embed import Embed
-from stages import embed, stability
+from stages import embed, render, stability
 
 SECTION = Embed(images=60, neighbours=8, min_dist=0.1, metric="cosine", seed=0)
 CLASSES = ["a", "b", "c"]
@@ -144,7 +144,7 @@ def inputs(folder: Path, monkeypatch: pytest.MonkeyPatch, attacked: np.ndarray, 
     monkeypatch.chdir(folder)
     monkeypatch.setattr(sys, "argv", [stage, "--loss", cell.loss, "--train-set", cell.train_set, "--seed", "0"])
     features, labels = clusters(count)
-    for name in ("evaluated", "attacked/0", "raw"):
+    for name in ("evaluated", "attacked", "raw"):
         (folder / "data" / name).mkdir(parents=True)
     np.savez(
         folder / cell.evaluated,
@@ -172,9 +172,11 @@ def test_embed_writes_the_same_bytes_twice(
     written = []
     for _ in range(2):
         embed.main()
-        written.append([cell.result(name).read_bytes() for name in ("embed.json", "embed.png")])
+        render.main()
+        files = [cell.embedded, *(cell.plane(name) for name in ("plane.json", "plane.png"))]
+        written.append([path.read_bytes() for path in files])
     assert written[0] == written[1]
-    result = json.loads(written[0][0])
+    result = json.loads(written[0][1])
     with np.load(tmp_path / f"data/embedded/{cell.key}.npz") as arrays:
         both = np.intersect1d(arrays["test_indices"], attacked)
         assert arrays["clean"].shape == arrays["corrupted"].shape == (45, 2)

@@ -185,8 +185,8 @@ OTHER_ATTACKS = {
         ("evaluate", "evaluate.json"),
         ("attack", "attack.json"),
         ("stress", "stress.json"),
-        ("embed", "embed.png"),
-        ("embed", "embed.json"),
+        ("render", "plane.png"),
+        ("render", "plane.json"),
     ],
 )
 @pytest.mark.parametrize("cell", [CELLS[0], CELLS[-2]], ids=lambda cell: cell.key)

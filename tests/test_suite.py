@@ -28,7 +28,7 @@ from robustness_study.results.metrics import Metric
 from robustness_study.results.suite import Stress, corruption_error
 from robustness_study.schema.corrupt import Corrupt
 from robustness_study.schema.recipe import Recipe
-from stages import contact_sheet, stress, suite
+from stages import stress, suite
 
 COMMITTED = params.read(Path(__file__).resolve().parents[1] / "params.yaml")
 MIX = COMMITTED["corrupt"]["mix"]
@@ -154,9 +154,7 @@ def study(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[np.ndarray, 
     with torch.no_grad():
         model.train().features(to_float(torch.from_numpy(images)))
     storage.save(CELL.model, model, network, loss, ["a", "b", "c"], {"recipe": "cpu", "environment": {}})
-    for name in CORRUPTIONS:
-        monkeypatch.setattr(sys, "argv", ["suite", "--corruption", name])
-        suite.main()
+    suite.main()
     monkeypatch.setattr(sys, "argv", ["stress", "--loss", CELL.loss, "--train-set", CELL.train_set, "--seed", "0"])
     return images, labels
 
@@ -175,18 +173,20 @@ def test_suite_is_a_stratified_part_under_each_severity(study: tuple[np.ndarray,
 
 
 def test_suite_is_the_same_bytes_again_and_others_with_another_seed(
-    study: tuple[np.ndarray, np.ndarray], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    study: tuple[np.ndarray, np.ndarray], capsys: pytest.CaptureFixture[str]
 ) -> None:
     path = Path("data/suite/gaussian_noise.npz")
     before = path.read_bytes()
-    monkeypatch.setattr(sys, "argv", ["suite", "--corruption", "gaussian_noise"])
     suite.main()
     assert path.read_bytes() == before
     images, _ = study
     with np.load(path) as made:
         changes = [np.abs(copies.astype(int) - images[made["indices"]]).mean() for copies in made["images"]]
     assert changes == sorted(changes)
-    assert f"mean absolute change {' '.join(f'{change:.1f}' for change in changes)}\n" in capsys.readouterr().out
+    assert (
+        f"mean absolute change {' '.join(f'{change:.1f}' for change in changes)} grey levels\n"
+        in capsys.readouterr().out
+    )
     Path("params.yaml").write_text(json.dumps({"suite": SECTION | {"seed": 5}}))
     suite.main()
     assert path.read_bytes() != before
@@ -217,23 +217,13 @@ def test_parts_of_different_images_are_refused(study: tuple[np.ndarray, np.ndarr
     with np.load("data/suite/pixelate.npz") as archive:
         arrays = dict(archive)
     np.savez("data/suite/pixelate.npz", images=arrays["images"], indices=arrays["indices"][::-1])
-    with pytest.raises(StudyError, match=r"data/suite/pixelate.npz is of other test images .* suite@pixelate"):
+    with pytest.raises(StudyError, match=r"data/suite/pixelate.npz is of other test images .* `dvc repro -f suite`"):
         stress.main()
     assert not CELL.result("stress.json").exists()
 
 
-def test_contact_sheet_shows_every_corruption(study: tuple[np.ndarray, np.ndarray]) -> None:
-    contact_sheet.main()
+def test_suite_draws_a_contact_sheet(study: tuple[np.ndarray, np.ndarray]) -> None:
     assert Path("reports/examples/corruptions.png").stat().st_size > 1000
-
-
-def test_what_is_taken_out_of_the_suite_leaves_the_folder(
-    study: tuple[np.ndarray, np.ndarray], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    Path("params.yaml").write_text(json.dumps({"suite": SECTION | {"corruptions": ["gaussian_noise"]}}))
-    monkeypatch.setattr(sys, "argv", ["suite", "--corruption", "gaussian_noise"])
-    suite.main()
-    assert [path.name for path in Path("data/suite").iterdir()] == ["gaussian_noise.npz"]
 
 
 def test_committed_mix_is_what_the_studies_corruptions_are_at_severity_five() -> None:

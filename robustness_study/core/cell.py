@@ -1,7 +1,7 @@
 """A cell of the study: one loss, one training set, one seed. Its name, and its files.
 
 Stages write a cell's files into folders that git ignores and DVC caches. The stage `publish` copies the small results
-into `reports/cells/LOSS/`, which is in git, so that `compare` and `headline` run on a fresh clone without DVC's cache.
+into `reports/cells/`, which is in git, so that `compare` and `headline` run on a fresh clone without DVC's cache.
 """
 
 from __future__ import annotations
@@ -12,7 +12,6 @@ from pathlib import Path
 
 # A cell's small results, and the stage that writes each.
 RESULTS = {"curves.csv": "train", "evaluate.json": "evaluate", "attack.json": "attack", "stress.json": "stress"}
-PLANE = {"embed.json": "embed", "embed.png": "embed"}  # of the first seed's models alone
 
 
 @dataclass(frozen=True, order=True)
@@ -40,21 +39,25 @@ class Cell:
 
     @property
     def attacked(self) -> Path:
-        """The gradient's signs, and features of attacked images; by seed, as `transfer` reads one seed's folder."""
-        return Path("data/attacked") / str(self.seed) / f"{self.key}.npz"
+        """The gradient's signs, and features of attacked images."""
+        return Path("data/attacked") / f"{self.key}.npz"
 
     @property
     def embedded(self) -> Path:
-        """The points of the UMAP plane."""
+        """The points of the UMAP plane; beside it, as JSON, how far to trust them."""
         return Path("data/embedded") / f"{self.key}.npz"
 
     def result(self, name: str) -> Path:
         """A small result where its stage writes it, such as `evaluate.json`: cached by DVC, not in git."""
-        return Path("data/cells") / self.loss / f"{self.train_set}-{self.seed}" / name
+        return Path("data/cells") / self.key / name
 
     def published(self, name: str) -> Path:
         """The same result in git."""
         return Path("reports/cells") / self.loss / f"{self.train_set}-{self.seed}" / name
+
+    def plane(self, name: str) -> Path:
+        """`plane.png`, the picture of the UMAP plane, or `plane.json`, how far to trust it; in git."""
+        return Path("reports/planes") / self.key / name
 
     @classmethod
     def from_arguments(cls, description: str | None) -> Cell:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -48,13 +49,14 @@ def umap_planes(
     save(figure, path)
 
 
-def caption_of(
-    model: str, measures: dict[str, float | None], images: int, attacked: int, epsilon_255: int, dimensions: int
-) -> str:
-    """What stands above the plane: of how many images it is, and how far to trust it (planes/umap_plane.py)."""
+def caption_of(notes: dict[str, Any]) -> str:
+    """What stands above the plane: of how many images it is, and how far to trust it; `notes` is plane.json."""
+    measures = {row["measure"]: row["value"] for row in notes["measures"]}
+    dimensions = notes["dimensions"]
     return (
-        f"{model}: UMAP of the features of {images} test images; {attacked} of them attacked (FGSM, ε = "
-        f"{epsilon_255}/255)\nTrustworthiness {measures['trustworthiness']:.3f}; neighbours of the same class "
+        f"{notes['model']}: UMAP of the features of {notes['images']} test images; {notes['attacked_images']} of them "
+        f"attacked (FGSM, ε = {notes['epsilon_255']}/255)\n"
+        f"Trustworthiness {measures['trustworthiness']:.3f}; neighbours of the same class "
         f"{measures['neighbour_purity_features']:.3f} in {dimensions} dimensions, "
         f"{measures['neighbour_purity_plane']:.3f} in the plane; silhouette in {dimensions} dimensions "
         f"{measures['silhouette_features']:.3f}"

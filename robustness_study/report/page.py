@@ -172,7 +172,7 @@ def _planes(cells: Cells) -> list[str]:
     ]
     for results in cells.values():
         cell = results[0].cell
-        path = cell.published("embed.png").relative_to("reports")
+        path = cell.plane("plane.png").relative_to("reports")
         parts.append(f"![UMAP of {cell.key}]({path.as_posix()})")
     return parts
 

@@ -95,8 +95,8 @@ def features_table(cells: Cells) -> pd.DataFrame:
     columns = {}
     for results in cells.values():
         for result in results:
-            if result.embed is not None:
-                columns[result.cell.key] = {row["measure"]: row["value"] for row in result.embed["measures"]}
+            if result.plane is not None:
+                columns[result.cell.key] = {row["measure"]: row["value"] for row in result.plane["measures"]}
     return pd.DataFrame(columns).rename_axis("measure")
 
 

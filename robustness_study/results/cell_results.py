@@ -10,7 +10,7 @@ import numpy as np
 
 from robustness_study.attacks import catalogue
 from robustness_study.core.array_text import from_text
-from robustness_study.core.cell import PLANE, RESULTS, Cell
+from robustness_study.core.cell import RESULTS, Cell
 from robustness_study.core.errors import StudyError
 from robustness_study.core.files import read_json
 from robustness_study.results.suite import Stress
@@ -25,7 +25,7 @@ class CellResults:
     attack: dict[str, Any]
     stress: Stress
     curves: dict[str, list[float]]
-    embed: dict[str, Any] | None  # of the first seed's models alone
+    plane: dict[str, Any] | None  # of the first seed's models alone
 
     def row(self, name: str) -> dict[str, Any]:
         """The figures of one set of images, such as `test_clean`."""
@@ -69,11 +69,13 @@ def read(cell: Cell, seen: Sequence[str], embedded: bool = False) -> CellResults
 
     StudyError, naming the cell and what to type, if a result is missing.
     """
-    for name, stage in (RESULTS | PLANE if embedded else RESULTS).items():
-        if not cell.published(name).exists():
+    wanted = {cell.published(name): f"{stage}@{cell.key} publish@{cell.key}" for name, stage in RESULTS.items()}
+    if embedded:
+        wanted |= {cell.plane(name): f"render@{cell.key}" for name in ("plane.json", "plane.png")}
+    for path, stages in wanted.items():
+        if not path.exists():
             raise StudyError(
-                f"the cell {cell.key} is missing ({cell.published(name)}); "
-                f"`dvc repro {stage}@{cell.key} publish@{cell.loss}` makes it, or take it out of params.yaml"
+                f"the cell {cell.key} is missing ({path}); `dvc repro {stages}` makes it, or take it out of params.yaml"
             )
     return CellResults(
         cell,
@@ -81,7 +83,7 @@ def read(cell: Cell, seen: Sequence[str], embedded: bool = False) -> CellResults
         read_json(cell.published("attack.json")),
         Stress(read_json(cell.published("stress.json")), seen),
         read_curves(cell),
-        read_json(cell.published("embed.json")) if embedded else None,
+        read_json(cell.plane("plane.json")) if embedded else None,
     )
 
 
@@ -93,7 +95,7 @@ def read_curves(cell: Cell) -> dict[str, list[float]]:
         columns = zip(*([float(value) for value in line.split(",")] for line in lines), strict=True)
         return dict(zip(header.split(","), map(list, columns), strict=True))
     except ValueError:
-        raise StudyError(f"{path} is broken; restore it with git, or run `dvc repro -f publish@{cell.loss}`") from None
+        raise StudyError(f"{path} is broken; restore it with git, or run `dvc repro -f publish@{cell.key}`") from None
 
 
 def refuse_another_model(result: CellResults) -> None:
