@@ -421,7 +421,9 @@ def outputs(top: Path) -> dict[str, bytes]:
     found = (path for path in (top / "reports").rglob("*") if path.is_file())
     named = {path.relative_to(top / "reports").as_posix(): path.read_bytes() for path in found}
     return {
-        name: content for name, content in named.items() if not name.startswith("cells/") and name not in READ_OF_ALL
+        name: content
+        for name, content in named.items()
+        if not name.startswith(("cells/", "planes/")) and name not in READ_OF_ALL
     }
 
 

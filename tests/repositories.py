@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 from robustness_study.attacks.catalogue import ALARMS
-
 from tools import workspace
 
 SMALL: dict[str, Any] = {

@@ -80,8 +80,9 @@ from robustness_study.core.array_text import to_text
 from robustness_study.core.cell import Cell
 from robustness_study.core.errors import StudyError
 from robustness_study.report import charts, suite_charts
+from robustness_study.report.pictures import PICTURES
 from robustness_study.results.intervals import summarise, summarise_values
-from robustness_study.results.metrics import recall, under_attack
+from robustness_study.results.metrics import BESIDE, METRICS, recall, under_attack
 from robustness_study.statistics import Error, estimate, holm
 from stages import compare
 
@@ -350,9 +351,10 @@ def test_figures_beside_accuracy_have_their_spread() -> None:
     assert (
         far["interval_95"][0] < min(of_seeds.low, wilson(0.5, 30)[0]) and far["interval_covers"] == "seeds and images"
     )
-    for values in ([math.nan], [math.nan, 0.5]):
-        none = {"mean": None, "std": None, "interval_95": None, "interval_covers": None, "n": len(values)}
-        assert summarise_values(values) == summarise_values(values, 30) == none
+    absent: list[list[float | None]] = [[None], [None, 0.5]]
+    for some in absent:
+        none = {"mean": None, "std": None, "interval_95": None, "interval_covers": None, "n": len(some)}
+        assert summarise_values(some) == summarise_values(some, 30) == none
 
 
 @pytest.mark.parametrize("seeds", [[0], SEEDS])
@@ -781,6 +783,20 @@ def test_report_says_at_its_head_whether_data_are_unofficial(study: Path, offici
     assert ("Unofficial" in second) == (not official)
     assert ("nofficial" in report) == (not official)
     assert "pets" in report and "a test" in report and "md5:0" in report
+
+
+def test_every_picture_that_is_drawn_is_in_the_report(compared: Path) -> None:
+    report = Path("reports/report.md").read_text(encoding="utf-8")
+    names = [picture.name for picture in PICTURES]
+    assert {path.name for path in Path("reports/figures").iterdir()} == {f"{name}.png" for name in names}
+    assert re.findall(r"\(figures/(\w+)\.png\)", report) == sorted(names, key=lambda name: report.index(f"/{name}.png"))
+    for picture in PICTURES:
+        assert f"(figures/{picture.name}.png)" in said(picture.heading)
+
+
+def test_every_metric_is_in_the_report(compared: Path) -> None:
+    assert {metric.name for metric in METRICS} <= set(rows_said("Every figure"))
+    assert {metric.title for metric in BESIDE} <= set(rows_said("Beside accuracy"))
 
 
 def test_report_shows_its_figures_and_its_seeds(compared: Path) -> None:

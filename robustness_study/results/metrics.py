@@ -8,6 +8,7 @@ reported beside them. To add a metric, add an entry to one of the two.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -15,6 +16,7 @@ from typing import Any
 import numpy as np
 
 from robustness_study.core.array_text import from_text
+from robustness_study.core.errors import StudyError
 from robustness_study.results.cell_results import CellResults
 from robustness_study.schema.attack import HEADLINE_EPSILONS_255
 
@@ -40,7 +42,15 @@ class Metric:
     share_of: Callable[[CellResults], int | None] | None = None  # of a value: the number of images it is a share of
 
     def of(self, result: CellResults) -> float | None:
-        """The number itself, of one model."""
+        """The number itself, of one model. Raises StudyError if it is NaN or infinite."""
+        number = self._of(result)
+        if number is not None and not math.isfinite(number):
+            raise StudyError(
+                f"the metric {self.name} of {result.cell.key} is {number}; where there is no number, it must be None"
+            )
+        return number
+
+    def _of(self, result: CellResults) -> float | None:
         if self.value is not None:
             return self.value(result)
         if self.exact is not None:
