@@ -27,7 +27,7 @@ def main() -> None:
     recipe_name = params.lookup(values, "recipe")
     recipe = params.section(f"recipes.{recipe_name}", Recipe)
     akin = seen(params.section("corrupt", Corrupt), recipe, train_sets)
-    cells = read_cells([loss], train_sets, seeds, akin)
+    cells = read_cells([loss], train_sets, seeds, akin, planes=False)
     every = [result for results in cells.values() for result in results]
     metrics = means_over_seeds(cells)[loss]
     by_train_set = {train_set: results for (_, train_set), results in cells.items()}

@@ -70,7 +70,7 @@ def score_set(
     details: dict[str, Any] = {"per_class": per_class(labels, predictions, classes), "confusion": confusion.tolist()}
     details["predictions"] = to_text(predictions)
     for name, said in on_features.items():
-        # Every row has the same keys, or `dvc plots` finds no table in the file.
+        # Every row has the same keys.
         figures[f"{name}_accuracy"] = None if said is None else float((said == labels).mean())
         if said is not None:
             details[f"{name}_predictions"] = to_text(said)

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
-from robustness_study.report import attack_tables, charts, suite_charts, suite_tables
+from robustness_study.report import charts, suite_charts, suite_tables
 from robustness_study.report.study import Study
 from robustness_study.results import flattered
 from robustness_study.results.intervals import covers, mean_and_interval
@@ -84,7 +84,7 @@ def transfer(path: Path, study: Study) -> None:
         f"Accuracy, FGSM ε = {transferred['epsilon_255']}/255, seed {study.first.cell.seed}\n"
         f"{transferred['images']} clean test images, 95 % ± {half_width(transferred['images']):.3f} at most"
     )
-    charts.transfer_matrix(path, attack_tables.transfer_table(transferred), title)
+    charts.transfer_matrix(path, study.transfer_table, title)
 
 
 def curves(path: Path, study: Study) -> None:
@@ -119,6 +119,7 @@ def suite(path: Path, study: Study) -> None:
         {model: float(means[model]["main"]["mean"]) for model in accuracies},
         stress.seen,
         ends,
+        len(groups["main"]),
         f"{stress.images} test images, {seeds_said(study)}; 95 % interval over {covers(study.seeds)} "
         f"± {half_widths.median():.3f} (median), ± {half_widths.max():.3f} at most; * akin to training",
     )
