@@ -18,9 +18,9 @@ from robustness_study.core.files import read_json, write_json, write_text
 from robustness_study.report import page, statistics_json, suite_tables, tables
 from robustness_study.report.pictures import PICTURES
 from robustness_study.report.study import Study
-from robustness_study.results.akin import seen
 from robustness_study.results.cell_results import read_cells
 from robustness_study.results.headline import means_over_seeds
+from robustness_study.results.seen_corruptions import seen
 from robustness_study.schema.corrupt import Corrupt
 from robustness_study.schema.recipe import Recipe
 

@@ -12,7 +12,7 @@ from robustness_study.results import differences
 from robustness_study.results.cell_results import CellResults, Cells
 from robustness_study.results.conclusions import Conclusion
 from robustness_study.results.differences import LEVEL, Difference
-from robustness_study.results.flattered import with_accepted_alarm
+from robustness_study.results.overstated import with_accepted_alarm
 from robustness_study.statistics import half_width
 
 BESIDE = (

@@ -14,7 +14,7 @@ import numpy as np
 
 from robustness_study.report import charts, suite_charts, suite_tables
 from robustness_study.report.study import Study
-from robustness_study.results import flattered
+from robustness_study.results import overstated
 from robustness_study.results.intervals import covers, mean_and_interval
 from robustness_study.statistics import half_width
 
@@ -69,8 +69,8 @@ def ladder(path: Path, study: Study) -> None:
         f"{seeds_said(study)}, 95 % interval over {covers(study.seeds)}"
     )
     beside = {}
-    for (loss, train_set), row in flattered.with_accepted_alarm(study.cells).items():
-        factor, left = flattered.left_by_the_better(row)
+    for (loss, train_set), row in overstated.with_accepted_alarm(study.cells).items():
+        factor, left = overstated.left_by_the_better(row)
         images = next(iter(left.values()))["images"]
         of_model = {epsilon_255: mean_and_interval(summary) for epsilon_255, summary in left.items()}
         beside[f"{loss}, {train_set}"] = f"† {factor} × its logits, {images} images", of_model
@@ -144,15 +144,15 @@ def _ladder_caption(study: Study) -> str:
     dagger = "; † what the gradient of rescaled logits leaves, on fewer images: see the accepted alarm"
     return (
         f"Accuracy under the fast gradient sign method, on {study.first.attack['images']} test images; bands are 95 % "
-        f"intervals{dagger if flattered.with_accepted_alarm(study.cells) else ''}"
+        f"intervals{dagger if overstated.with_accepted_alarm(study.cells) else ''}"
     )
 
 
 def _transfer_caption(study: Study) -> str:
     weak = [
         results[0].cell.key
-        for results in flattered.with_accepted_alarm(study.cells).values()
-        if study.transfer["epsilon_255"] in flattered.clear_at(results[0])
+        for results in overstated.with_accepted_alarm(study.cells).values()
+        if study.transfer["epsilon_255"] in overstated.clear_at(results[0])
     ]
     warning = f"; an attack through {' and '.join(weak)} is weaker than it could be: see the accepted alarm"
     return (
