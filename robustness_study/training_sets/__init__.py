@@ -6,8 +6,8 @@ A file holds:
 - `make(clean, corrupted, config)`: the images to train on, uint8 N×S×S×3, one for each raw training image in the same
   order. `clean` are the raw training images, `corrupted` their copies from the stage `corrupt`. What it draws at random
   follows from names (core/seeds.py), so that the same images come out on every machine.
-- `CHANGES`: the kinds of change it makes to images (results/seen_corruptions.py lists them). A corruption of the same kind then
-  counts as seen in training.
+- `CHANGES`: the kinds of change it makes to images. A corruption of the same kind then counts as seen in training
+  (results/seen_corruptions.py).
 
 Importing a file imports no torch; `make` may.
 """
