@@ -38,7 +38,8 @@ def heat_maps(
             axis.axhline(end - 0.5, color="white", linewidth=2)
         axis.set_xticks(range(grid.shape[1]), [str(severity + 1) for severity in range(grid.shape[1])])
         axis.set_xlabel("severity")
-        axis.set_title(f"{model}\nmean of CIFAR-10-C's {of_benchmark}: {means[model]:.3f}", fontsize=8.5)
+        of = "CIFAR-10-C's 15" if of_benchmark == 15 else f"{of_benchmark} of CIFAR-10-C's 15"
+        axis.set_title(f"{model}\nmean of {of}: {means[model]:.3f}", fontsize=8.5)
     axes[0].set_yticks(range(len(names)), [f"{name}{' *' if name in seen else ''}" for name in names], fontsize=8)
     figure.colorbar(shown, ax=list(axes), label="accuracy", fraction=0.04, pad=0.01)
     figure.suptitle(title, fontsize=10)
