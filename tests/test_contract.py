@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import json
 import re
 from collections.abc import Callable, Iterator
 from fnmatch import fnmatch
@@ -474,3 +475,14 @@ def written_by_compare_and_headline() -> set[str]:
     named = {f"reports/figures/{picture.name}.png" for picture in PICTURES}
     files = {path for name in ("compare", "headline") for path in paths(STAGES[name], "outs", "metrics")}
     return named | files | {"reports/headline/curves.csv", "reports/headline/confusion.csv"}
+
+
+def test_charts_with_rows_and_columns_leave_their_order_to_vega() -> None:
+    """Told to keep the data's order, it fills the grid line by line and puts one revision's panel under another's."""
+    found = 0
+    for path in (ROOT / ".dvc/plots").glob("*.json"):
+        facet = json.loads(path.read_text(encoding="utf-8")).get("facet", {})
+        if {"row", "column"} <= set(facet):
+            found += 1
+            assert "sort" not in facet["row"] and "sort" not in facet["column"], path.name
+    assert found
