@@ -17,11 +17,11 @@ from robustness_study.core.cell import Cell
 from robustness_study.core.errors import run
 from robustness_study.core.files import write_json
 from robustness_study.results import cell_results
-from robustness_study.results.akin import seen
 from robustness_study.results.cell_results import CellResults
 from robustness_study.results.differences import difference_of
 from robustness_study.results.intervals import summarise
 from robustness_study.results.metrics import BY_NAME, Metric, under_corruptions
+from robustness_study.results.seen_corruptions import seen
 from robustness_study.schema.corrupt import Corrupt
 from robustness_study.schema.recipe import Recipe
 

@@ -19,6 +19,7 @@ import numpy as np
 import torch
 
 from bench import report
+from robustness_study.core.errors import run
 from robustness_study.core.files import write_json
 from robustness_study.corruptions import CIFAR_10_C, HELD_OUT, SEVERITIES, corrupt
 
@@ -98,4 +99,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    run(main)

@@ -32,11 +32,11 @@ TEMPERATURES = (0.005, 0.01, 0.02, 0.05, 0.1)
 EPSILONS_255 = (1, 2, 4)
 IMAGES, ATTACKED, NEIGHBOURS, BATCH_SIZE = 4000, 500, 3, 250
 
-Known = tuple[np.ndarray, np.ndarray]  # features float32 M×512 and labels M of the training images
+Known = tuple[np.ndarray, np.ndarray]  # features float32 M×D and labels M of the training images
 
 
 def probes(known: Known, queries: np.ndarray, labels: np.ndarray) -> dict[str, float | None]:
-    """The probe's accuracy on features N×512 with labels N by its inverse penalty; None where it did not converge."""
+    """The probe's accuracy on features N×D with labels N by its inverse penalty; None where it did not converge."""
     found: dict[str, float | None] = {}
     for inverse_penalty in INVERSE_PENALTIES:
         try:

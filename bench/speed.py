@@ -20,6 +20,7 @@ from bench import plain, report
 from robustness_study import losses
 from robustness_study.classifier import device, storage
 from robustness_study.core import params
+from robustness_study.core.errors import run
 from robustness_study.core.files import write_json
 from robustness_study.schema.recipe import Recipe
 from robustness_study.training.engine import Training
@@ -107,4 +108,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    run(main)

@@ -24,6 +24,7 @@ from robustness_study.classifier import device
 from robustness_study.classifier.inference import accuracy as share_right
 from robustness_study.classifier.inference import all_features
 from robustness_study.core import params
+from robustness_study.core.errors import run
 from robustness_study.core.files import read_npz, write_json
 from robustness_study.schema.recipe import Recipe
 from robustness_study.training.one_model import train_cell
@@ -116,4 +117,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    run(main)

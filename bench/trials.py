@@ -17,6 +17,7 @@ from bench import report
 from robustness_study import losses
 from robustness_study.classifier import device
 from robustness_study.core import params
+from robustness_study.core.errors import run
 from robustness_study.core.files import read_json, read_npz, write_json
 from robustness_study.evaluation.score import outputs, score_set
 from robustness_study.schema.recipe import Recipe
@@ -74,4 +75,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    run(main)

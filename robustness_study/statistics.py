@@ -1,14 +1,14 @@
 """What can be said of a mean over seeds and images, and of a difference between two.
 
-A figure is a mean over S seeds and N images. Other seeds would give another figure and so would other images, and all
-seeds share the test images. Its variance is put together from the components of a two-way analysis of variance (seeds,
-images, and the noise that is neither's own), each counted once. Resampling seeds and images at once would come near it
-with many seeds and little noise, and counts the noise three times over (Owen 2007, "The pigeonhole bootstrap").
+A value is a mean over S seeds and N images. Other seeds would give another value, and so would other images; all seeds
+share the test images. The variance of the value has three parts: that of seeds, that of images, and noise that is
+neither's. A two-way analysis of variance separates them, and each is counted once. A bootstrap over seeds and images at
+once would count the noise three times (Owen 2007, "The pigeonhole bootstrap").
 
-With few seeds the part of the seeds is itself uncertain, so an error is taken as √images · Z + √seeds · T, with Z
-normal and T Student's with S − 1 degrees of freedom (Behrens 1929, Fisher 1935): wide, and on the safe side also far
-out, where a family of tests needs it. Of one seed it covers the images alone. How images were corrupted, once for
-all, is in none.
+With few seeds the part of the seeds is itself uncertain, so the error is √images · Z + √seeds · T, with Z normal and T
+Student's with S − 1 degrees of freedom (Behrens 1929, Fisher 1935). The interval is wide but safe, also for very small
+p-values, which a family of tests needs. With one seed it covers the images alone. No interval covers how the images
+were corrupted: that was done once for all.
 """
 
 from __future__ import annotations
@@ -99,7 +99,7 @@ class Error:
         return min(1.0, 2 * float(beyond @ DENSITY))
 
     def half_width_95(self) -> float:
-        """What it is beyond, on either side, in one of twenty cases."""
+        """Half-width of the 95 % interval."""
         from scipy.optimize import brentq
         from scipy.special import stdtrit
 
@@ -128,7 +128,10 @@ def holm(p_values: Sequence[float]) -> list[float]:
 
 
 def wilson_interval(accuracy: float, images: int) -> tuple[float, float]:
-    """The 95 % interval of a share among `images` independent images (Wilson 1927)."""
+    """The 95 % interval of a share among `images` independent images (Wilson 1927).
+
+    scipy has it for whole numbers of successes; a mean over seeds is none, and its call takes 145 times as long.
+    """
     z = 1.959963984540054  # the normal distribution's 97.5 % point
     centre = (accuracy + z**2 / (2 * images)) / (1 + z**2 / images)
     half = z / (1 + z**2 / images) * np.sqrt(accuracy * (1 - accuracy) / images + z**2 / (4 * images**2))
@@ -136,6 +139,6 @@ def wilson_interval(accuracy: float, images: int) -> tuple[float, float]:
 
 
 def half_width(images: int) -> float:
-    """Of the 95 % interval of a share among so many images, at its widest."""
+    """Half-width of the 95 % interval of a share among `images` images, at its widest (a share of one half)."""
     low, high = wilson_interval(0.5, images)
     return (high - low) / 2

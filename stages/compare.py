@@ -15,12 +15,12 @@ import pandas as pd
 from robustness_study.core import params
 from robustness_study.core.errors import run
 from robustness_study.core.files import read_json, write_json, write_text
-from robustness_study.report import attack_tables, page, statistics_json, suite_tables, tables
+from robustness_study.report import page, statistics_json, suite_tables, tables
 from robustness_study.report.pictures import PICTURES
 from robustness_study.report.study import Study
-from robustness_study.results.akin import seen
 from robustness_study.results.cell_results import read_cells
 from robustness_study.results.headline import means_over_seeds
+from robustness_study.results.seen_corruptions import seen
 from robustness_study.schema.corrupt import Corrupt
 from robustness_study.schema.recipe import Recipe
 
@@ -45,8 +45,8 @@ def main() -> None:
         picture.draw(REPORTS / f"figures/{picture.name}.png", study)
     for name, frame in study.tables.items():
         write_csv(f"tables/{name}", tables.in_columns(frame))
-    write_csv("tables/transfer", attack_tables.transfer_table(study.transfer))
-    write_csv("tables/features", tables.features_table(cells))
+    write_csv("tables/transfer", study.transfer_table)
+    write_csv("tables/features", study.features)
     write_csv("tables/suite_in_full", study.every_accuracy, index=False)
     write_csv("comparison", tables.comparison_chart(study.summaries), index=False)
     write_csv("curves", tables.curves(cells), index=False, float_format=None)

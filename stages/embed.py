@@ -37,8 +37,8 @@ def main() -> None:
         "corrupted": plane.take(corrupted[chosen].astype(np.float32)),
         "attacked": plane.take(attacked[of_attacked].astype(np.float32)),
     }
-    # Taken into the plane, even clean images do not lie where they were fitted: displacement is from where they are
-    # taken to.
+    # Transformed, even clean images do not lie where they were fitted. So displacement is measured from where the clean
+    # images are transformed to.
     still = plane.take(features)
     before = {"corrupted": still, "attacked": still[of_chosen]}
     measures = umap_plane.quality(features, plane, labels[chosen], section)

@@ -5,7 +5,7 @@ Validation and test images, clean and corrupted; training images, clean and as t
 of the model's own classifier, of k nearest neighbours and of a linear probe on its features; the features'
 angles) and, cached, `data/evaluated/KEY.npz` (logits of every set; features of the test images for the
 embedding, and those of the training images that the neighbours are sought among, for the attack).
-All in float32, so that these figures are the attack's at epsilon 0.
+All in float32, so that these accuracies are the attack's at epsilon 0.
 """
 
 from __future__ import annotations

@@ -11,9 +11,9 @@ import argparse
 from robustness_study.core import params
 from robustness_study.core.errors import run
 from robustness_study.core.files import write_json, write_text
-from robustness_study.results.akin import seen
 from robustness_study.results.cell_results import read_cells
 from robustness_study.results.headline import confusion, curves, means_over_seeds
+from robustness_study.results.seen_corruptions import seen
 from robustness_study.schema.corrupt import Corrupt
 from robustness_study.schema.recipe import Recipe
 
@@ -27,7 +27,7 @@ def main() -> None:
     recipe_name = params.lookup(values, "recipe")
     recipe = params.section(f"recipes.{recipe_name}", Recipe)
     akin = seen(params.section("corrupt", Corrupt), recipe, train_sets)
-    cells = read_cells([loss], train_sets, seeds, akin)
+    cells = read_cells([loss], train_sets, seeds, akin, planes=False)
     every = [result for results in cells.values() for result in results]
     metrics = means_over_seeds(cells)[loss]
     by_train_set = {train_set: results for (_, train_set), results in cells.items()}

@@ -1,4 +1,4 @@
-"""Stage `publish_shared`: what is of several models together → `reports/`, which is in git.
+"""Stage `publish_shared`: results that concern several models → `reports/`, which is in git.
 
 That is how well images attacked through one model serve against another (`transfer`), and how stable a UMAP plane is
 (`stability`). As in `publish`, the stages themselves have cached outputs alone.

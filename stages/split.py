@@ -14,8 +14,8 @@ import numpy as np
 from robustness_study.core import params
 from robustness_study.core.errors import run
 from robustness_study.core.files import read_npz, write_npz
-from robustness_study.core.split import refuse_duplicates, split
 from robustness_study.schema.split import Split
+from robustness_study.split import refuse_duplicates, split
 
 
 def main() -> None:

@@ -203,7 +203,7 @@ def test_result_that_no_attack_writes_is_refused(name: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "module", ["attacks", "attacks.catalogue", "attacks.alarms", "schema.attack", "results.flattered"]
+    "module", ["attacks", "attacks.catalogue", "attacks.alarms", "schema.attack", "results.overstated"]
 )
 def test_what_check_and_the_report_read_imports_no_torch(module: str) -> None:
     code = f"import sys, robustness_study.{module}; sys.exit('torch' in sys.modules)"

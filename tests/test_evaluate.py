@@ -16,10 +16,10 @@ from robustness_study.core import params
 from robustness_study.core.array_text import from_text
 from robustness_study.core.files import read_npz, write_npz
 from robustness_study.evaluation.angles import class_angles
+from robustness_study.evaluation.calibration import expected_calibration_error
 from robustness_study.evaluation.neighbours import knn_predictions
 from robustness_study.evaluation.probe import fit_probe
 from robustness_study.evaluation.score import evaluate, outputs
-from robustness_study.evaluation.scores import expected_calibration_error
 from robustness_study.losses.head import Head
 from robustness_study.schema.evaluate import Evaluate
 

@@ -471,7 +471,7 @@ def test_report_says_how_far_features_turn(study: Path) -> None:
     sentence = f"At ε = 8/255 it turns an image's features by (median of images, mean of seeds): {each}."
     assert sentence in said("Fast gradient sign attack")
     without = {name: value for name, value in attack(CELLS[2]).items() if not name.startswith("moved")}
-    CELLS[2].result("attack.json").write_text(json.dumps(without), encoding="utf-8")  # as older ones are
+    CELLS[2].published("attack.json").write_text(json.dumps(without), encoding="utf-8")  # as older ones are
     compare.main()
     assert "it turns an image's features" not in said("Fast gradient sign attack")
 

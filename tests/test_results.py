@@ -151,7 +151,7 @@ def test_comparing_twice_gives_the_same_bytes(study: Path) -> None:
     compare.main()
     headline.main()
     once = outputs(study)
-    assert len(once) == 5 + 11 + 7 + 3  # files at the top, tables, figures, the headline's
+    assert len(once) == 6 + 11 + 7 + 3  # files at the top, tables, figures, the headline's
     compare.main()
     headline.main()
     assert outputs(study) == once

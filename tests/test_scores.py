@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 from scipy.stats import binomtest
 
+from robustness_study.evaluation.calibration import expected_calibration_error
 from robustness_study.evaluation.neighbours import knn_predictions, unit
-from robustness_study.evaluation.score import score_set
-from robustness_study.evaluation.scores import expected_calibration_error, per_class
+from robustness_study.evaluation.score import per_class, score_set
 from robustness_study.statistics import half_width, wilson_interval
 
 NAMES = ["ant", "bee", "cat", "dog", "eel"]

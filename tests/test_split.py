@@ -11,7 +11,7 @@ import pytest
 
 from robustness_study.core.errors import StudyError
 from robustness_study.core.files import write_npz
-from robustness_study.core.split import split
+from robustness_study.split import split
 from stages import split as stage
 
 BALANCED = np.random.default_rng(0).permutation(np.repeat(np.arange(10, dtype=np.uint8), 100))

@@ -23,8 +23,8 @@ from robustness_study.core.errors import StudyError
 from robustness_study.corruptions import corrupt, studies
 from robustness_study.networks import Network
 from robustness_study.report import suite_tables
-from robustness_study.results.akin import seen
 from robustness_study.results.metrics import Metric
+from robustness_study.results.seen_corruptions import seen
 from robustness_study.results.suite import Stress, corruption_error
 from robustness_study.schema.corrupt import Corrupt
 from robustness_study.schema.recipe import Recipe

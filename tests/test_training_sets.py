@@ -16,7 +16,7 @@ from robustness_study import training_sets
 from robustness_study.core import params
 from robustness_study.core.errors import StudyError
 from robustness_study.core.imports import ROOT
-from robustness_study.results.akin import STUDIES, TRIVIAL_AUGMENT, alike
+from robustness_study.results.seen_corruptions import STUDIES, TRIVIAL_AUGMENT, alike
 from stages import training_set as stage
 
 CONFIGS = params.read(ROOT / "params.yaml")["train_set_config"]

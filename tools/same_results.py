@@ -53,6 +53,13 @@ def differences(old: Any, new: Any, key: str = "") -> Iterator[str]:
         yield f"{key} differs"
 
 
+def same_array(one: np.ndarray | None, other: np.ndarray | None) -> bool:
+    """Whether both are there, of one type and shape, with the same bytes."""
+    if one is None or other is None:
+        return False
+    return one.dtype == other.dtype and one.shape == other.shape and one.tobytes() == other.tobytes()
+
+
 def of_files(old: Path, new: Path) -> list[str]:
     """What differs between two files; empty if they are the same bytes."""
     if old.read_bytes() == new.read_bytes():
@@ -63,11 +70,8 @@ def of_files(old: Path, new: Path) -> list[str]:
     if old.suffix == ".npz":
         with np.load(old) as one, np.load(new) as other:
             names = dict.fromkeys([*one, *other])
-            return [
-                f"array {name}"
-                for name in names
-                if name not in one or name not in other or not np.array_equal(one[name], other[name])
-            ]
+            found = [f"array {name}" for name in names if not same_array(one.get(name), other.get(name))]
+            return found or ["the same arrays, written otherwise"]
     return ["other bytes"]
 
 
@@ -79,9 +83,15 @@ def main() -> int:
     parser.add_argument("new", type=Path)
     parser.add_argument("--renamed", action="append", default=[], metavar="PATTERN=REPLACEMENT")
     arguments = parser.parse_args()
-    rules = [tuple(rule.split("=", 1)) for rule in arguments.renamed]
+    for rule in arguments.renamed:
+        if "=" not in rule:
+            parser.error(f"--renamed is {rule!r}; PATTERN=REPLACEMENT is wanted")
+    rules = [(pattern, replacement) for pattern, _, replacement in (rule.partition("=") for rule in arguments.renamed)]
     old = {renamed(name, rules): path for name, path in results(arguments.old).items()}
     new = results(arguments.new)
+    for top, files in ((arguments.old, old), (arguments.new, new)):
+        if not files:
+            parser.error(f"{top} has no file under {', '.join(TOPS)}; name a folder in which the pipeline ran")
     same, told = 0, []
     for name in sorted(old.keys() | new.keys()):
         if name not in old or name not in new:

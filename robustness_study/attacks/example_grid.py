@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 
 from robustness_study.attacks.signs import step
 from robustness_study.attacks.subject import ModelUnderAttack
-from robustness_study.core.plotting import save
+from robustness_study.plotting import save
 
 
 def draw(path: str | Path, subject: ModelUnderAttack, count: int, epsilon_255: int, classes: list[str]) -> None:

@@ -42,7 +42,8 @@ class Target:
 class Found:
     """The labels predicted under one attack, at each epsilon, for the images at these positions of the target.
 
-    `settings` and `measured` go into attack.json beside them. Two models are compared only if `settings` are equal.
+    `settings` and `measured` go into attack.json beside them. Two models are compared only if the settings that the
+    catalogue names are equal.
     """
 
     positions: np.ndarray  # sorted, M

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 from matplotlib.figure import Figure
 
-from robustness_study.core.plotting import save
+from robustness_study.plotting import save
 
 INCHES = 0.62  # an image's side
 

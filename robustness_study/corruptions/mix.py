@@ -1,4 +1,4 @@
-"""Corruptions, batched, with what was drawn for each image apart from how it is applied.
+"""The two studies' mix: what is drawn for each image, and how it is applied, in batches.
 
 Images are float32 in [0, 1], N×3×H×W; results are clipped to [0, 1]. Every draw comes from a stream
 keyed by (seed, raw split, index, corruption), so an image's corrupted copy does not depend on the

@@ -1,6 +1,7 @@
 """The two studies' own: colour jitter, mirroring, a small rotation, and the mix of them with noise.
 
-Severity 5 is what the studies used and what the committed `mix` is; at severity s the strengths are s/5 of that.
+Severity 5 is what the studies used, and the strength of `corrupt.mix` in params.yaml; at severity s the strengths are
+s/5 of that.
 Training's own mix is `robustness_study.corruptions.mix` with the strengths of params.yaml.
 """
 
@@ -63,7 +64,7 @@ def mix(images: Tensor, share: float, draws: Draws) -> Tensor:
 
 @corruption(*SHARES)
 def mix_without_flip(images: Tensor, share: float, draws: Draws) -> Tensor:
-    """Colour jitter, rotation and Gaussian noise, one after the other: what of the mix crop and flip do not contain."""
+    """Colour jitter, rotation and Gaussian noise: the mix without its flip, because training already flips images."""
     jittered = color_jitter.function(images, share, draws)
     turned = rotation.function(jittered, share, draws)
     return turned + SIGMA * share * draws.normal(*images.shape[1:])

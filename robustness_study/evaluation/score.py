@@ -14,9 +14,9 @@ from robustness_study.classifier.inference import accuracy, all_features
 from robustness_study.classifier.model import Classifier
 from robustness_study.core.array_text import to_text
 from robustness_study.evaluation.angles import class_angles
+from robustness_study.evaluation.calibration import expected_calibration_error
 from robustness_study.evaluation.neighbours import knn_predictions
 from robustness_study.evaluation.probe import fit_probe
-from robustness_study.evaluation.scores import expected_calibration_error, per_class
 from robustness_study.schema.evaluate import Evaluate
 
 
@@ -70,11 +70,22 @@ def score_set(
     details: dict[str, Any] = {"per_class": per_class(labels, predictions, classes), "confusion": confusion.tolist()}
     details["predictions"] = to_text(predictions)
     for name, said in on_features.items():
-        # Every row has the same keys, or `dvc plots` finds no table in the file.
+        # Every row has the same keys.
         figures[f"{name}_accuracy"] = None if said is None else float((said == labels).mean())
         if said is not None:
             details[f"{name}_predictions"] = to_text(said)
     return figures, details
+
+
+def per_class(labels: np.ndarray, predictions: np.ndarray, names: list[str]) -> dict[str, dict[str, float]]:
+    """Precision, recall, F1 and the number of images of each class; 0 where nothing was predicted."""
+    from sklearn.metrics import precision_recall_fscore_support
+
+    scores = precision_recall_fscore_support(labels, predictions, labels=range(len(names)), zero_division=0)
+    return {
+        name: {"precision": float(precision), "recall": float(recall), "f1": float(f1), "images": int(images)}
+        for name, precision, recall, f1, images in zip(names, *scores, strict=True)
+    }
 
 
 def evaluate(

@@ -1,4 +1,4 @@
-"""The figure of one model's UMAP plane."""
+"""The picture of one model's UMAP plane."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from robustness_study.core.plotting import colour, save
+from robustness_study.plotting import colour, save
 
 
 def umap_planes(

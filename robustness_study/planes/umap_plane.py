@@ -40,9 +40,9 @@ class Plane:
     def take(self, features: np.ndarray) -> np.ndarray:
         """Where features M×D lie in the same plane, float32 M×2: each in its place, whatever the others are.
 
-        UMAP measures how often to move a point by the nearest that any of them is to a fitted one. So a fitted one
-        goes first, which is nearest of all; with it, too, UMAP takes even the very features that it was fitted on
-        for new ones, and does not give back the points fitted.
+        UMAP chooses its number of steps from the smallest distance between a new and a fitted point. A fitted point
+        goes first, so that this distance is always zero. With it, UMAP also takes the features that it was fitted on
+        for new ones, and does not simply return the points fitted.
         """
         with quiet():
             return self.umap.transform(np.concatenate([self.anchor, features]))[1:].astype(np.float32)

@@ -9,7 +9,7 @@ from robustness_study.report import attack_tables, pictures
 from robustness_study.report.study import Study
 from robustness_study.report.tables import shown
 from robustness_study.results.cell_results import CellResults, Cells
-from robustness_study.results.flattered import clear_at, with_accepted_alarm
+from robustness_study.results.overstated import clear_at, with_accepted_alarm
 
 BESIDE = (
     "Each row says on how many of these images. {about} Alarms end the stage, unless they are accepted by name in "
@@ -30,7 +30,7 @@ def sections(study: Study) -> list[str]:
         "## Fast gradient sign attack",
         _attack_note(study.first),
         shown(study.tables["fast_gradient_sign"]).to_markdown(floatfmt=".4f"),
-        *_flattered(cells),
+        *_overstated(cells),
         *_moved(cells),
         *pictures.under("Fast gradient sign attack", study),
         IN_FULL,
@@ -82,7 +82,7 @@ def _beside(study: Study) -> list[str]:
     return [BESIDE.format(about=" ".join(about)), table]
 
 
-def _flattered(cells: Cells) -> list[str]:
+def _overstated(cells: Cells) -> list[str]:
     """What to think of the figures of models with an accepted alarm, where these stand."""
     lines = []
     for (loss, train_set), results in with_accepted_alarm(cells).items():

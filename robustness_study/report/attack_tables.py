@@ -7,7 +7,7 @@ from typing import Any
 import pandas as pd
 
 from robustness_study.attacks import catalogue
-from robustness_study.results import flattered
+from robustness_study.results import overstated
 from robustness_study.results.cell_results import CellResults, Cells
 from robustness_study.results.intervals import summarise, summarise_values
 from robustness_study.results.metrics import under_attack
@@ -75,12 +75,12 @@ def attack_checks(cells: Cells) -> pd.DataFrame:
 
 def checks_of(result: CellResults) -> dict[str, str]:
     """The checks of one model: check → what came of it."""
-    attacks, gains = result.attack["attacks"], flattered.gains(result)
+    attacks, gains = result.attack["attacks"], overstated.gains(result)
     checks = {"images without a gradient": f"{attacks['fgsm']['zero_gradients']} of {attacks['fgsm']['images']}"}
     if gains:
         most = max(gain.share for gain in gains)
         checks["most that the gradient of rescaled logits gains, points"] = f"{100 * most:+.1f}"
-        clear = ", ".join(map(str, flattered.clear_at(result)))
+        clear = ", ".join(map(str, overstated.clear_at(result)))
         checks["ε in grey levels at which it gains clearly"] = clear or "nowhere"
     if "knn_fgsm" in attacks:
         agree = share_said(attacks["knn_fgsm"]["stand_in_agrees"], attacks["knn_fgsm"]["images"])

@@ -9,7 +9,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from robustness_study.core.plotting import colour, save
+from robustness_study.plotting import colour, save
 
 
 def grouped_bars(

@@ -12,7 +12,7 @@ from robustness_study.results import differences
 from robustness_study.results.cell_results import CellResults, Cells
 from robustness_study.results.conclusions import Conclusion
 from robustness_study.results.differences import LEVEL, Difference
-from robustness_study.results.flattered import with_accepted_alarm
+from robustness_study.results.overstated import with_accepted_alarm
 from robustness_study.statistics import half_width
 
 BESIDE = (
@@ -35,8 +35,8 @@ def markdown(study: Study) -> str:
     parts = ["# Comparison", *_dataset(first), _setting(every, seeds), *_accepted(every, study.transfer)]
     parts += ["## Test accuracy", _spread(len(seeds)), _summaries(study.tables["studies"])]
     parts += pictures.under("Test accuracy", study)
-    if first.row("test_clean")["flip_accuracy"] is not None:
-        parts += ["With flip test-time augmentation:", _summaries(tables.flip_table(cells))]
+    if "flip_test_time_augmentation" in study.tables:
+        parts += ["With flip test-time augmentation:", _summaries(study.tables["flip_test_time_augmentation"])]
     parts += ["## What can be said", *_sentences(study.differences, study.conclusions, len(seeds))]
     parts += ["## Every figure", _explanation(first, cells), _summaries(study.tables["all_metrics"])]
     parts += ["## Beside accuracy", BESIDE, _summaries(study.tables["beside_accuracy"])]
@@ -45,7 +45,7 @@ def markdown(study: Study) -> str:
     parts += ["## Recall of each class", _summaries(study.tables["recall_per_class"])]
     parts += pictures.under("Recall of each class", study)
     parts += ["## Training", *pictures.under("Training", study)]
-    parts += ["## Features", _table(tables.features_table(cells)), *_planes(cells), _stability(study.stability)]
+    parts += ["## Features", _table(study.features), *_planes(cells), _stability(study.stability)]
     return "\n\n".join(parts) + "\n"
 
 

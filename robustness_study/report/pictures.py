@@ -13,9 +13,9 @@ from pathlib import Path
 import numpy as np
 
 from robustness_study.core.errors import StudyError
-from robustness_study.report import attack_tables, charts, suite_charts, suite_tables
+from robustness_study.report import charts, suite_charts, suite_tables
 from robustness_study.report.study import Study
-from robustness_study.results import flattered
+from robustness_study.results import overstated
 from robustness_study.results.intervals import covers, mean_and_interval
 from robustness_study.statistics import half_width
 
@@ -79,8 +79,8 @@ def ladder(path: Path, study: Study) -> None:
         f"{seeds_said(study)}, 95 % interval over {covers(study.seeds)}"
     )
     beside = {}
-    for (loss, train_set), row in flattered.with_accepted_alarm(study.cells).items():
-        factor, left = flattered.left_by_the_better(row)
+    for (loss, train_set), row in overstated.with_accepted_alarm(study.cells).items():
+        factor, left = overstated.left_by_the_better(row)
         images = next(iter(left.values()))["images"]
         of_model = {epsilon_255: mean_and_interval(summary) for epsilon_255, summary in left.items()}
         beside[f"{loss}, {train_set}"] = f"† {factor} × its logits, {images} images", of_model
@@ -94,7 +94,7 @@ def transfer(path: Path, study: Study) -> None:
         f"Accuracy, FGSM ε = {transferred['epsilon_255']}/255, seed {study.first.cell.seed}\n"
         f"{transferred['images']} clean test images, 95 % ± {half_width(transferred['images']):.3f} at most"
     )
-    charts.transfer_matrix(path, attack_tables.transfer_table(transferred), title)
+    charts.transfer_matrix(path, study.transfer_table, title)
 
 
 def curves(path: Path, study: Study) -> None:
@@ -129,6 +129,7 @@ def suite(path: Path, study: Study) -> None:
         {model: float(means[model]["main"]["mean"]) for model in accuracies},
         stress.seen,
         ends,
+        len(groups["main"]),
         f"{stress.images} test images, {seeds_said(study)}; 95 % interval over {covers(study.seeds)} "
         f"± {half_widths.median():.3f} (median), ± {half_widths.max():.3f} at most; * akin to training",
     )
@@ -153,15 +154,15 @@ def _ladder_caption(study: Study) -> str:
     dagger = "; † what the gradient of rescaled logits leaves, on fewer images: see the accepted alarm"
     return (
         f"Accuracy under the fast gradient sign method, on {study.first.attack['images']} test images; bands are 95 % "
-        f"intervals{dagger if flattered.with_accepted_alarm(study.cells) else ''}"
+        f"intervals{dagger if overstated.with_accepted_alarm(study.cells) else ''}"
     )
 
 
 def _transfer_caption(study: Study) -> str:
     weak = [
         results[0].cell.key
-        for results in flattered.with_accepted_alarm(study.cells).values()
-        if study.transfer["epsilon_255"] in flattered.clear_at(results[0])
+        for results in overstated.with_accepted_alarm(study.cells).values()
+        if study.transfer["epsilon_255"] in overstated.clear_at(results[0])
     ]
     warning = f"; an attack through {' and '.join(weak)} is weaker than it could be: see the accepted alarm"
     return (

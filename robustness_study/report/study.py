@@ -57,6 +57,7 @@ class Study:
     def tables(self) -> dict[str, pd.DataFrame]:
         """The tables of metrics, by their names: frames with a `Summary` in each place."""
         cells = self.cells
+        flips = self.first.row("test_clean")["flip_accuracy"] is not None
         return {
             "studies": tables.studies_table(self.summaries),
             "all_metrics": tables.metrics_table(self.summaries),
@@ -66,7 +67,18 @@ class Study:
             "other_attacks": attack_tables.beside_attack_table(cells),
             "suite": suite_tables.means_table(cells),
             "recall_per_class": tables.recall_table(cells),
+            **({"flip_test_time_augmentation": tables.flip_table(cells)} if flips else {}),
         }
+
+    @cached_property
+    def transfer_table(self) -> pd.DataFrame:
+        """Accuracy on images attacked through another model."""
+        return attack_tables.transfer_table(self.transfer)
+
+    @cached_property
+    def features(self) -> pd.DataFrame:
+        """What can be measured of the features and their UMAP plane."""
+        return tables.features_table(self.cells)
 
     @cached_property
     def every_accuracy(self) -> pd.DataFrame:

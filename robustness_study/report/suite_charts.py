@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 from matplotlib.figure import Figure
 
-from robustness_study.core.plotting import colour, save
+from robustness_study.plotting import colour, save
 
 
 def heat_maps(
@@ -17,12 +17,13 @@ def heat_maps(
     means: dict[str, float],
     seen: list[str],
     ends: list[int],
+    of_benchmark: int,
     title: str,
 ) -> None:
     """A panel per model: a row per corruption, a column per severity, and a line above each row counted in `ends`.
 
-    `accuracies` maps model → corruption → five accuracies, `means` model → what its title says; names in `seen`
-    get a star.
+    `accuracies` maps model → corruption → five accuracies, `means` model → the mean that its title gives, over
+    `of_benchmark` corruptions of CIFAR-10-C; names in `seen` get a star.
     """
     names = list(next(iter(accuracies.values())))
     figure = Figure(figsize=(2.3 + 2.35 * len(accuracies), 1.3 + 0.27 * len(names)), layout="constrained")
@@ -37,7 +38,8 @@ def heat_maps(
             axis.axhline(end - 0.5, color="white", linewidth=2)
         axis.set_xticks(range(grid.shape[1]), [str(severity + 1) for severity in range(grid.shape[1])])
         axis.set_xlabel("severity")
-        axis.set_title(f"{model}\nmean of CIFAR-10-C's 15: {means[model]:.3f}", fontsize=8.5)
+        of = "CIFAR-10-C's 15" if of_benchmark == 15 else f"{of_benchmark} of CIFAR-10-C's 15"
+        axis.set_title(f"{model}\nmean of {of}: {means[model]:.3f}", fontsize=8.5)
     axes[0].set_yticks(range(len(names)), [f"{name}{' *' if name in seen else ''}" for name in names], fontsize=8)
     figure.colorbar(shown, ax=list(axes), label="accuracy", fraction=0.04, pad=0.01)
     figure.suptitle(title, fontsize=10)

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import pandas as pd
 
 from robustness_study.attacks import catalogue
 from robustness_study.core.array_text import from_text
@@ -50,10 +52,17 @@ class CellResults:
 Cells = dict[tuple[str, str], list[CellResults]]  # (loss, training set) → one entry per seed
 
 
-def read_cells(losses: list[str], train_sets: list[str], seeds: list[int], seen: Sequence[str]) -> Cells:
-    """Every model of the study. Raises StudyError if one is missing or does not compare with the rest."""
+def read_cells(
+    losses: list[str], train_sets: list[str], seeds: list[int], seen: Sequence[str], planes: bool = True
+) -> Cells:
+    """Every model of the study; `planes`: with the UMAP planes of the first seed's.
+
+    Raises StudyError if a model is missing or does not compare with the rest.
+    """
     cells = {
-        (loss, train_set): [read(Cell(loss, train_set, seed), seen, embedded=seed == seeds[0]) for seed in seeds]
+        (loss, train_set): [
+            read(Cell(loss, train_set, seed), seen, embedded=planes and seed == seeds[0]) for seed in seeds
+        ]
         for loss in losses
         for train_set in train_sets
     }
@@ -91,11 +100,12 @@ def read_curves(cell: Cell) -> dict[str, list[float]]:
     """The columns of a cell's curves; StudyError if the file is broken."""
     path = cell.published("curves.csv")
     try:
-        header, *lines = path.read_text(encoding="utf-8").splitlines()
-        columns = zip(*([float(value) for value in line.split(",")] for line in lines), strict=True)
-        return dict(zip(header.split(","), map(list, columns), strict=True))
-    except ValueError:
-        raise StudyError(f"{path} is broken; restore it with git, or run `dvc repro -f publish@{cell.key}`") from None
+        columns = pd.read_csv(path, dtype=float).to_dict("list")
+    except (ValueError, UnicodeDecodeError):  # pandas' own errors are ValueErrors
+        columns = {}
+    if not columns or any(math.isnan(value) for values in columns.values() for value in values):
+        raise StudyError(f"{path} is broken; restore it with git, or run `dvc repro -f publish@{cell.key}`")
+    return {str(name): values for name, values in columns.items()}
 
 
 def refuse_another_model(result: CellResults) -> None:

@@ -1,7 +1,7 @@
-"""What becomes of the two studies' conclusions.
+"""Tests the conclusions of the two studies.
 
-The differences that answer them are a family of tests of their own, of the studies' losses and training sets alone, so
-that another loss beside them changes no answer. With one seed nothing is claimed.
+The differences that answer them are adjusted (Holm) as a family of their own, of the studies' losses and training sets
+alone, so that adding another loss changes no answer. With one seed nothing is concluded.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """Which differences between models can be told from chance, said in sentences.
 
 Losses are compared on the same training set and training sets with the same loss, paired by seed and image. All
-differences are one family of tests (Holm); those that answer the studies are another (`conclusions.py`). Intervals are
-each for itself. With one seed nothing is tested: its interval is over images alone.
+differences are one family of tests (Holm); those that answer the studies are another (`conclusions.py`). Each
+interval stands for itself, not adjusted. With one seed nothing is tested: its interval is over images alone.
 """
 
 from __future__ import annotations

@@ -53,18 +53,19 @@ def summarise(results: Sequence[CellResults], metric: Metric) -> Summary:
 
 
 def summarise_values(values: Sequence[float | None], images: int | None = None) -> Summary:
-    """A number of each seed that is not taken image by image, and not negative; a share of `images`, if given.
+    """A number of each seed that is not taken image by image; a share of `images`, if given.
 
-    With several seeds its interval is over seeds. For a share it is over its images as well: what these leave open is
-    added, although seeds show some of it. With one seed, only a share has an interval. All but n is None where a seed
-    has no number.
+    With several seeds its interval is over seeds. For a share of images, the uncertainty over images is added; this
+    counts a part of it twice, so the interval is a little too wide. With one seed, only a share has an interval. All
+    but n is None where a seed has no number.
     """
     known = [value for value in values if value is not None]
     if len(known) < len(values):
         return {"mean": None, "std": None, "interval_95": None, "interval_covers": None, "n": len(values)}
     found = estimate([np.array(known, dtype=float)[:, None]], [False])
     low, high = found.interval_95
-    interval: tuple[float, float] | None = (max(0.0, low), high) if found.standard_error else None
+    lowest = 0.0 if min(known) >= 0 else -math.inf  # what is never negative has no interval below zero either
+    interval: tuple[float, float] | None = (max(lowest, low), high) if found.standard_error else None
     if images:
         of_images = math.sqrt(found.mean * (1 - found.mean) / images)
         half = Error(of_images, found.standard_error, found.n - 1).half_width_95()

@@ -78,7 +78,8 @@ class Metric:
     def interval_covers(self, result: CellResults, seeds: int) -> str:
         """What its 95 % interval covers, in words.
 
-        Training and validation images are drawn anew for each seed, and overlap: their share is not in the interval.
+        Each seed draws its own training and validation images, and these overlap between seeds. The interval does not
+        cover them.
         """
         found = self.scores_of(result)
         if seeds == 1:

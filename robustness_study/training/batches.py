@@ -15,7 +15,8 @@ from robustness_study.core.seeds import derive_seed
 def epoch_batches(way: str, labels: np.ndarray, batch_size: int, seed: int, epoch: int) -> np.ndarray:
     """One epoch's batches, `way` being "shuffled" or "class_balanced".
 
-    StudyError if none is full, or if class-balanced ones need not hold two images of any class.
+    Raises StudyError if there are fewer images than one batch, or if a class-balanced batch is too small for two
+    images of each class.
     """
     steps = len(labels) // batch_size
     if steps == 0:

@@ -7,7 +7,7 @@ A file holds:
   order. `clean` are the raw training images, `corrupted` their copies from the stage `corrupt`. What it draws at random
   follows from names (core/seeds.py), so that the same images come out on every machine.
 - `CHANGES`: the kinds of change it makes to images, of `KINDS` below. A corruption of the same kind then counts as
-  seen in training.
+  seen in training (results/seen_corruptions.py).
 
 Importing a file imports no torch; `make` may.
 """

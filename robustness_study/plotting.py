@@ -1,4 +1,4 @@
-"""Figures, drawn without a display and written without a clock: the same values give the same bytes."""
+"""Pictures, drawn without a display and written without a clock: the same values give the same bytes."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which corruptions are akin to what models trained on, so that robustness to them is no surprise."""
+"""Which corruptions are similar to something in training, so that robustness to them is no surprise."""
 
 from __future__ import annotations
 
@@ -34,12 +34,11 @@ def alike() -> dict[str, tuple[str, ...]]:
 
 
 def seen(corrupt: Corrupt, recipe: Recipe, train_sets: Collection[str]) -> list[str]:
-    """The corruptions akin to what training does to images.
+    """The corruptions similar to something in training.
 
-    To the mix, to the recipe's augmentation, to what the training sets say of themselves; and the families of what is
-    applied before the mix.
-
-    Of a whole study, whichever training set a model had, so that its models are compared on the same corruptions.
+    That is the mix, the recipe's augmentation, what the training sets say they change, and `corrupt.before` (with the
+    whole family of each corruption there). The list is for a whole study, whichever training set a model had, so that
+    all models are compared on the same corruptions.
     """
     mix = corrupt.mix
     strengths = {

@@ -1,19 +1,8 @@
-"""What a set of predictions is worth: scores of each class, and how far confidence and accuracy lie apart."""
+"""How far confidence and accuracy lie apart."""
 
 from __future__ import annotations
 
 import numpy as np
-
-
-def per_class(labels: np.ndarray, predictions: np.ndarray, names: list[str]) -> dict[str, dict[str, float]]:
-    """Precision, recall, F1 and the number of images of each class; 0 where nothing was predicted."""
-    from sklearn.metrics import precision_recall_fscore_support
-
-    scores = precision_recall_fscore_support(labels, predictions, labels=range(len(names)), zero_division=0)
-    return {
-        name: {"precision": float(precision), "recall": float(recall), "f1": float(f1), "images": int(images)}
-        for name, precision, recall, f1, images in zip(names, *scores, strict=True)
-    }
 
 
 def expected_calibration_error(probabilities: np.ndarray, labels: np.ndarray, bins: int = 15) -> float:
