@@ -5,12 +5,12 @@ It imports no torch: a person waits for it first.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from types import ModuleType
 from typing import Any
 
 from robustness_study import corruptions, datasets, losses, networks, training_sets
 from robustness_study.attacks import catalogue
-from robustness_study.core import params
+from robustness_study.core import params, registry
 from robustness_study.core.errors import StudyError
 from robustness_study.core.imports import ROOT, code_digest, project_imports
 from robustness_study.core.section import Section
@@ -52,6 +52,7 @@ def check(values: dict[str, Any]) -> None:
     for name, schema in SECTIONS.items():
         params.validated(name, values[name], schema)
     datasets.check(Download.model_validate(values["download"]))
+    check_attacks()
     catalogue.settings_of(Attack.model_validate(values["attack"]))
     check_corruptions(values["suite"]["corruptions"], [named["corruption"] for named in values["corrupt"]["before"]])
     check_train_sets(study.train_sets, values["train_set_config"])
@@ -76,7 +77,7 @@ def check_losses(values: dict[str, Any]) -> None:
             f"params.yaml: loss is {loss!r}, which exists but is not in losses {chosen}; "
             f"type -S loss={loss} -S 'losses=[{wanted}]'"
         )
-    check_blocks("loss_config", values["loss_config"], chosen, available, losses.config_class)
+    check_blocks("loss_config", values["loss_config"], chosen, losses)
 
 
 def check_train_sets(chosen: list[str], configs: Any) -> None:
@@ -87,13 +88,15 @@ def check_train_sets(chosen: list[str], configs: Any) -> None:
             raise StudyError(
                 f"params.yaml: train_sets has {name!r}, which does not exist; there are {', '.join(available)}"
             )
-    check_blocks("train_set_config", configs, chosen, available, training_sets.config_class)
+    check_blocks("train_set_config", configs, chosen, training_sets)
 
 
-def check_blocks(
-    section: str, configs: Any, chosen: list[str], available: list[str], schema_of: Callable[[str], type[Section]]
-) -> None:
-    """A section with a block for each idea of a kind: every chosen one has its block, and every block is valid."""
+def check_blocks(section: str, configs: Any, chosen: list[str], kind: ModuleType) -> None:
+    """A section with a block for each idea of a kind (`losses` or `training_sets`).
+
+    Every chosen one has its block, and every block is valid, as its file's `Config` says.
+    """
+    available = kind.names()
     if not isinstance(configs, dict):
         raise StudyError(f"params.yaml: {section} must hold a block for each of {', '.join(available)} that is used")
     for name in chosen:
@@ -102,19 +105,31 @@ def check_blocks(
     for name, config in configs.items():
         if name not in available:
             raise StudyError(f"params.yaml: {section}.{name} is unknown; there are {', '.join(available)}")
-        params.validated(f"{section}.{name}", config, schema_of(name))
+        schema = kind.config_class(name)
+        if not isinstance(schema, type) or not issubclass(schema, Section):
+            raise StudyError(f"{kind.file_of(name)}: Config must be a class derived from core/section.py's Section")
+        params.validated(f"{section}.{name}", config, schema)
+
+
+def check_attacks() -> None:
+    """The catalogue is sound, and every attack in it has its file; the files are read without importing them."""
+    catalogue.check_entries(catalogue.EVERY)
+    for entry in catalogue.EVERY:
+        registry.look("robustness_study.attacks", entry.name, catalogue.NEEDS)
 
 
 def check_corruptions(suite: list[str], before: list[str]) -> None:
-    """Every corruption that is named exists, and the suite has one of CIFAR-10-C's."""
+    """Every corruption that is named exists, and the suite has one of CIFAR-10-C's 15, which its mean is of."""
     known = corruptions.names()
     for key, chosen in (("suite.corruptions", suite), ("corrupt.before", before)):
         for name in chosen:
             if name not in known:
                 raise StudyError(f"params.yaml: {key} has {name!r}, which does not exist; there are {', '.join(known)}")
-    benchmark = (*corruptions.CIFAR_10_C, *corruptions.HELD_OUT)
-    if not set(suite) & set(benchmark):
-        raise StudyError(f"params.yaml: suite.corruptions has none of CIFAR-10-C's; name one of {', '.join(benchmark)}")
+    if not set(suite) & set(corruptions.CIFAR_10_C):
+        raise StudyError(
+            "params.yaml: suite.corruptions has none of CIFAR-10-C's 15; name at least one of "
+            f"{', '.join(corruptions.CIFAR_10_C)}"
+        )
 
 
 def check_recipes(recipes: Any, chosen: str, size: int) -> None:
@@ -129,6 +144,7 @@ def check_recipes(recipes: Any, chosen: str, size: int) -> None:
             networks.check(checked.network)
         except StudyError as error:
             raise StudyError(f"params.yaml: recipes.{name}.{error}") from None
+        check_network(name, checked)
         if checked.crop_padding >= size:
             raise StudyError(
                 f"params.yaml: recipes.{name}.crop_padding is {checked.crop_padding}; images of {size} pixels can be "
@@ -136,6 +152,15 @@ def check_recipes(recipes: Any, chosen: str, size: int) -> None:
             )
     if chosen not in recipes:
         raise StudyError(f"params.yaml: recipe is {chosen!r}; recipes has {', '.join(recipes)}")
+
+
+def check_network(recipe_name: str, recipe: Recipe) -> None:
+    """The file of the recipe's network can be used, and the project's files that it imports; nothing is imported."""
+    has_blocks = networks.has_residual_blocks(recipe.network)
+    project_imports(ROOT / networks.file_of(recipe.network))
+    if recipe.zero_init_residual and not has_blocks:
+        reason = networks.NO_BLOCKS.format(recipe.network)
+        raise StudyError(f"params.yaml: recipes.{recipe_name}.zero_init_residual is true, but {reason}")
 
 
 def chosen_network(values: dict[str, Any]) -> dict[str, str]:

@@ -26,22 +26,24 @@ from robustness_study.losses.head import Head
 from robustness_study.networks import Network
 from robustness_study.schema.attack import Attack
 
-CONFIGS = params.read(Path(__file__).resolve().parents[1] / "params.yaml")["loss_config"]
+PARAMS = params.read(Path(__file__).resolve().parents[1] / "params.yaml")
+CONFIGS = PARAMS["loss_config"]
 SIDE, CLASSES, COUNT = 8, 3, 14
 WIDTH = 512  # of the features of `tiny_model`
+BLOCKS: dict[str, Any] = {  # small ones
+    "random_signs": {},
+    "rescaled_logits": {"factors": [0.1, 10.0]},
+    "pgd": {"images": 10, "epsilons_255": [2, 4], "large_epsilon_255": 64, "steps": 3, "restarts": 2},
+    "square": {"images": 6, "epsilon_255": 4, "queries": 12},
+    "nearest_neighbours": {"temperature": 0.02, "control_epsilons_255": [2, 4]},
+}
 SECTION: dict[str, Any] = {
     "epsilons_255": [0, 1, 2, 4, 8, 16],
     "images": 100,
     "control_images": 8,
     "batch_size": 5,
     "seed": 0,
-    "attacks": {
-        "random_signs": {},
-        "rescaled_logits": {"factors": [0.1, 10.0]},
-        "pgd": {"images": 10, "epsilons_255": [2, 4], "large_epsilon_255": 64, "steps": 3, "restarts": 2},
-        "square": {"images": 6, "epsilon_255": 4, "queries": 12},
-        "nearest_neighbours": {"temperature": 0.02, "control_epsilons_255": [2, 4]},
-    },
+    "attacks": BLOCKS | {name: block for name, block in PARAMS["attack"]["attacks"].items() if name not in BLOCKS},
     "examples": 2,
     "example_epsilon_255": 8,
     "accept": [],

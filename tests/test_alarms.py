@@ -131,7 +131,7 @@ def test_transferred_images_may_not_serve_better_than_a_models_own() -> None:
 
 
 def test_an_alarm_has_a_name_that_params_can_accept() -> None:
-    with pytest.raises(ValueError, match="unheard_of is no alarm's name"):
+    with pytest.raises(StudyError, match="unheard_of is no alarm's name"):
         Alarm("unheard_of", "for no reason")
 
 

@@ -6,17 +6,19 @@ import importlib
 import inspect
 import subprocess
 import sys
+from types import SimpleNamespace
 from typing import Any
 
+import numpy as np
 import pytest
 from attacked import SECTION, Tried, some_images, some_labels, subject_of, tiny_model
 
 from robustness_study.attacks import alarms, catalogue, one_model
-from robustness_study.attacks.catalogue import ALARMS, ATTACKS, EVERY, Entry
-from robustness_study.attacks.scoring import features_of
+from robustness_study.attacks.catalogue import ALARMS, ATTACKS, EVERY, Comparison, Entry, Settings
+from robustness_study.attacks.scoring import Found, features_of
 from robustness_study.attacks.subject import Neighbours
 from robustness_study.classifier.inference import to_float
-from robustness_study.core import params
+from robustness_study.core import params, registry
 from robustness_study.core.errors import StudyError
 from robustness_study.core.imports import ROOT
 from robustness_study.schema.attack import Attack
@@ -42,22 +44,14 @@ def test_entry_is_complete(entry: Entry) -> None:
     assert inspect.get_annotations(module.run)["settings"] == entry.settings.__name__
     for text in (module.__doc__, module.run.__doc__, entry.about, *entry.titles, *entry.titles.values()):
         assert text and text.strip()
-    earlier = EVERY[: EVERY.index(entry) + 1]
-    results = {name for each in earlier for name in each.titles}
     for comparison in entry.comparisons:
-        assert {comparison.weak, comparison.strong} <= results
-        assert {comparison.weak, comparison.strong} & set(entry.titles)
-        assert "*" not in comparison.strong and all(comparison.called)
+        assert all(comparison.called)
     for alarm in (*entry.alarms, *(each.alarm for each in entry.comparisons)):
         assert alarm in ALARMS and alarm in alarms.NAMES
 
 
-def test_names_and_titles_are_unique() -> None:
-    names = [entry.name for entry in EVERY]
-    results = [name for entry in EVERY for name in entry.titles]
-    titles = [title for entry in EVERY for title in entry.titles.values()]
-    for each in (names, results, titles):
-        assert len(set(each)) == len(each)
+def test_entries_fit_each_other() -> None:
+    catalogue.check_entries(EVERY)
 
 
 @pytest.mark.parametrize("entry", EVERY, ids=lambda entry: entry.name)
@@ -93,6 +87,112 @@ def test_params_have_a_block_for_the_attack(entry: Entry) -> None:
 
 def test_params_have_no_other_block() -> None:
     assert list(BLOCKS) == [entry.name for entry in ATTACKS]
+
+
+def entry_of(name: str, *comparisons: Comparison, **changes: Any) -> Entry:
+    given: dict[str, Any] = {"name": name, "settings": Settings, "titles": {name: f"the {name}"}, "about": "Mine."}
+    return Entry(**given | changes, comparisons=comparisons)
+
+
+def comparison(weak: str, strong: str) -> Comparison:
+    return Comparison("mine_stronger", weak, strong, ("one", "the other"))
+
+
+ENTRIES = {
+    "an entry twice": (entry_of("pgd", titles={"mine": "mine"}), "has the entry 'pgd' twice; rename one"),
+    "a result twice": (entry_of("mine", titles={"pgd": "mine"}), "has the result 'pgd' twice; rename one"),
+    "a title twice": (entry_of("mine", titles={"mine": "PGD"}), "has the title 'PGD' twice; rename one"),
+    "a result that another stands for": (
+        entry_of("mine", titles={"fgsm_of_logits_x7": "mine"}),
+        "has the results 'fgsm_of_logits_x*' and 'fgsm_of_logits_x7', which can be one name; rename one",
+    ),
+    "results that stand for another": (
+        entry_of("mine", titles={"fg*": "mine *"}),
+        "has the results 'fgsm' and 'fg*', which can be one name; rename one",
+    ),
+    "an unknown strong result": (
+        entry_of("mine", comparison("mine", "fgms")),
+        "compares, under mine, with strong = 'fgms', which is no result of this entry or of one further up; there are",
+    ),
+    "an unknown weak result": (
+        entry_of("mine", comparison("main", "fgsm")),
+        "compares, under mine, with weak = 'main', which is no result of this entry or of one further up; there are",
+    ),
+    "many strong results": (
+        entry_of("mine", comparison("mine", "fgsm_of_logits_x*")),
+        "compares, under mine, with strong = 'fgsm_of_logits_x*'; name a single result",
+    ),
+    "two results of others": (
+        entry_of("mine", comparison("square", "pgd")),
+        "has the comparison 'mine_stronger' under mine, which writes neither result",
+    ),
+}
+
+
+@pytest.mark.parametrize(("entry", "told"), ENTRIES.values(), ids=ENTRIES)
+def test_entry_that_does_not_fit_the_others_is_refused(entry: Entry, told: str) -> None:
+    with pytest.raises(StudyError) as caught:
+        catalogue.check_entries((*EVERY, entry))
+    assert str(caught.value).startswith(f"robustness_study/attacks/catalogue.py {told}")
+    assert "\n" not in str(caught.value)
+
+
+def test_comparison_with_an_entry_further_down_is_refused() -> None:
+    with pytest.raises(StudyError, match=r"under mine, with strong = 'pgd', .* or of one further up; there are fgsm,"):
+        catalogue.check_entries((EVERY[0], entry_of("mine", comparison("mine", "pgd")), *EVERY[1:]))
+
+
+FOUND = Found(np.arange(3), {1: np.zeros(3, dtype=np.int64)}, {"steps": 5})
+WRITTEN: dict[str, tuple[Any, Any, str]] = {
+    "a result without a title": (
+        entry_of("mine"),
+        lambda subject, settings: {"mine": FOUND, "other": FOUND},
+        "has no title for 'other', which mine.py writes; add it to `titles`",
+    ),
+    "a title without a result": (
+        entry_of("mine", titles={"mine": "mine", "other": "other"}),
+        lambda subject, settings: {"mine": FOUND},
+        "has the title of 'other' under mine, but mine.py wrote no such result",
+    ),
+    "nothing": (
+        entry_of("mine"),
+        lambda subject, settings: None,
+        "has the title of 'mine' under mine, but mine.py wrote no such result",
+    ),
+    "a setting that is not written": (
+        entry_of("mine", must_be_equal=("steps", "restarts")),
+        lambda subject, settings: {"mine": FOUND},
+        "says under mine that restarts must be equal, but mine.py does not write it with 'mine'; give it to Found",
+    ),
+    "an alarm of another": (
+        entry_of("mine"),
+        lambda subject, settings: subject.watch(alarms.Alarm("knn_masked", "why")) or {"mine": FOUND},
+        "does not name the alarm 'knn_masked', which mine.py raises; add it to `alarms`",
+    ),
+}
+
+
+@pytest.mark.parametrize(("entry", "run", "told"), WRITTEN.values(), ids=WRITTEN)
+def test_attack_that_does_not_do_what_its_entry_says_is_refused(
+    entry: Entry, run: Any, told: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(registry, "module", lambda *given: SimpleNamespace(run=run))
+    subject = subject_of(tiny_model())
+    with pytest.raises(StudyError) as caught:
+        one_model.run_one(subject, entry, Settings())
+    assert str(caught.value).startswith(f"robustness_study/attacks/catalogue.py {told}")
+    assert "\n" not in str(caught.value)
+
+
+def test_attack_that_does_what_its_entry_says_passes(monkeypatch: pytest.MonkeyPatch) -> None:
+    def run(subject: Tried, settings: Settings) -> dict[str, Found]:
+        subject.watch(alarms.Alarm("knn_masked", "why"))
+        return {"mine_1": FOUND, "mine_2": FOUND}
+
+    monkeypatch.setattr(registry, "module", lambda *given: SimpleNamespace(run=run))
+    subject = subject_of(tiny_model())
+    entry = entry_of("mine", titles={"mine_*": "mine, *"}, must_be_equal=("steps",), alarms=("knn_masked",))
+    assert list(one_model.run_one(subject, entry, Settings())) == list(subject.found) == ["mine_1", "mine_2"]
 
 
 @pytest.mark.parametrize("name", ["", "fgsm_of_logits_x", "pgd_16_bit", "fgs", "*"])

@@ -134,7 +134,7 @@ def test_a_function_or_a_file_more_is_a_corruption_more_and_changes_no_benchmark
         (IMPORT + SHADE.format(name="fog"), "has a corruption 'fog', as "),
         (IMPORT + SHADE.format(name="seen"), "light.py has a corruption 'seen', which also names a row of tables"),
         (IMPORT + SHADE.format(name="light"), "light.py has a corruption 'light', which also names a row"),
-        ("def broken(", "robustness_study/corruptions/light.py, line 1 is not valid Python; correct it"),
+        ("def broken(", "robustness_study/corruptions/light.py, line 1, is not valid Python ("),
         (
             IMPORT + SHADE.format(name="shade").replace("0.9, ", ""),
             "shade has constants for 4 severities; it must have 5",

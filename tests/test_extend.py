@@ -1,8 +1,13 @@
-"""The pages of docs/extend, followed to the letter: one idea of each kind in a copy, and a tiny study of them."""
+"""The pages of docs/extend, followed to the letter: one idea of each kind in a copy, and a tiny study of them.
+
+A fast test follows them all, and has `check` and the tables of ideas know what they add. The slow tests run a study.
+"""
 
 from __future__ import annotations
 
+import json
 import re
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -15,6 +20,7 @@ from tools import workspace
 
 PAGES = workspace.ROOT / "docs/extend"
 KINDS = ["attack", "corruption", "dataset", "loss", "metric", "network", "picture", "training-set"]
+DEPS = "add them to the `deps` of the stages that run it in `dvc.yaml`; `make test` says which."
 BLOCK = r"\n\n```{}\n(.*?)```"
 
 
@@ -65,17 +71,23 @@ def commands(kind: str) -> dict[str, Any]:
     return {key: YAML(typ="safe").load(value) for key, value in pairs}
 
 
+def follow_all(top: Path) -> dict[str, Any]:
+    """Do in the project at `top` what every page tells to do; what all their commands set, by key."""
+    settings: dict[str, Any] = {}
+    for kind in KINDS:
+        follow(kind, top)
+        settings |= commands(kind)
+    assert settings["losses"][-1] == settings["loss"] == "focal"
+    return settings
+
+
 @pytest.fixture(scope="module")
 def study(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Repository]:
     """All pages followed, and the pipeline run with what their commands set, with as few models as tell."""
     path = tmp_path_factory.mktemp("extended") / "repository"
     workspace.create(path, SMALL)
     repository = Repository(path)
-    settings: dict[str, Any] = {}
-    for kind in KINDS:
-        follow(kind, path)
-        settings |= commands(kind)
-    assert settings["losses"][-1] == settings["loss"] == "focal"
+    settings = follow_all(path)
     few = {"losses": settings["losses"][-1:], "train_sets": [settings["train_sets"][0], settings["train_sets"][-1]]}
     small = {"recipes.cpu.batch_size": 20, "attack.images": 40, "embed.images": 40, "split.train_share": 0.5}
     workspace.change_params(path / "params.yaml", settings | few | small)
@@ -87,6 +99,53 @@ def study(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Repository]:
 def test_every_kind_of_idea_has_a_page_and_the_index_names_it() -> None:
     assert sorted(path.stem for path in PAGES.glob("*.md") if path.stem != "README") == KINDS
     assert sorted(re.findall(r"\]\(([\w-]+)\.md\)", (PAGES / "README.md").read_text(encoding="utf-8"))) == KINDS
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_every_page_says_where_else_a_file_that_it_imports_is_named(kind: str) -> None:
+    assert DEPS in " ".join(page(kind).split())
+
+
+REGISTERED = """
+import json, sys
+from robustness_study import check, corruptions, datasets, losses, networks, training_sets
+from robustness_study.attacks import catalogue
+from robustness_study.core import params
+values = params.read()
+check.check(values)
+assert "torch" not in sys.modules
+from robustness_study.report import pictures
+from robustness_study.results import metrics
+print(json.dumps({
+    "attack": [entry.name for entry in catalogue.ATTACKS if entry.name in values["attack"]["attacks"]],
+    "corruption": [name for name in corruptions.names() if name in values["suite"]["corruptions"]],
+    "dataset": [name for name in datasets.names() if name == values["download"]["dataset"]],
+    "loss": [name for name in losses.names() if name in values["losses"]],
+    "metric": [metric.name for metric in (*metrics.METRICS, *metrics.BESIDE)],
+    "network": [name for name in networks.names() if name == check.chosen_network(values)["network"]],
+    "picture": [picture.name for picture in pictures.PICTURES if picture.heading in pictures.HEADINGS],
+    "training-set": [name for name in training_sets.names() if name in values["train_sets"]],
+}))
+"""
+ADDED = {
+    "attack": "brighter",
+    "corruption": "fade",
+    "dataset": "stripes",
+    "loss": "focal",
+    "metric": "both_wrong",
+    "network": "small_cnn",
+    "picture": "drop",
+    "training-set": "half_and_half",
+}
+
+
+def test_every_idea_is_registered_and_passes_the_check(tmp_path: Path) -> None:
+    """All pages followed in a copy, and its params changed as their commands do."""
+    path = tmp_path / "repository"
+    workspace.create(path, {})
+    workspace.change_params(path / "params.yaml", follow_all(path))
+    found = json.loads(Repository(path).run(sys.executable, "-c", REGISTERED))
+    assert {kind: ADDED[kind] for kind in KINDS if ADDED[kind] in found[kind]} == ADDED
 
 
 @pytest.mark.slow
@@ -119,5 +178,8 @@ def test_the_new_attack_is_computed_and_shown(study: Repository) -> None:
 @pytest.mark.slow
 def test_the_ideas_hold_the_contracts_of_their_kinds(study: Repository) -> None:
     """What `make test` would say of them, types and docstrings aside."""
-    tests = ["test_contract.py", "test_training_sets.py", "test_networks.py", "test_attacks_catalogue.py"]
-    study.run("python", "-m", "pytest", "-q", "-x", "-p", "no:cacheprovider", *(f"tests/{name}" for name in tests))
+    names = ["contract", "losses", "networks", "training_sets", "corruptions_package", "attacks_catalogue"]
+    names += ["attacks_one_model", "check", "results", "report"]
+    tests = [f"tests/test_{name}.py" for name in names]
+    # The copy's params are those of a tiny study, which the tests of the whole params.yaml are not about.
+    study.run("python", "-m", "pytest", "-q", "-x", "-p", "no:cacheprovider", "-m", "not slow", *tests)

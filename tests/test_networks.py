@@ -31,8 +31,11 @@ REPOSITORY = Path(__file__).resolve().parents[1]
 CONFIGS = params.read(REPOSITORY / "params.yaml")["loss_config"]
 CPU = torch.device("cpu")
 SIZE, CLASSES = 32, 4
-RESIDUAL = [*networks.names(), "timm/resnet10t", "timm/resnetv2_18"]  # timm's second is a pre-activation network
-NAMES = [*RESIDUAL, "timm/mobilenetv3_small_050", "timm/vit_tiny_patch16_224"]
+OWN = networks.names()
+RESIDUAL = [name for name in OWN if networks.has_residual_blocks(name)]
+RESIDUAL += ["timm/resnet10t", "timm/resnetv2_18"]  # timm's second is a pre-activation network
+PLAIN = [*(name for name in OWN if name not in RESIDUAL), "timm/mobilenetv3_small_050", "timm/vit_tiny_patch16_224"]
+NAMES = [*RESIDUAL, *PLAIN]
 RNG = np.random.default_rng(0)
 IMAGES = RNG.integers(0, 256, (24, SIZE, SIZE, 3), dtype=np.uint8)
 LABELS = (np.arange(24) % CLASSES).astype(np.uint8)
@@ -116,7 +119,7 @@ def test_blocks_that_start_as_the_identity_learn(name: str) -> None:
         assert gradient.abs().max() > 0, key
 
 
-@pytest.mark.parametrize("name", ["timm/mobilenetv3_small_050", "timm/vit_tiny_patch16_224"])
+@pytest.mark.parametrize("name", PLAIN)
 def test_network_without_such_blocks_says_so(name: str) -> None:
     recipe, loss = recipe_of(name, zero_init_residual=True), losses.make("cross_entropy", CONFIGS["cross_entropy"])
     with pytest.raises(StudyError, match="set zero_init_residual to false") as caught:
@@ -255,9 +258,12 @@ def a_network_of(source: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
         sys.modules.pop("robustness_study.networks.mine", None)
 
 
+NO_BLOCKS = "start_as_identity = None\n"
+LINEAR = "def make(network):\n    return nn.Sequential(nn.Flatten(), nn.Linear(3 * network.size**2, 7))\n"
+
+
 def test_one_file_adds_a_network(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    source = "def make(network):\n    return nn.Sequential(nn.Flatten(), nn.Linear(3 * network.size**2, 7))\n"
-    with a_network_of(source, tmp_path, monkeypatch) as mine:
+    with a_network_of(NO_BLOCKS + LINEAR, tmp_path, monkeypatch) as mine:
         assert "mine" in networks.names()
         backbone, width = mine.make_backbone()
         assert width == 7 and backbone(torch.rand(2, 3, SIZE, SIZE)).shape == (2, 7)
@@ -279,6 +285,37 @@ def test_one_file_adds_a_network(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 def test_network_that_gives_no_features_is_told(
     source: str, told: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    with a_network_of(source, tmp_path, monkeypatch) as mine, pytest.raises(StudyError, match=told) as caught:
+    with (
+        a_network_of(NO_BLOCKS + source, tmp_path, monkeypatch) as mine,
+        pytest.raises(StudyError, match=told) as caught,
+    ):
         mine.make_backbone()
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("source", "told"),
+    [
+        (NO_BLOCKS, r"mine.py has no make; add it, as in the files beside it"),
+        ("def make(network):\n    return nn.Flatten()\n", r"mine.py has no start_as_identity; add it"),
+        ("import absent_library\n", r"mine.py, line 2: importing it fails \(ModuleNotFoundError: No module named"),
+    ],
+)
+def test_file_that_cannot_be_used_is_told_when_a_network_is_built(
+    source: str, told: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with (
+        a_network_of(source, tmp_path, monkeypatch) as mine,
+        pytest.raises(StudyError, match=told) as caught,
+    ):
+        mine.make_backbone()
+    assert "\n" not in str(caught.value)
+
+
+def test_network_that_says_it_has_no_blocks_does_not_start_as_the_identity(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with a_network_of(NO_BLOCKS + LINEAR, tmp_path, monkeypatch) as mine:
+        assert not networks.has_residual_blocks("mine")
+        with pytest.raises(StudyError, match="network mine has no residual blocks; set zero_init_residual to false"):
+            mine.start_as_identity(mine.make_backbone()[0])

@@ -79,10 +79,11 @@ from robustness_study.attacks import catalogue
 from robustness_study.core.array_text import to_text
 from robustness_study.core.cell import Cell
 from robustness_study.core.errors import StudyError
-from robustness_study.report import charts, suite_charts
+from robustness_study.report import charts, pictures, suite_charts
 from robustness_study.report.pictures import PICTURES
+from robustness_study.results.cell_results import CellResults
 from robustness_study.results.intervals import summarise, summarise_values
-from robustness_study.results.metrics import BESIDE, METRICS, recall, under_attack
+from robustness_study.results.metrics import BESIDE, METRICS, Metric, recall, refuse_repeated, under_attack
 from robustness_study.statistics import Error, estimate, holm
 from stages import compare
 
@@ -792,6 +793,44 @@ def test_every_picture_that_is_drawn_is_in_the_report(compared: Path) -> None:
     assert re.findall(r"\(figures/(\w+)\.png\)", report) == sorted(names, key=lambda name: report.index(f"/{name}.png"))
     for picture in PICTURES:
         assert f"(figures/{picture.name}.png)" in said(picture.heading)
+
+
+def test_picture_under_a_heading_that_shows_none_is_refused(study: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    mistyped = pictures.Picture("mine", "Test acuracy", lambda _: "Mine", lambda path, _: None)
+    monkeypatch.setattr(pictures, "PICTURES", (*PICTURES, mistyped))
+    with pytest.raises(StudyError) as caught:
+        compare.main()
+    assert str(caught.value) == (
+        "robustness_study/report/pictures.py: the picture 'mine' stands under 'Test acuracy', where the report shows "
+        "none; the headings with pictures are Test accuracy, Fast gradient sign attack, Other attacks, Corruptions, "
+        "Recall of each class, Training"
+    )
+
+
+def test_every_heading_that_pictures_may_stand_under_shows_them(study: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    every = [
+        pictures.Picture(f"mine_{number}", heading, lambda _: "Mine", lambda path, _: None)
+        for number, heading in enumerate(pictures.HEADINGS)
+    ]
+    for module in (pictures, compare):
+        monkeypatch.setattr(module, "PICTURES", every)
+    compare.main()
+    for picture in every:
+        assert f"(figures/{picture.name}.png)" in said(picture.heading)
+
+
+def test_metric_is_of_scores_or_a_value_and_replaces_no_other() -> None:
+    def one(result: CellResults) -> float:
+        return 1.0
+
+    with pytest.raises(StudyError, match="the metric mine has neither scores nor value; give it one of the two"):
+        Metric("mine", "mine")
+    with pytest.raises(StudyError, match="the metric mine has both scores and value; give it one of the two"):
+        Metric("mine", "mine", lambda _: None, one)
+    for name, title in (("test_clean", "mine"), ("mine", "recall of the worst class, clean")):
+        with pytest.raises(StudyError, match=r"metrics\.py has two metrics of the name .* or of the title .*; rename"):
+            refuse_repeated((*METRICS, *BESIDE, Metric(name, title, value=one)))
+    refuse_repeated((*METRICS, *BESIDE, Metric("mine", "mine", value=one)))
 
 
 def test_every_metric_is_in_the_report(compared: Path) -> None:

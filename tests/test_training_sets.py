@@ -16,7 +16,7 @@ from robustness_study import training_sets
 from robustness_study.core import params
 from robustness_study.core.errors import StudyError
 from robustness_study.core.imports import ROOT
-from robustness_study.results.seen_corruptions import alike
+from robustness_study.results.seen_corruptions import STUDIES, TRIVIAL_AUGMENT, alike
 from stages import training_set as stage
 
 CONFIGS = params.read(ROOT / "params.yaml")["train_set_config"]
@@ -37,7 +37,12 @@ def test_contract_of_a_training_set(name: str) -> None:
     assert made.shape == CLEAN.shape and made.dtype == np.uint8
     assert np.array_equal(clean, CLEAN) and np.array_equal(corrupted, CORRUPTED)  # what it was given stays as it was
     assert np.array_equal(made, training_sets.make(name, clean, corrupted, config))
-    assert set(training_sets.changes(name)) <= set(alike())
+    assert set(training_sets.changes(name)) <= set(training_sets.KINDS)
+
+
+def test_kinds_of_change_are_those_that_corruptions_are_compared_with() -> None:
+    assert tuple(alike()) == training_sets.KINDS
+    assert {*TRIVIAL_AUGMENT, *(kind for kinds in STUDIES.values() for kind in kinds)} <= set(training_sets.KINDS)
 
 
 def test_reading_what_they_say_of_themselves_imports_no_torch() -> None:

@@ -32,7 +32,7 @@ class Alarm:
 
     def __post_init__(self) -> None:
         if self.name not in NAMES:
-            raise ValueError(f"{self.name} is no alarm's name")
+            raise StudyError(f"{self.name} is no alarm's name; add it to `alarms` of its entry in attacks/catalogue.py")
 
 
 def clearly_fewer(right: np.ndarray, others: np.ndarray, margin: float = 0.0) -> bool:

@@ -10,7 +10,8 @@ begins so; the rest of the name is put in place of the `*` in the text that belo
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 from pydantic import Field, field_validator
@@ -20,6 +21,7 @@ from robustness_study.core.errors import StudyError
 from robustness_study.core.section import Section
 from robustness_study.schema.attack import Attack
 
+NEEDS = ("run",)  # what an attack's file must define
 MARGIN = 0.02  # of the images: ordinary models move a little when their logits are rescaled
 RESCALED = "fgsm_of_logits_x"  # and the factor: the names of the results of `rescaled_logits`
 
@@ -194,6 +196,72 @@ EVERY = (FAST_GRADIENT_SIGN, *ATTACKS)
 ALARMS = tuple(
     dict.fromkeys(alarm for entry in EVERY for alarm in (*entry.alarms, *(each.alarm for each in entry.comparisons)))
 )
+
+
+def check_entries(entries: Sequence[Entry]) -> None:
+    """Raise StudyError, in one line, if entries do not fit each other: `entries` in the order in which they run.
+
+    Names, results and titles stand in it once; a comparison is of a result of its own entry, with another of its own
+    or of an entry further up.
+    """
+    results: list[str] = []
+    for what, values in (
+        ("entry", [entry.name for entry in entries]),
+        ("result", [result for entry in entries for result in entry.titles]),
+        ("title", [title for entry in entries for title in entry.titles.values()]),
+    ):
+        twice = [value for value, count in Counter(values).items() if count > 1]
+        if twice:
+            raise _fault(f"has the {what} {twice[0]!r} twice; rename one")
+    for entry in entries:
+        for result in entry.titles:
+            other = next((each for each in results if _stands_for(each, result) or _stands_for(result, each)), None)
+            if other is not None:
+                raise _fault(f"has the results {other!r} and {result!r}, which can be one name; rename one")
+            results.append(result)
+        for comparison in entry.comparisons:
+            of_both = {"weak": comparison.weak, "strong": comparison.strong}
+            for key, result in of_both.items():
+                if not any(_stands_for(each, result) for each in results):
+                    raise _fault(
+                        f"compares, under {entry.name}, with {key} = {result!r}, which is no result of this entry or "
+                        f"of one further up; there are {', '.join(results)}"
+                    )
+            if "*" in comparison.strong:
+                raise _fault(f"compares, under {entry.name}, with strong = {comparison.strong!r}; name a single result")
+            if not any(_stands_for(each, result) for each in entry.titles for result in of_both.values()):
+                raise _fault(f"has the comparison {comparison.alarm!r} under {entry.name}, which writes neither result")
+
+
+def check_written(entry: Entry, written: Mapping[str, Collection[str]], raised: Collection[str]) -> None:
+    """Raise StudyError, in one line, if an attack that has run did not do what its entry says.
+
+    `written` is each result's name → the names of its settings; `raised` names the alarms that its file raised.
+    """
+    for result, settings in written.items():
+        if not any(filled_in(pattern, pattern, result) for pattern in entry.titles):
+            raise _fault(f"has no title for {result!r}, which {entry.name}.py writes; add it to `titles`")
+        absent = [name for name in entry.must_be_equal if name not in settings]
+        if absent:
+            raise _fault(
+                f"says under {entry.name} that {absent[0]} must be equal, but {entry.name}.py does not write it with "
+                f"{result!r}; give it to Found as one of its settings"
+            )
+    for pattern in entry.titles:
+        if not any(filled_in(pattern, pattern, result) for result in written):
+            raise _fault(f"has the title of {pattern!r} under {entry.name}, but {entry.name}.py wrote no such result")
+    for alarm in raised:
+        if alarm not in entry.alarms:
+            raise _fault(f"does not name the alarm {alarm!r}, which {entry.name}.py raises; add it to `alarms`")
+
+
+def _fault(what: str) -> StudyError:
+    return StudyError(f"robustness_study/attacks/catalogue.py {what}")
+
+
+def _stands_for(pattern: str, result: str) -> bool:
+    """Whether a title's name is this result, or stands for it."""
+    return pattern == result or filled_in(pattern, pattern, result) is not None
 
 
 def settings_of(section: Attack) -> dict[str, Settings]:

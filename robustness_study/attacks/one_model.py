@@ -47,9 +47,15 @@ def attack(subject: ModelUnderAttack, blocks: Mapping[str, Settings], accept: It
 
 
 def run_one(subject: ModelUnderAttack, entry: Entry, settings: Settings) -> dict[str, Found]:
-    """Run one attack, keep and return what it finds, compare it with earlier ones, print its accuracies."""
-    names = [each.name for each in catalogue.EVERY]
-    found: dict[str, Found] = registry.module("robustness_study.attacks", entry.name, names).run(subject, settings)
+    """Run one attack, keep and return what it finds, compare it with earlier ones, print its accuracies.
+
+    Raises StudyError if its file has a mistake, or if it wrote or raised anything but what its entry says.
+    """
+    names, before = [each.name for each in catalogue.EVERY], len(subject.alarms)
+    module = registry.module("robustness_study.attacks", entry.name, names, catalogue.NEEDS)
+    found: dict[str, Found] = module.run(subject, settings) or {}
+    written = {name: tuple(each.settings) for name, each in found.items()}
+    catalogue.check_written(entry, written, [alarm.name for alarm in subject.alarms[before:]])
     subject.found |= found
     for comparison in entry.comparisons:
         compare(subject, comparison)

@@ -10,6 +10,8 @@ import hashlib
 from collections.abc import Iterable
 from pathlib import Path
 
+from robustness_study.core.errors import StudyError
+
 ROOT = Path(__file__).resolve().parents[2]  # of the repository, or of the folder that the library is installed in
 
 
@@ -18,6 +20,7 @@ def project_imports(*paths: Path) -> set[str]:
 
     Imports inside functions count. Those for type checkers alone do not, nor does a file that holds nothing but a
     docstring (most packages' `__init__.py`). Modules that are found by their name at run time are not followed.
+    Raises StudyError, with file and line, if a file is not valid Python or has a relative import.
     """
     found: set[Path] = set()
     waiting = list(paths)
@@ -38,9 +41,25 @@ def code_digest(paths: Iterable[str]) -> str:
     return digest.hexdigest()
 
 
+def parsed(path: Path) -> ast.Module:
+    """A Python file's syntax tree; nothing is imported. Raises StudyError, with file and line, if it is not valid."""
+    try:
+        return ast.parse(path.read_bytes())
+    except SyntaxError as error:
+        line = f", line {error.lineno}," if error.lineno else ""
+        raise StudyError(f"{from_root(path)}{line} is not valid Python ({error.msg}); correct it") from None
+    except ValueError as error:  # a null byte, before Python 3.12
+        raise StudyError(f"{from_root(path)} is not valid Python ({error}); correct it") from None
+
+
+def from_root(path: Path) -> str:
+    """The file as a path from the root of the project, or as it is if it lies elsewhere."""
+    return (path.relative_to(ROOT) if path.is_relative_to(ROOT) else path).as_posix()
+
+
 def _imported(path: Path) -> set[str]:
     modules = set()
-    tree = ast.parse(path.read_text(encoding="utf-8"))
+    tree = parsed(path)
     for_types = {
         id(inner)
         for node in ast.walk(tree)
@@ -52,8 +71,12 @@ def _imported(path: Path) -> set[str]:
             continue
         if isinstance(node, ast.Import):
             modules |= {alias.name for alias in node.names}
-        elif isinstance(node, ast.ImportFrom) and node.module:
-            assert node.level == 0, f"{path}: a relative import, which this does not follow"
+        elif isinstance(node, ast.ImportFrom):
+            if node.level or not node.module:
+                raise StudyError(
+                    f"{from_root(path)}, line {node.lineno}, has a relative import, which is not followed; write the "
+                    "module's whole name, as in `from robustness_study.core import seeds`"
+                )
             modules |= {node.module} | {f"{node.module}.{alias.name}" for alias in node.names}
     return modules
 
@@ -69,5 +92,4 @@ def _files(module: str) -> list[Path]:
 
 
 def _only_docstring(path: Path) -> bool:
-    body = ast.parse(path.read_text(encoding="utf-8")).body
-    return all(isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant) for node in body)
+    return all(isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant) for node in parsed(path).body)

@@ -10,11 +10,12 @@ import ast
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
-from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from robustness_study.core import registry
 from robustness_study.core.errors import StudyError
+from robustness_study.core.imports import from_root, parsed
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
 FOLDER = Path(__file__).parent
 FIRST = ("noise", "blur", "weather", "digital")  # the order of CIFAR-10-C; other families follow by alphabet
 SEVERITIES = (1, 2, 3, 4, 5)
-RESERVED = {"clean", "main", "seen", "unseen"}  # rows of the study's tables, as the families are
+RESERVED = {"clean", "main", "held_out", "seen", "unseen"}  # rows of the study's tables, as the families are
 
 
 @dataclass(frozen=True)
@@ -64,7 +65,7 @@ def corruption(*severities: Any) -> Callable[[Function], Corruption]:
 
     def decorate(function: Function) -> Corruption:
         if len(severities) != len(SEVERITIES):
-            raise StudyError(f"{function.__name__} has constants for {len(severities)} severities; it must have 5")
+            raise StudyError(_wrong_number(function.__name__, len(severities)))
         return Corruption(function.__name__, severities, function)
 
     return decorate
@@ -74,7 +75,8 @@ def corruption(*severities: Any) -> Callable[[Function], Corruption]:
 def families() -> dict[str, tuple[str, ...]]:
     """Family → its corruptions, in the order of the source. A family is a file of this package.
 
-    Raises StudyError if a file is not valid Python, or if a name is used twice or has another meaning.
+    Raises StudyError if a file is not valid Python, if a corruption has not five severities, or if a name is used twice
+    or has another meaning.
     """
     found = {path.stem: _decorated(path) for path in sorted(FOLDER.glob("*.py"))}
     ordered = [*FIRST, *(family for family in found if family not in FIRST)]
@@ -92,17 +94,22 @@ def families() -> dict[str, tuple[str, ...]]:
 
 def _decorated(path: Path) -> tuple[str, ...]:
     """The functions at the top level of a file that have the decorator `@corruption(...)`."""
-    try:
-        tree = ast.parse(path.read_text(encoding="utf-8"))
-    except (SyntaxError, UnicodeDecodeError) as error:
-        line = f", line {error.lineno}" if isinstance(error, SyntaxError) else ""
-        raise StudyError(f"robustness_study/corruptions/{path.name}{line} is not valid Python; correct it") from None
-    return tuple(
-        node.name
-        for node in tree.body
-        if isinstance(node, ast.FunctionDef)
-        and any(isinstance(each, ast.Call) and _last_name(each.func) == "corruption" for each in node.decorator_list)
-    )
+    found = []
+    for node in parsed(path).body:
+        if not isinstance(node, ast.FunctionDef):
+            continue
+        for call in node.decorator_list:
+            if isinstance(call, ast.Call) and _last_name(call.func) == "corruption":
+                found.append(node.name)
+                known = not any(isinstance(each, ast.Starred) for each in call.args)
+                if known and len(call.args) != len(SEVERITIES):
+                    where = f"{from_root(path)}, line {call.lineno}"
+                    raise StudyError(f"{where}: {_wrong_number(node.name, len(call.args))}")
+    return tuple(found)
+
+
+def _wrong_number(name: str, constants: int) -> str:
+    return f"{name} has constants for {constants} severities; it must have 5"
 
 
 def _last_name(node: ast.expr) -> str | None:
@@ -126,6 +133,9 @@ def family_of(name: str) -> str:
 
 
 def find(name: str) -> Corruption:
-    """The corruption of that name. Imports its family, and so torch. Raises StudyError if there is none."""
-    found: Corruption = getattr(import_module(f"robustness_study.corruptions.{family_of(name)}"), name)
+    """The corruption of that name. Imports its family, and so torch.
+
+    Raises StudyError if there is none, or if its family cannot be imported.
+    """
+    found: Corruption = getattr(registry.imported(f"robustness_study.corruptions.{family_of(name)}"), name)
     return found

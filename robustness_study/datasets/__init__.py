@@ -14,6 +14,7 @@ from robustness_study.datasets.base import Dataset, Places
 from robustness_study.schema.download import Download
 
 HELPERS = ("base", "fetch")
+NEEDS = ("check", "load")
 
 
 def names() -> list[str]:
@@ -22,7 +23,7 @@ def names() -> list[str]:
 
 
 def check(choice: Download) -> None:
-    """Raises StudyError if there is no such dataset, or if it cannot be had with these settings."""
+    """Raises StudyError if there is no such dataset, its file has a mistake, or these settings do not suit it."""
     if choice.dataset not in names():
         raise StudyError(
             f"params.yaml: download.dataset is {choice.dataset!r}, which does not exist; there are {', '.join(names())}"
@@ -36,4 +37,4 @@ def load(choice: Download, places: Places) -> Dataset:
 
 
 def _module(name: str) -> Any:
-    return registry.module(__name__, name, names())
+    return registry.module(__name__, name, names(), NEEDS)

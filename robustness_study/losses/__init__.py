@@ -11,12 +11,15 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from robustness_study.core import registry
+from robustness_study.core.errors import StudyError
 from robustness_study.core.section import Section
 
 if TYPE_CHECKING:
     from robustness_study.losses.head import Head
 
 HELPERS = ("head",)
+NEEDS = ("Config", "BATCHES", "make_head")
+BATCHES = ("shuffled", "class_balanced")
 
 
 def names() -> list[str]:
@@ -45,16 +48,21 @@ class Loss:
 def make(name: str, config: dict[str, Any]) -> Loss:
     """The loss `name` with its params block.
 
-    Raises StudyError if there is no such loss, and pydantic's ValidationError if the block is wrong.
+    Raises StudyError if there is no such loss or its file has a mistake, and pydantic's ValidationError if the block
+    is wrong.
     """
     module = _module(name)
     return Loss(name, module.Config(**config), module.BATCHES)
 
 
 def config_class(name: str) -> type[Section]:
-    """The schema of `loss_config.NAME`."""
+    """The schema of `loss_config.NAME`. Raises StudyError if there is no such loss or its file has a mistake."""
     return _module(name).Config
 
 
 def _module(name: str) -> Any:
-    return registry.module(__name__, name, names())
+    module = registry.module(__name__, name, names(), NEEDS)
+    if module.BATCHES not in BATCHES:
+        allowed = " or ".join(map(repr, BATCHES))
+        raise StudyError(f"{file_of(name)}: BATCHES is {module.BATCHES!r}; it must be {allowed}")
+    return module

@@ -6,14 +6,16 @@ A network file holds two functions:
   `Network` below and uses what it needs of it. Every random number comes from torch's global generator. D is measured,
   so the file does not say it.
 - `start_as_identity(module)` changes what `make` returned so that each residual block adds nothing at first. The
-  recipe's `zero_init_residual` asks for it. It raises StudyError if the network has no such blocks.
+  recipe's `zero_init_residual` asks for it. A network without residual blocks has `start_as_identity = None`, and the
+  stage `check` then refuses that setting. Where the file cannot know, the function raises StudyError.
 
-`timm/NAME` is any network of the library timm (networks/_timm.py). `names` and `check` import no torch, so the stage
-`check` stays fast; only `check` of a `timm/NAME` imports timm.
+`timm/NAME` is any network of the library timm (networks/_timm.py). `names`, `check` and `has_residual_blocks` import
+no torch, so the stage `check` stays fast; only `check` of a `timm/NAME` imports timm.
 """
 
 from __future__ import annotations
 
+import ast
 from dataclasses import dataclass
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
@@ -25,6 +27,8 @@ if TYPE_CHECKING:
     from torch import nn
 
 TIMM = "timm/"
+NEEDS = ("make", "start_as_identity")
+NO_BLOCKS = "network {} has no residual blocks; set zero_init_residual to false"
 
 
 def names() -> list[str]:
@@ -38,6 +42,16 @@ def check(name: str) -> None:
         _module(name).check(name)
     elif name not in names():
         raise StudyError(f"network is {name!r}, which does not exist; there are {', '.join(names())} and {TIMM}NAME")
+
+
+def has_residual_blocks(name: str) -> bool:
+    """Whether the network's file says how blocks start as the identity; read without importing it.
+
+    Raises StudyError if the file has a mistake that shows without importing it.
+    """
+    node = registry.look(__name__, _module_name(name), NEEDS).get("start_as_identity")
+    value = node.value if isinstance(node, ast.Assign | ast.AnnAssign) else node
+    return not (isinstance(value, ast.Constant) and value.value is None)
 
 
 def file_of(name: str) -> str:
@@ -97,7 +111,10 @@ class Network:
 
         Raises StudyError if the network has no such blocks.
         """
-        _module(self.name).start_as_identity(backbone)
+        start = _module(self.name).start_as_identity
+        if start is None:
+            raise StudyError(NO_BLOCKS.format(self.name))
+        start(backbone)
 
 
 def _module_name(name: str) -> str:
@@ -105,4 +122,4 @@ def _module_name(name: str) -> str:
 
 
 def _module(name: str) -> Any:
-    return registry.module(__name__, _module_name(name), [*names(), "_timm"])
+    return registry.module(__name__, _module_name(name), [*names(), "_timm"], NEEDS)

@@ -25,7 +25,11 @@ BESIDE = (
 
 
 def markdown(study: Study) -> str:
-    """The whole report; pictures are linked by their paths under reports/."""
+    """The whole report; pictures are linked by their paths under reports/.
+
+    Raises StudyError if a picture's heading is none that shows pictures.
+    """
+    pictures.refuse_unshown()
     cells, every, first = study.cells, study.every, study.first
     seeds = sorted({result.cell.seed for result in every})
     parts = ["# Comparison", *_dataset(first), _setting(every, seeds), *_accepted(every, study.transfer)]

@@ -12,11 +12,21 @@ from pathlib import Path
 
 import numpy as np
 
+from robustness_study.core.errors import StudyError
 from robustness_study.report import charts, suite_charts, suite_tables
 from robustness_study.report.study import Study
 from robustness_study.results import overstated
 from robustness_study.results.intervals import covers, mean_and_interval
 from robustness_study.statistics import half_width
+
+HEADINGS = (  # those of the report that show pictures
+    "Test accuracy",
+    "Fast gradient sign attack",
+    "Other attacks",
+    "Corruptions",
+    "Recall of each class",
+    "Training",
+)
 
 
 @dataclass(frozen=True)
@@ -213,6 +223,17 @@ PICTURES = (
 )
 
 
+def refuse_unshown() -> None:
+    """Raise StudyError if a picture's heading is not among `HEADINGS`: the report would not show it."""
+    for picture in PICTURES:
+        if picture.heading not in HEADINGS:
+            raise StudyError(
+                f"robustness_study/report/pictures.py: the picture {picture.name!r} stands under {picture.heading!r}, "
+                f"where the report shows none; the headings with pictures are {', '.join(HEADINGS)}"
+            )
+
+
 def under(heading: str, study: Study) -> list[str]:
-    """The lines of every picture under a heading of the report."""
+    """The lines of every picture under a heading of the report, which must be one of `HEADINGS`."""
+    assert heading in HEADINGS, heading
     return [line for picture in PICTURES if picture.heading == heading for line in picture.lines(study)]

@@ -9,7 +9,7 @@ reported beside them. To add a metric, add an entry to one of the two.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -29,8 +29,9 @@ OF_EACH_SEED = ("train", "val")  # sets of images that differ from seed to seed;
 class Metric:
     """One number that is reported of every model.
 
-    Exactly one of `scores` and `value` says what it is; `exact` may give the number of a metric with scores where it is
-    stored, so that no digit depends on the order of a sum. Each returns None for a model that has no such number.
+    Exactly one of `scores` and `value` says what it is, or StudyError is raised; `exact` may give the number of a
+    metric with scores where it is stored, so that no digit depends on the order of a sum. Each returns None for a model
+    that has no such number.
     """
 
     name: str
@@ -40,6 +41,11 @@ class Metric:
     exact: Callable[[CellResults], float | None] | None = None
     is_difference: bool = False  # of two accuracies: it lies in [−1, 1], and is of no one number of images
     share_of: Callable[[CellResults], int | None] | None = None  # of a value: the number of images it is a share of
+
+    def __post_init__(self) -> None:
+        if (self.scores is None) == (self.value is None):
+            both = "neither scores nor value" if self.scores is None else "both scores and value"
+            raise StudyError(f"the metric {self.name} has {both}; give it one of the two")
 
     def of(self, result: CellResults) -> float | None:
         """The number itself, of one model. Raises StudyError if it is NaN or infinite."""
@@ -236,3 +242,19 @@ BESIDE: tuple[Metric, ...] = (
         for where in ("within", "between")
     ),
 )
+
+
+def refuse_repeated(metrics: Iterable[Metric]) -> None:
+    """Raise StudyError if two metrics have one name, or one title: one would take the other's place in the report."""
+    names, titles = set[str](), set[str]()
+    for metric in metrics:
+        if metric.name in names or metric.title in titles:
+            raise StudyError(
+                f"robustness_study/results/metrics.py has two metrics of the name {metric.name!r} or of the title "
+                f"{metric.title!r}; rename one"
+            )
+        names.add(metric.name)
+        titles.add(metric.title)
+
+
+refuse_repeated((*METRICS, *BESIDE))

@@ -20,7 +20,7 @@ STUDIES = {  # what the studies' own are made of
 def alike() -> dict[str, tuple[str, ...]]:
     """What training may do to an image → the corruptions that do the same kind of thing."""
     noise, blur = families()["noise"], families()["blur"]
-    return {
+    members = {
         "noise": noise,
         "brightness": ("brightness",),
         "contrast": ("contrast",),
@@ -30,6 +30,7 @@ def alike() -> dict[str, tuple[str, ...]]:
         "blur": blur,
         "low resolution": ("pixelate", *blur),
     }
+    return {kind: members[kind] for kind in training_sets.KINDS}
 
 
 def seen(corrupt: Corrupt, recipe: Recipe, train_sets: Collection[str]) -> list[str]:

@@ -6,8 +6,8 @@ A file holds:
 - `make(clean, corrupted, config)`: the images to train on, uint8 N×S×S×3, one for each raw training image in the same
   order. `clean` are the raw training images, `corrupted` their copies from the stage `corrupt`. What it draws at random
   follows from names (core/seeds.py), so that the same images come out on every machine.
-- `CHANGES`: the kinds of change it makes to images. A corruption of the same kind then counts as seen in training
-  (results/seen_corruptions.py).
+- `CHANGES`: the kinds of change it makes to images, of `KINDS` below. A corruption of the same kind then counts as
+  seen in training (results/seen_corruptions.py).
 
 Importing a file imports no torch; `make` may.
 """
@@ -22,20 +22,31 @@ from robustness_study.core import registry
 from robustness_study.core.errors import StudyError
 from robustness_study.core.section import Section
 
+NEEDS = ("Config", "CHANGES", "make")
+KINDS = ("noise", "brightness", "contrast", "saturation", "rotation", "flip", "blur", "low resolution")
+
 
 def names() -> list[str]:
     """The training sets there are: the files beside this one."""
     return registry.names(__path__)
 
 
+def file_of(name: str) -> str:
+    """The training set's file, as a path from the root of the project."""
+    return registry.file_of(__name__, name)
+
+
 def config_class(name: str) -> type[Section]:
-    """The schema of `train_set_config.NAME`. Raises StudyError if there is no such training set."""
+    """The schema of `train_set_config.NAME`.
+
+    Raises StudyError if there is no such training set or its file has a mistake.
+    """
     return _module(name).Config
 
 
 def changes(name: str) -> tuple[str, ...]:
     """The kinds of change that the training set makes to images."""
-    return _module(name).CHANGES
+    return tuple(_module(name).CHANGES)
 
 
 def make(name: str, clean: np.ndarray, corrupted: np.ndarray, config: Section) -> np.ndarray:
@@ -53,4 +64,10 @@ def make(name: str, clean: np.ndarray, corrupted: np.ndarray, config: Section) -
 
 
 def _module(name: str) -> Any:
-    return registry.module(__name__, name, names())
+    module = registry.module(__name__, name, names(), NEEDS)
+    changes = module.CHANGES
+    if not isinstance(changes, tuple | list) or not all(each in KINDS for each in changes):
+        raise StudyError(
+            f"{file_of(name)}: CHANGES is {changes!r}; it must be a tuple, () or as ('blur',), of {', '.join(KINDS)}"
+        )
+    return module
