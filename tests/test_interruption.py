@@ -21,7 +21,7 @@ from robustness_study.core import params
 REPOSITORY = Path(__file__).resolve().parents[1]
 CELL = ["--loss", "angular", "--train-set", "clean", "--seed", "3"]
 KEY = "angular-clean-3"
-RESULTS = (f"models/{KEY}/weights.safetensors", f"models/{KEY}/model.json", "reports/cells/angular/clean-3/curves.csv")
+RESULTS = (f"models/{KEY}/weights.safetensors", f"models/{KEY}/model.json", f"data/cells/{KEY}/curves.csv")
 STEPS = 48  # of the run: 6 epochs of 64 images in batches of 8
 # The stage as it is, but for a checkpoint at every step instead of every half minute, and a file that counts them.
 STAGE = """

@@ -604,7 +604,7 @@ def test_stage_trains_on_its_own_images(
         f".checkpoints/{key}.lock",
         f"models/{key}/model.json",
         f"models/{key}/weights.safetensors",
-        f"reports/cells/{name}/{train_set}-3/curves.csv",
+        f"data/cells/{name}-{train_set}-3/curves.csv",
     }
     notes = json.loads((tmp_path / f"models/{key}/model.json").read_text())
     mean, std = one_model.channel_statistics(sets[train_set][INDICES["train"]])
