@@ -176,7 +176,9 @@ def test_training_sets_are_compared_image_by_image(tmp_path: Path, monkeypatch: 
     monkeypatch.setattr(augmix, "TRAIN_SETS", ("corrupted",))
     write_study()
     committed = params.read(REPOSITORY / "params.yaml")
-    Path("params.yaml").write_text(json.dumps(params.read() | {"train_set_config": committed["train_set_config"]}), encoding="utf-8")
+    Path("params.yaml").write_text(
+        json.dumps(params.read() | {"train_set_config": committed["train_set_config"]}), encoding="utf-8"
+    )
     monkeypatch.setattr(sys, "argv", ["augmix", "--loss", "angular", "--seed", "5"])
     augmix.main()
     found = json.loads((tmp_path / "augmix.json").read_text(encoding="utf-8"))

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 from dvc.utils.serialize import parse_yaml  # type: ignore[import-untyped]
 
-from robustness_study import losses
+from robustness_study import datasets, losses, training_sets
 from robustness_study.attacks import catalogue
 from robustness_study.check import check
 from robustness_study.core import params
@@ -95,7 +95,7 @@ BAD: dict[str, tuple[str, Any, str]] = {
     "unknown dataset": (
         "download.dataset",
         "mnist",
-        "download.dataset is 'mnist', which does not exist; there are cifar10, digits, folder",
+        f"download.dataset is 'mnist', which does not exist; there are {', '.join(datasets.names())}",
     ),
     "unknown metric": ("embed.metric", "l1", "embed.metric is 'l1': string should match pattern '^(cosine|eucli"),
     "negative section seed": ("attack.seed", -1, "attack.seed is -1: input should be greater than or equal to 0"),
@@ -153,7 +153,7 @@ BAD: dict[str, tuple[str, Any, str]] = {
     "unknown train set": (
         "train_sets",
         ["clean", "noisy"],
-        "train_sets has 'noisy', which does not exist; there are augmix, clean, corrupted",
+        f"train_sets has 'noisy', which does not exist; there are {', '.join(training_sets.names())}",
     ),
     "train set without its block": (
         "train_set_config.corrupted",

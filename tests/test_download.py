@@ -635,7 +635,7 @@ def test_failing_stage_prints_one_line_and_writes_nothing(
     if case == "network":
         environment["HTTPS_PROXY"] = f"http://127.0.0.1:{closed_port}"
     told = {
-        "key": "download.dataset is 'mnist', which does not exist; there are cifar10, digits, folder",
+        "key": "download.dataset is 'mnist', which does not exist; there are cifar10, ",
         "size": "download.size is 64: the images of cifar10 have 32 pixels, set that",
         "folder": "download.folder is None: set it to the folder of your images",
         "archive": "has 61,460 bytes, not 30,730,000",

@@ -203,10 +203,11 @@ def test_low_resolution_is_refused_for_a_network_of_one_image_size() -> None:
 
 # --- names ---------------------------------------------------------------------------------------------------
 
+THERE_ARE = f"which does not exist; there are {', '.join(networks.names())} and timm/NAME"
 UNKNOWN = {
-    "resnet19": "network is 'resnet19', which does not exist; there are resnet18, wide_resnet and timm/NAME",
-    "timm": "network is 'timm', which does not exist; there are resnet18, wide_resnet and timm/NAME",
-    "_timm": "network is '_timm', which does not exist; there are resnet18, wide_resnet and timm/NAME",
+    "resnet19": f"network is 'resnet19', {THERE_ARE}",
+    "timm": f"network is 'timm', {THERE_ARE}",
+    "_timm": f"network is '_timm', {THERE_ARE}",
     "timm/": "network is 'timm/', which does not exist in timm; timm.list_models() lists its networks",
     "timm/resnet10x": "network is 'timm/resnet10x', which does not exist in timm; names like it: resnet10t",
 }
