@@ -6,6 +6,8 @@ import errno
 import functools
 import gzip
 import hashlib
+import importlib
+import inspect
 import io
 import json
 import os
@@ -23,10 +25,12 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from robustness_study import datasets
 from robustness_study.core.errors import StudyError
 from robustness_study.datasets import cifar10, digits, folder
 from robustness_study.datasets.base import Dataset, array_checksum, class_counts, validate
 from robustness_study.datasets.fetch import CHUNK, fetch
+from robustness_study.schema.download import Download
 from stages import download
 
 REPOSITORY = Path(__file__).resolve().parents[1]
@@ -711,3 +715,26 @@ def test_invalid_dataset_is_not_written(tmp_path: Path, monkeypatch: pytest.Monk
     with pytest.raises(StudyError, match="class 'dog' has no test image"):
         download.main()
     assert outputs(tmp_path) == []
+
+
+# --- every dataset -----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", datasets.names())
+def test_contract_of_a_dataset(name: str) -> None:
+    """What its file holds, and that params which suit it are not refused; loading them is tested above."""
+    module = importlib.import_module(f"robustness_study.datasets.{name}")
+    assert (module.__doc__ or "").strip()
+    assert list(inspect.signature(module.check).parameters) == ["choice"]
+    assert list(inspect.signature(module.load).parameters) == ["choice", "places"]
+    datasets.check(Download(dataset=name, folder="pictures", size=32))
+
+
+def test_names_and_checks_of_datasets_import_no_torch_and_no_image_library() -> None:
+    code = (
+        "import sys; from robustness_study import datasets; from robustness_study.schema.download import Download\n"
+        "for name in datasets.names(): datasets.check(Download(dataset=name, folder='pictures', size=32))\n"
+        "print(sorted({'torch', 'PIL', 'sklearn', 'requests'} & set(sys.modules)))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], cwd=REPOSITORY, capture_output=True, text=True, check=True)
+    assert done.stdout == "[]\n"

@@ -16,6 +16,10 @@ import pytest
 from repositories import SMALL, Repository, ran
 from ruamel.yaml import YAML
 
+from robustness_study import corruptions, datasets, losses, networks, training_sets
+from robustness_study.attacks import catalogue
+from robustness_study.report.pictures import PICTURES
+from robustness_study.results.metrics import BESIDE, METRICS
 from tools import workspace
 
 PAGES = workspace.ROOT / "docs/extend"
@@ -146,6 +150,26 @@ def test_every_idea_is_registered_and_passes_the_check(tmp_path: Path) -> None:
     workspace.change_params(path / "params.yaml", follow_all(path))
     found = json.loads(Repository(path).run(sys.executable, "-c", REGISTERED))
     assert {kind: ADDED[kind] for kind in KINDS if ADDED[kind] in found[kind]} == ADDED
+
+
+LISTED: dict[str, list[str]] = {
+    "attack": [entry.name for entry in catalogue.EVERY],
+    "corruption": corruptions.names(),
+    "dataset": datasets.names(),
+    "loss": losses.names(),
+    "metric": [metric.name for metric in (*METRICS, *BESIDE)],
+    "network": [*networks.names(), "timm/NAME"],
+    "picture": [picture.name for picture in PICTURES],
+    "training-set": training_sets.names(),
+}
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_the_page_lists_what_there_is(kind: str) -> None:
+    last = page(kind).rstrip().rpartition("\n\n")[2]
+    assert last.startswith("The project has ")
+    listed = [name for name in re.findall(r"`([^`]+)`", last) if name not in ("METRICS", "BESIDE")]
+    assert listed == LISTED[kind]
 
 
 @pytest.mark.slow
