@@ -296,7 +296,7 @@ def test_what_stands_beside_accuracy_has_students_interval_over_seeds(compared: 
     in_report = rows_said("Beside accuracy")
     for position, names in enumerate(product(LOSSES, TRAIN_SETS)):
         each = [beside(cell) for cell in cells_of(*names)]
-        assert list(found) == list(each[0])
+        assert list(found)[: len(each[0])] == list(each[0])  # and then those that a person adds
         for name in each[0]:
             values = [value for figures in each if (value := figures[name]) is not None]
             if not values:
@@ -429,12 +429,15 @@ def test_attacks_beside_the_first_are_tabled(compared: Path) -> None:
 
 
 def test_every_result_in_attack_json_is_in_the_report_under_its_title(compared: Path) -> None:
-    """FGSM's own are in its section. These studies have every result that the catalogue knows."""
-    known = {title for entry in catalogue.ATTACKS for title in entry.titles.values()}
+    """FGSM's own are in its section. These studies have every result of the attacks that come with the project."""
+    written = {catalogue.entry_of(name).name for name in POSITIONS}
+    ran = [entry for entry in catalogue.ATTACKS if entry.name in written]
+    known = {title for entry in ran for title in entry.titles.values()}
+    assert len(ran) >= 5
     shown = {row.split(", ε")[0] for row in rows_said("Other attacks") if ", ε" in row}
     assert shown == {*TITLES.values()} == {catalogue.title(name) for name in POSITIONS} - {"FGSM", FGSM_8_BIT}
     assert {re.sub("0.1|10 ", "* ", title).replace("*  ", "* ") for title in shown} == known
-    assert all(entry.about in said("Other attacks") for entry in catalogue.ATTACKS)
+    assert all(entry.about in said("Other attacks") for entry in ran)
 
 
 def test_result_that_no_attack_in_the_catalogue_writes_is_refused(study: Path) -> None:
@@ -841,7 +844,7 @@ def test_every_metric_is_in_the_report(compared: Path) -> None:
 def test_report_shows_its_figures_and_its_seeds(compared: Path) -> None:
     report = Path("reports/report.md").read_text(encoding="utf-8")
     linked = re.findall(r"!\[[^]]*\]\(([^)]*)\)", report)
-    assert len(linked) == 7 + 4 and all((compared / "reports" / name).is_file() for name in linked)
+    assert len(linked) == len(PICTURES) + 4 and all((compared / "reports" / name).is_file() for name in linked)
     assert "seeds [0, 5]" in report and "n = 2 seeds" in report and "interval over seeds and images" in report
     figures = read_strictly("reports/statistics.json")["figures"]["angular"]["clean_trained"]
     for metric in ("test_clean", "corruption_drop", "suite_mean", "fgsm_8"):
