@@ -4,6 +4,8 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 RUN := PATH="$(CURDIR)/$(BIN):$$PATH"
+# Tests run in one process per core, each with one thread; a file's tests stay together, as they share what they set up.
+PYTEST := $(RUN) OMP_NUM_THREADS=1 python -m pytest -n logical --maxprocesses 8 --dist loadfile --no-loadscope-reorder
 
 .DEFAULT_GOAL := help
 .PHONY: help setup demo test test-slow bench autoattack lint lock
@@ -32,10 +34,10 @@ demo: setup
 	@$(RUN) python -m tools.demo
 
 test: setup lint
-	$(RUN) python -m pytest -m "not slow"
+	$(PYTEST) -m "not slow"
 
 test-slow: setup
-	$(RUN) python -m pytest -m slow
+	$(PYTEST) -m slow
 
 # Tables on the screen, JSON in bench/results/. The last wants the study's split: dvc repro split.
 bench: setup

@@ -64,7 +64,7 @@ def main() -> None:
     model, _ = storage.load(cell.model, on)
     images, all_labels = read_npz("data/raw/test.npz", "images", "labels")
     chosen = from_text(attack["test_indices"])[positions]
-    some = stratified(all_labels[chosen], arguments.images, 0, "autoattack")
+    some = stratified(all_labels[chosen], min(arguments.images, len(chosen)), 0, "autoattack")
     positions, chosen = positions[some], chosen[some]
     labels = all_labels[chosen]
     started = time.perf_counter()

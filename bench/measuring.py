@@ -80,10 +80,10 @@ def main() -> None:
     train, val = read_npz(f"data/split/{cell.seed}.npz", "train", "val")
     images, labels = read_npz("data/raw/train.npz", "images", "labels")
     (own,) = read_npz(f"data/training_sets/{cell.train_set}.npz", "images")
-    chosen = val[stratified(labels[val], IMAGES, 0, "measuring")]
+    chosen = val[stratified(labels[val], min(IMAGES, len(val)), 0, "measuring")]
     known = all_features(model, torch.from_numpy(own[train]), BATCH_SIZE).cpu().numpy(), labels[train]
     queries = all_features(model, torch.from_numpy(images[chosen]), BATCH_SIZE).cpu().numpy()
-    attacked = chosen[stratified(labels[chosen], ATTACKED, 0, "measuring, attacked")]
+    attacked = chosen[stratified(labels[chosen], min(ATTACKED, len(chosen)), 0, "measuring, attacked")]
     row: dict[str, Any] = {
         "probe": probes(known, queries, labels[chosen]),
         "stand_in": stand_ins(
@@ -92,8 +92,8 @@ def main() -> None:
             to_float(torch.from_numpy(images[attacked]).to(on)),
             torch.from_numpy(labels[attacked].astype(np.int64)).to(on),
         ),
-        "images": IMAGES,
-        "attacked_images": ATTACKED,
+        "images": len(chosen),
+        "attacked_images": len(attacked),
         "machine": report.machine(on),
     }
     path = report.RESULTS / "measuring.json"

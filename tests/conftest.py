@@ -1,7 +1,18 @@
 """Settings of all tests."""
 
+from __future__ import annotations
+
+import pytest
 from hypothesis import settings
 
 # No example may fail for being slow on a busy machine, and each run tries the same ones.
 settings.register_profile("untimed", deadline=None, derandomize=True, database=None)
 settings.load_profile("untimed")
+
+# The files that take longest. Where several processes share the tests, file by file, these begin first.
+LONGEST = ["test_end_to_end.py", "test_commands.py", "test_extend.py", "test_interruption.py", "test_checkpoints.py"]
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Put the tests of the longest files first; the others keep their order."""
+    items.sort(key=lambda item: LONGEST.index(item.path.name) if item.path.name in LONGEST else len(LONGEST))

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import subprocess
 from pathlib import Path
 from typing import Any
+
+from preloaded import command_folder
 
 from robustness_study.attacks.catalogue import ALARMS
 from tools import workspace
@@ -51,15 +54,22 @@ class Repository:
     def __init__(self, path: Path) -> None:
         self.path = path
 
-    def run(self, *command: str, fails: bool = False) -> str:
-        done = subprocess.run(
-            command, cwd=self.path, env=workspace.environment(), text=True, capture_output=True, check=False
-        )
+    def run(self, *command: str, fails: bool | None = False) -> str:
+        environment = workspace.environment()
+        environment["PATH"] = os.pathsep.join([str(command_folder()), environment["PATH"]])
+        done = subprocess.run(command, cwd=self.path, env=environment, text=True, capture_output=True, check=False)
         printed = done.stdout + done.stderr
-        assert (done.returncode != 0) == fails, printed
+        assert fails is None or (done.returncode != 0) == fails, printed
         return printed
 
-    def dvc(self, *arguments: str, fails: bool = False) -> str:
+    def typed(self, line: str, fails: bool | None = False) -> str:
+        """A line of the documentation, run by bash; `fails=None`: it may end either way.
+
+        tests/test_documentation.py holds every line that the documentation shows to be the text of such a call.
+        """
+        return self.run("bash", "-c", line, fails=fails)
+
+    def dvc(self, *arguments: str, fails: bool | None = False) -> str:
         return self.run("dvc", *arguments, fails=fails)
 
     def commit(self, message: str) -> None:

@@ -260,18 +260,20 @@ STEPS = 3  # of an epoch, 26 images in batches of 8
 
 
 class Stopping(Progress):
-    """Keeps a checkpoint of every step, and is killed after one of them."""
+    """Keeps a checkpoint of every step, puts copies of some aside, and is killed after the last of those."""
 
-    def __init__(self, checkpoints: Checkpoints, after: int) -> None:
+    def __init__(self, checkpoints: Checkpoints, aside: dict[int, Path]) -> None:
         super().__init__(RECIPE["epochs"], checkpoints)
-        self.after, self.seen = after, 0
+        self.kept, self.aside, self.seen = checkpoints, aside, 0
 
     def step(self, done: int, steps: int) -> None:
         self.seen += 1
 
     def save(self, tensors: dict[str, torch.Tensor], notes: Any) -> None:
         super().save(tensors, notes)
-        if self.seen == self.after:
+        if self.seen in self.aside:
+            shutil.copytree(self.kept.folder, self.aside[self.seen])
+        if self.seen == max(self.aside):
             raise KilledError
 
 
@@ -304,7 +306,6 @@ def final(run: Training, watched: dict[str, Images], watcher: Progress) -> tuple
     return run.model, epochs
 
 
-@pytest.mark.parametrize("after", [1, STEPS, STEPS + 2, 3 * STEPS - 1])
 @pytest.mark.parametrize(
     ("name", "changes"),
     [
@@ -315,20 +316,22 @@ def final(run: Training, watched: dict[str, Images], watcher: Progress) -> tuple
     ],
 )
 def test_run_that_was_stopped_ends_with_the_same_bits(
-    name: str, changes: dict[str, Any], after: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    name: str, changes: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    """Stopped after the first step, at and within an epoch, and before the last step."""
     monkeypatch.setattr(engine, "CHECKPOINT_INTERVAL_S", -1.0)
     whole, epochs = final(*a_run(name, **changes), Progress(3))
-    kept = Checkpoints(tmp_path, "f" * 32)
+    stops = {after: tmp_path / str(after) for after in (1, STEPS, STEPS + 2, 3 * STEPS - 1)}
     with pytest.raises(KilledError):
-        final(*a_run(name, **changes), Stopping(kept, after))
-    run, watched = a_run(name, **changes)
-    checkpoint = kept.load()
-    assert checkpoint is not None
-    run.restore(*checkpoint)
-    assert run.done == after
-    again, epochs_again = final(run, watched, Progress(3))
-    for (key, tensor), other in zip(whole.state_dict().items(), again.state_dict().values(), strict=True):
-        assert torch.equal(tensor, other), key
-    for epoch, other_epoch in zip(epochs, epochs_again, strict=True):
-        assert epoch.training_loss == other_epoch.training_loss and epoch.val_loss == other_epoch.val_loss
+        final(*a_run(name, **changes), Stopping(Checkpoints(tmp_path / "run", "f" * 32), stops))
+    for after, folder in stops.items():
+        run, watched = a_run(name, **changes)
+        checkpoint = Checkpoints(folder, "f" * 32).load()
+        assert checkpoint is not None
+        run.restore(*checkpoint)
+        assert run.done == after
+        again, epochs_again = final(run, watched, Progress(3))
+        for (key, tensor), other in zip(whole.state_dict().items(), again.state_dict().values(), strict=True):
+            assert torch.equal(tensor, other), (after, key)
+        for epoch, other_epoch in zip(epochs, epochs_again, strict=True):
+            assert epoch.training_loss == other_epoch.training_loss and epoch.val_loss == other_epoch.val_loss

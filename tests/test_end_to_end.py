@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import re
 import shutil
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -41,7 +40,7 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> Repository:
     path = tmp_path_factory.mktemp("study") / "repository"
     workspace.create(path, SMALL)
     repository = Repository(path)
-    assert ran(repository.dvc("repro")) == STAGES
+    assert ran(repository.typed("dvc repro")) == STAGES
     repository.commit("The study")
     return repository
 
@@ -104,19 +103,22 @@ def test_running_again_runs_nothing(study: Repository) -> None:
 
 
 def test_looking_at_the_source_again_finds_the_same_data(study: Repository) -> None:
-    assert ran(study.dvc("repro", "-f", "download")) == {"check", "download"}
+    assert ran(study.typed("dvc repro -f download")) == {"check", "download"}
     assert not ran(study.dvc("repro"))
     assert not study.run("git", "status", "--porcelain")
 
 
 def test_another_headline_trains_nothing_and_changes_metrics_alone(study: Repository) -> None:
     before = study.json("reports/metrics.json")
-    assert ran(study.dvc("exp", "run", "-S", "loss=angular")) == {"check", "headline"}
+    assert ran(study.typed("dvc exp run -S loss=angular")) == {"check", "headline"}
     assert study.json("reports/metrics.json") == study.json("reports/comparison.json")["angular"] != before
     assert study.run("git", "diff", "--stat", "params.yaml").count("\n") == 2  # one file, one line changed
-    study.run("git", "checkout", "-q", "-b", "angular")
-    study.commit("Angular is the headline")
-    table = study.dvc("metrics", "diff", "main", "angular")
+    study.run("git", "checkout", "-q", "-B", "my-branch")
+    study.typed("git add dvc.lock params.yaml data/raw/source.json reports")
+    study.typed('git commit -m "Angular is the headline"')
+    assert not study.run("git", "status", "--porcelain")
+    assert "clean_trained.test_clean" in study.typed("dvc metrics show")
+    table = study.typed("dvc metrics diff main my-branch")
     rows = table.strip().splitlines()[1:]
     assert rows
     assert {row.split()[0] for row in rows} == {"reports/metrics.json"}
@@ -174,18 +176,18 @@ def results_in_git(repository: Repository) -> dict[str, bytes]:
     return {name: (repository.path / name).read_bytes() for name in names if not name.startswith("reports/live")}
 
 
-def test_another_machine_takes_every_result_from_the_remote(study: Repository, tmp_path: Path) -> None:
+def test_another_machine_takes_every_result_from_the_remote(study: Repository) -> None:
     """Without `dvc.lock` too: DVC's run-cache knows what each stage made of what it is given."""
-    study.dvc("remote", "add", "-d", "-f", "shelf", str(tmp_path / "shelf"))
+    study.typed("dvc remote add -d shelf ../shelf")
     study.commit("A remote")
-    study.dvc("push", "--run-cache")
-    study.run("git", "clone", "-q", str(study.path), str(tmp_path / "clone"))
-    clone = Repository(tmp_path / "clone")
-    clone.dvc("config", "--local", "cache.dir", str(tmp_path / "own-cache"))
+    study.typed("dvc push --run-cache")
+    study.run("git", "clone", "-q", str(study.path), "../another-machine")
+    clone = Repository(study.path.parent / "another-machine")
+    clone.dvc("config", "--local", "cache.dir", "../../own-cache")
     reports, lock = results_in_git(clone), (clone.path / "dvc.lock").read_bytes()
     (clone.path / "dvc.lock").unlink()
     # A download is not in the run-cache either: DVC cannot see its source.
-    assert ran(clone.dvc("repro", "--pull")) == {"download", *AGAIN}
+    assert ran(clone.typed("dvc repro --pull")) == {"download", *AGAIN}
     assert results_in_git(clone) == reports
     assert (clone.path / "dvc.lock").read_bytes() == lock
 
@@ -215,10 +217,9 @@ def test_a_bad_parameter_is_named_before_any_work(study: Repository) -> None:
     printed = study.dvc("exp", "run", "-S", "loss=nonsense", fails=True)
     assert f"loss is 'nonsense', which does not exist; there are {', '.join(losses.names())}" in printed
     assert ran(printed) == {"check"}
-    # What README says puts everything back.
-    (study.path / "params.yaml").touch()
-    study.run("git", "checkout", "params.yaml", "dvc.lock", "reports")
-    study.dvc("checkout")
+    study.typed("touch params.yaml")
+    study.typed("git checkout params.yaml dvc.lock reports")
+    study.typed("dvc checkout")
     assert not ran(study.dvc("repro"))
     assert not study.run("git", "status", "--porcelain")
 
@@ -226,13 +227,13 @@ def test_a_bad_parameter_is_named_before_any_work(study: Repository) -> None:
 def test_a_fresh_clone_without_the_cache_is_up_to_date(study: Repository, tmp_path: Path) -> None:
     study.run("git", "clone", "-q", str(study.path), str(tmp_path / "clone"))
     clone = Repository(tmp_path / "clone")
-    assert not ran(clone.dvc("repro", "--allow-missing", "--dry"))
+    assert not ran(clone.typed("dvc repro --allow-missing --dry"))
     # The comparison is made of files in git alone.
     shutil.rmtree(clone.path / "reports/figures")
     (clone.path / "reports/comparison.json").unlink()
     clone.run("python", "-m", "stages.compare")
     assert not clone.run("git", "status", "--porcelain")
-    assert ran(clone.dvc("exp", "run", "--allow-missing", "-S", "loss=angular")) == {"check", "headline"}
+    assert ran(clone.typed("dvc exp run --allow-missing -S loss=angular")) == {"check", "headline"}
 
 
 def test_a_missing_cell_stops_the_comparison(study: Repository) -> None:
@@ -242,9 +243,10 @@ def test_a_missing_cell_stops_the_comparison(study: Repository) -> None:
     assert len(printed.strip().splitlines()) == 1
 
 
-@pytest.mark.parametrize("command", [("show",), ("diff", "main")])
-def test_plots_are_few_and_work_off_line(study: Repository, command: tuple[str, ...]) -> None:
-    printed = study.dvc("plots", *command)
+@pytest.mark.parametrize("command", ["show", "diff"])
+def test_plots_are_few_and_work_off_line(study: Repository, command: str) -> None:
+    study.run("git", "branch", "-f", "my-branch", "main")
+    printed = study.typed("dvc plots show") if command == "show" else study.typed("dvc plots diff main my-branch")
     assert "failed" not in printed and "error" not in printed.lower()
     page = (study.path / "dvc_plots/index.html").read_text(encoding="utf-8")
     assert not re.findall(r"""src=["']https?:""", page)
@@ -298,7 +300,7 @@ def test_the_demo_learns_and_leaves_the_tree_alone() -> None:
         return Repository(workspace.ROOT).run("git", "status", "--porcelain")
 
     before = tree()
-    printed = Repository(workspace.ROOT).run(sys.executable, "-m", "tools.demo")
+    printed = Repository(workspace.ROOT).typed("make demo")
     assert "trained on → tested on" in printed
     assert ".demo/reports/report.md" in printed
     comparison = Repository(workspace.ROOT / ".demo").json("reports/comparison.json")

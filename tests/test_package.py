@@ -21,6 +21,7 @@ import numpy as np
 import pytest
 from natural_images import natural_images
 from packaging.requirements import Requirement
+from PIL import Image
 
 from robustness_study.corruptions import corrupt, families
 
@@ -56,7 +57,7 @@ def run(*command: object, cwd: Path) -> subprocess.CompletedProcess[str]:
 def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The wheel, built from a copy, so that nothing is left in the repository."""
     source = tmp_path_factory.mktemp("source")
-    for name in ("pyproject.toml", "README.md"):
+    for name in ("pyproject.toml", "README.md", "LICENSE"):
         shutil.copy(REPOSITORY / name, source)
     for name in ("robustness_study", "stages", "tests"):
         shutil.copytree(REPOSITORY / name, source / name, ignore=shutil.ignore_patterns("__pycache__"))
@@ -69,11 +70,21 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def environment(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The folder `bin` of a fresh environment that has the wheel and what the four base packages need."""
-    folder = tmp_path_factory.mktemp("environment")
+    """What `pip install .` makes of a fresh environment."""
+    return installed(wheel, BASE, tmp_path_factory.mktemp("environment"))
+
+
+@pytest.fixture(scope="module")
+def environment_with_pictures(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """What `pip install '.[pictures]'` makes of a fresh environment."""
+    return installed(wheel, [*BASE, "matplotlib"], tmp_path_factory.mktemp("environment"))
+
+
+def installed(wheel: Path, requirements: list[str], folder: Path) -> Path:
+    """Make an environment with the wheel and these requirements; its folder `bin`."""
     venv.create(folder, symlinks=True, with_pip=False)
     (packages,) = (folder / "lib").glob("python*/site-packages")
-    for distribution in needed(BASE):
+    for distribution in needed(requirements):
         tops = {file.parts[0] for file in distribution.files or []} - {"..", "__pycache__"}
         for top in tops:
             if not (packages / top).exists():
@@ -82,6 +93,11 @@ def environment(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     done = run(*uv, "--python", folder / "bin/python", wheel, cwd=folder)
     assert done.returncode == 0, done.stderr
     return folder / "bin"
+
+
+def typed(line: str, environment: Path, cwd: Path) -> subprocess.CompletedProcess[str]:
+    """A line of docs/corruptions.md, run by bash where the environment comes first."""
+    return run("env", f"PATH={environment}:{os.environ['PATH']}", "bash", "-c", line, cwd=cwd)
 
 
 def test_wheel_holds_the_library_alone(wheel: Path) -> None:
@@ -129,7 +145,7 @@ def test_every_corruption_gives_the_same_bytes_there(environment: Path, tmp_path
 
 def test_entry_point_lists_corrupts_and_says_what_is_wrong(environment: Path, tmp_path: Path) -> None:
     command = environment / "corrupt-images"
-    done = run(command, "--list", cwd=tmp_path)
+    done = typed("corrupt-images --list", environment, tmp_path)
     assert done.stdout.splitlines() == [f"{family}: {', '.join(members)}" for family, members in families().items()]
     np.savez(tmp_path / "in.npz", images=IMAGES)
     done = run(command, "in.npz", "out.npz", "--corruption", "frost", "--severity", "2", cwd=tmp_path)
@@ -144,3 +160,19 @@ def test_entry_point_lists_corrupts_and_says_what_is_wrong(environment: Path, tm
         assert done.returncode != 0 and done.stdout == ""
         assert len(done.stderr.splitlines()) == 1 and done.stderr.startswith(message)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["in.npz", "out.npz"]
+
+
+def test_commands_of_the_page_do_what_it_says(environment_with_pictures: Path, tmp_path: Path) -> None:
+    labels = np.arange(len(IMAGES))
+    np.savez(tmp_path / "IN.npz", images=IMAGES, labels=labels)
+    line = typed(
+        "corrupt-images IN.npz OUT.npz --corruption fog --severity 3 --seed 0", environment_with_pictures, tmp_path
+    )
+    assert line.returncode == 0, line.stderr
+    with np.load(tmp_path / "OUT.npz") as out:
+        np.testing.assert_array_equal(out["images"], corrupt(IMAGES, "fog", 3, seed=0, split="test"), strict=True)
+        np.testing.assert_array_equal(out["labels"], labels)
+    line = typed("corrupt-images IN.npz SHEET.png --sheet", environment_with_pictures, tmp_path)
+    assert line.returncode == 0, line.stderr
+    with Image.open(tmp_path / "SHEET.png") as sheet:
+        assert sheet.width > 500 and sheet.height > 500
