@@ -18,7 +18,10 @@ from robustness_study.schema.corrupt import Corrupt
 
 
 def main() -> None:
-    """Corrupt all images of `--split`: each seed's split selects from this file as from the raw images."""
+    """Corrupt all images of `--split`: first as `corrupt.before` says, then with the mix.
+
+    The file knows no seed's split: each split selects from it as from the raw images.
+    """
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--split", choices=["train", "test"], required=True)
     split = parser.parse_args().split

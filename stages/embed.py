@@ -27,7 +27,7 @@ def main() -> None:
     chosen = stratified(labels, section.images, section.seed, "embed")
     if len(chosen) < umap_plane.FEWEST:
         raise StudyError(
-            f"embed: {len(chosen)} test images are too few for a plane; the dataset needs {umap_plane.FEWEST}"
+            f"embed: {len(chosen)} test images are too few for a plane; the dataset must have {umap_plane.FEWEST}"
         )
     both, of_chosen, of_attacked = np.intersect1d(chosen, attacked_indices, return_indices=True)
     if not len(both):

@@ -29,7 +29,7 @@ def main() -> None:
     features, labels = features[chosen].astype(np.float32), labels[chosen]
     if len(chosen) < umap_plane.FEWEST:
         raise StudyError(
-            f"stability: {len(chosen)} test images are too few for a plane; the dataset needs {umap_plane.FEWEST}"
+            f"stability: {len(chosen)} test images are too few for a plane; the dataset must have {umap_plane.FEWEST}"
         )
     neighbours = umap_plane.neighbours_of(section, len(features))
     trusts, purities, nearest = [], [], []

@@ -203,7 +203,7 @@ def test_too_few_images_for_a_plane_are_refused(
 ) -> None:
     name = stage.__name__.rpartition(".")[2]
     inputs(tmp_path, monkeypatch, np.arange(9), name, count=9)
-    with pytest.raises(StudyError, match=f"{name}: 9 test images are too few for a plane; the dataset needs 10"):
+    with pytest.raises(StudyError, match=f"{name}: 9 test images are too few for a plane; the dataset must have 10"):
         stage.main()
     assert not (tmp_path / "reports").exists()
 
