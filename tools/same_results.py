@@ -2,7 +2,7 @@
 
 It compares every file under `models/`, `data/` and `reports/` of two folders in which the pipeline ran with the same
 params. For files that were moved, use `--renamed 'PATTERN=REPLACEMENT'` (regular expressions on paths, applied in the
-given order). For JSON files and archives of arrays, it prints the keys that differ; for numbers in JSON also by how much.
+given order). For JSON files and archives of arrays, it prints the keys that differ; for JSON numbers also by how much.
 The exit status is 1 if anything differs or is in one folder only.
 """
 

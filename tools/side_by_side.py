@@ -86,7 +86,8 @@ class Runner:
     def stop(self) -> None:
         """Start no further stage, and interrupt the running ones.
 
-        The signal goes to DVC and to the stage's command, because DVC ignores it while a command runs. DVC can also miss an interrupt between two commands, so `stop` may be called again.
+        The signal goes to DVC and to the stage's command, because DVC ignores it while a command runs. DVC can also
+        miss an interrupt between two commands, so `stop` may be called again.
         """
         self.stopped = True
         for process in list(self.running):
