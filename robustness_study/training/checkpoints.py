@@ -49,9 +49,9 @@ class Checkpoints:
         """Write a checkpoint, which replaces the previous one. `notes` is anything that JSON can hold."""
         from safetensors.torch import save_file
 
-        with replacing(self.path) as beside:
+        with replacing(self.path) as temporary:
             save_file(
-                {name: tensor.contiguous() for name, tensor in tensors.items()}, beside, {"notes": json.dumps(notes)}
+                {name: tensor.contiguous() for name, tensor in tensors.items()}, temporary, {"notes": json.dumps(notes)}
             )
 
     def load(self) -> tuple[dict[str, Tensor], Any] | None:
