@@ -1,8 +1,8 @@
 """Measures how long CIFAR-10-C's 19 corruptions at 5 severities take, in batches and image by image.
 
 For comparison it cites the published generator: 113 ms per test image for all 95 variants on such a machine. That was
-not measured again. Batches run in one process per core, and each process computes one variant at a time. Image by image
-runs in one process.
+not measured again. Batches run in one process per core, and each process computes one variant at a time. The
+measurement image by image runs in one process.
 `python -m bench.corruptions [--images 10000] [--one-by-one 50]`
 """
 

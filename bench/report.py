@@ -34,5 +34,5 @@ def machine(on: torch.device) -> dict[str, Any]:
 
 
 def summary(values: list[float]) -> dict[str, float | int]:
-    """Their number n, median, minimum and maximum."""
+    """The number n of the values, their median, minimum and maximum."""
     return {"n": len(values), "median": float(np.median(values)), "min": min(values), "max": max(values)}

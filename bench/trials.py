@@ -1,4 +1,4 @@
-"""Tries changes of a recipe on validation images: so the settings in params.yaml were chosen. It reads no test image.
+"""Tries changes of a recipe on validation images; the settings in params.yaml were chosen so. It reads no test image.
 
 Each argument is one trial: its changes to the recipe, as JSON; `{}` is the unchanged recipe. Each trial adds a row to
 `bench/results/trials.json`, with its changes, the whole recipe and the machine. The accuracy is computed as in
