@@ -1,4 +1,4 @@
-# make setup, make demo, make test: all a fresh machine with git, make and Python 3.11 or later needs.
+# On a new machine with git, make and Python 3.11 or later: make setup, make demo, make test.
 
 PYTHON ?= python3
 VENV := .venv
@@ -11,18 +11,18 @@ PYTEST := $(RUN) OMP_NUM_THREADS=1 python -m pytest -n logical --maxprocesses 8 
 .PHONY: help setup demo test test-slow bench autoattack lint lock
 
 help:
-	@echo "make setup      the locked environment in .venv"
-	@echo "make demo       the whole pipeline on embedded data: no download, no GPU"
-	@echo "make test       lint, types and tests"
-	@echo "make test-slow  the tests that take minutes"
-	@echo "make bench      speed and time to accuracy, as ratios against a plain loop"
-	@echo "make autoattack one model of the study under AutoAttack"
+	@echo "make setup      install the locked environment in .venv"
+	@echo "make demo       run the whole pipeline on embedded data: no download, no GPU"
+	@echo "make test       check style and types, run the tests"
+	@echo "make test-slow  run the tests that take minutes"
+	@echo "make bench      measure speed and time to accuracy, compared with a plain training loop"
+	@echo "make autoattack run AutoAttack on one model of the study"
 
 setup: $(VENV)/ready
 
-# pip installs uv from the lock, hash-checked; uv then installs the rest, which takes pip minutes.
+# pip installs uv from the lock and checks its hash. uv installs the rest, because pip would take minutes.
 $(VENV)/ready: requirements.lock tools/offline_plots.py
-	@$(PYTHON) -c 'import sys; sys.exit("error: Python 3.11 or later is needed, this is " + sys.version.split()[0] + "; type make setup PYTHON=python3.12") if sys.version_info < (3, 11) else None'
+	@$(PYTHON) -c 'import sys; sys.exit("error: Python 3.11 or later is needed; this is " + sys.version.split()[0] + "; run make setup PYTHON=python3.12") if sys.version_info < (3, 11) else None'
 	$(PYTHON) -m venv $(VENV)
 	awk '/^[^ #]/ {wanted = /^uv==/} wanted' requirements.lock > $(VENV)/uv.lock
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --require-hashes -r $(VENV)/uv.lock
@@ -39,13 +39,13 @@ test: setup lint
 test-slow: setup
 	$(PYTEST) -m slow
 
-# Tables on the screen, JSON in bench/results/. The last wants the study's split: dvc repro split.
+# Prints tables and writes JSON to bench/results/. The last program needs the study's split: dvc repro split.
 bench: setup
 	$(RUN) python -m bench.corruptions
 	$(RUN) python -m bench.speed
 	$(RUN) python -m bench.time_to_accuracy
 
-# One model of the study under AutoAttack, in an environment of its own. Wants the model: dvc repro, or dvc checkout.
+# AutoAttack on one model of the study, in a separate environment. It needs the model: dvc repro, or dvc checkout.
 autoattack: .venv-autoattack/ready
 	.venv-autoattack/bin/python -m bench.autoattack
 
@@ -59,7 +59,7 @@ lint: setup
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
-# After a change to pyproject.toml. The lock holds for every platform and names no index.
+# Run it after a change to pyproject.toml. The lock is valid on every platform and names no package index.
 lock: setup
 	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header \
 		--no-emit-index-url --extra pipeline --group dev pyproject.toml -o requirements.lock

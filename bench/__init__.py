@@ -1,1 +1,1 @@
-"""Speed and accuracy as ratios against a peer, measured side by side in one run; see `make bench`."""
+"""Benchmarks of speed and accuracy, each compared with a reference in the same run; see `make bench`."""

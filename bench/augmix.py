@@ -1,8 +1,8 @@
-"""What AugMix gains: one model of AugMix copies, and one of corrupted images, against one of clean images.
+"""Compares models trained on AugMix images and on corrupted images with a model trained on clean images.
 
-Accuracies as shares, and paired differences with a 95 % interval over images. Wants the three cells of one loss and
-seed, as after `dvc exp run -S 'train_sets=[clean,corrupted,augmix]'`; writes
-`bench/results/augmix.json`, which README's comparison is of.
+It needs the three models of one loss and seed: run `dvc exp run -S 'train_sets=[clean,corrupted,augmix]'` first. It
+writes `bench/results/augmix.json`, from which the README's comparison is made: accuracies in [0, 1], and paired
+differences with a 95 % interval over images.
 `python -m bench.augmix [--loss cross_entropy] [--seed 1]`
 """
 
@@ -30,7 +30,7 @@ TRAIN_SETS = ("augmix", "corrupted")
 
 
 def metrics_of(cell: CellResults) -> list[Metric]:
-    """What is compared: accuracy on test images, clean and under the study's mix, and under every corruption."""
+    """The compared metrics: accuracy on clean test images, under the studies' corruption (the mix) and in the suite."""
     groups = [name for name, found in cell.stress.groups().items() if found]
     return [
         BY_NAME["test_clean"],
@@ -40,7 +40,7 @@ def metrics_of(cell: CellResults) -> list[Metric]:
 
 
 def compared(cell: CellResults, other: CellResults, metric: Metric) -> dict[str, Any]:
-    """A metric of two models, and how much it is above the second's."""
+    """A metric of two models, and the first value minus the second."""
     difference = difference_of([cell], [other], metric)
     return {
         "figure": metric.name,
@@ -59,9 +59,9 @@ def main() -> None:
     arguments = parser.parse_args()
     values = params.read()
     recipe = Recipe.model_validate(values["recipes"][values["recipe"]])
-    akin = seen(params.section("corrupt", Corrupt), recipe, (*TRAIN_SETS, AGAINST))
+    similar = seen(params.section("corrupt", Corrupt), recipe, (*TRAIN_SETS, AGAINST))
     cells = {
-        name: cell_results.read(Cell(arguments.loss, name, arguments.seed), akin) for name in (*TRAIN_SETS, AGAINST)
+        name: cell_results.read(Cell(arguments.loss, name, arguments.seed), similar) for name in (*TRAIN_SETS, AGAINST)
     }
     for name in TRAIN_SETS:
         cell_results.refuse_incomparable(cells[name], cells[AGAINST])

@@ -1,8 +1,9 @@
-"""AutoAttack (Croce & Hein 2020, arXiv 2003.01690) on one model of the study, as an independent measure of robustness.
+"""Runs AutoAttack (Croce & Hein 2020, arXiv 2003.01690) on one model, as an independent measure of robustness.
 
-`make autoattack` runs it in an environment of its own (bench/autoattack.lock): torchattacks, which has it, wants a
-version of requests that DVC cannot live with. It attacks images that the study's PGD attacked, so that the figures
-beside it are of the same images. An image counts as robust if it is right when clean and under all four attacks.
+`make autoattack` runs it in a separate environment (bench/autoattack.lock): it uses torchattacks, which needs a version
+of requests that does not work with DVC. It attacks images that the study's PGD attacked, so the reported accuracies
+under PGD and FGSM are of the same images. An image counts as robust if the model classifies it correctly when it is
+clean and under all four attacks of AutoAttack.
 """
 
 from __future__ import annotations
@@ -28,26 +29,28 @@ from robustness_study.statistics import wilson_interval
 
 
 def robust_accuracy(model: torch.nn.Module, images: torch.Tensor, labels: torch.Tensor, epsilon_255: int) -> float:
-    """The share of images, float32 in [0, 1] N×3×H×W, that AutoAttack's standard version leaves right."""
+    """The share of images (float32 in [0, 1], N×3×H×W) that remain correct under AutoAttack's standard version."""
     from torchattacks import AutoAttack
 
-    images = images.contiguous()  # torchattacks' FAB takes views of gradients, which lie in memory as the images do
+    images = images.contiguous()  # FAB in torchattacks makes views of gradients, so they must be contiguous
     with torch.no_grad():
-        classes, right = model(images).shape[1], model(images).argmax(1) == labels
+        classes, correct = model(images).shape[1], model(images).argmax(1) == labels
     attack = AutoAttack(model, norm="Linf", eps=epsilon_255 / 255, version="standard", n_classes=classes, seed=0)
-    attacked = attack(images[right], labels[right])
-    assert_within(images[right], attacked, epsilon_255)
+    attacked = attack(images[correct], labels[correct])
+    assert_within(images[correct], attacked, epsilon_255)
     with torch.no_grad():
-        return (model(attacked).argmax(1) == labels[right]).sum().item() / len(images)
+        return (model(attacked).argmax(1) == labels[correct]).sum().item() / len(images)
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--loss", default="cross_entropy")
     parser.add_argument("--train-set", default="clean")
-    parser.add_argument("--seed", type=int, help="the first of params.yaml, unless said")
+    parser.add_argument("--seed", type=int, help="default: the first seed in params.yaml")
     parser.add_argument("--epsilon-255", type=int, default=2)
-    parser.add_argument("--images", type=int, default=100, help="of those that PGD attacked, stratified (100)")
+    parser.add_argument(
+        "--images", type=int, default=100, help="how many of the images that PGD attacked, stratified (default: 100)"
+    )
     arguments = parser.parse_args()
     if arguments.images < 1:
         parser.error(f"--images is {arguments.images}; at least 1 is needed")
@@ -56,9 +59,9 @@ def main() -> None:
     attack, epsilon = read_json(cell.result("attack.json")), arguments.epsilon_255
     pgd = attack["attacks"].get("pgd")
     if pgd is None:
-        raise StudyError(f"PGD did not attack {cell.key}; give attack.attacks.pgd its block in params.yaml")
+        raise StudyError(f"PGD did not attack {cell.key}; add the block pgd to attack.attacks in params.yaml")
     if str(epsilon) not in pgd["predictions"]:
-        raise StudyError(f"--epsilon-255 must be one of {', '.join(pgd['predictions'])}, which the study's PGD had")
+        raise StudyError(f"--epsilon-255 is {epsilon}; the study's PGD ran with {', '.join(pgd['predictions'])} only")
     positions = from_text(pgd["positions"])
     on = device.choose()
     model, _ = storage.load(cell.model, on)
@@ -72,7 +75,7 @@ def main() -> None:
         model, to_float(torch.from_numpy(images[chosen]).to(on)), torch.from_numpy(labels).long().to(on), epsilon
     )
     fgsm = from_text(attack["attacks"]["fgsm"]["predictions"][str(epsilon)])[positions]
-    left = {
+    accuracies = {
         "autoattack": found,
         "pgd": float((from_text(pgd["predictions"][str(epsilon)])[some] == labels).mean()),
         "fgsm": float((fgsm == labels).mean()),
@@ -81,15 +84,15 @@ def main() -> None:
         "model": cell.key,
         "epsilon_255": epsilon,
         "images": len(chosen),
-        **left,
-        "interval_95": {name: wilson_interval(share, len(chosen)) for name, share in left.items()},
+        **accuracies,
+        "interval_95": {name: wilson_interval(share, len(chosen)) for name, share in accuracies.items()},
         "seconds": round(time.perf_counter() - started),
         "machine": report.machine(on) | {"torchattacks": version("torchattacks")},
     }
     write_json(report.RESULTS / "autoattack.json", row)
     print(
-        f"{cell.key}, epsilon {epsilon}/255, {len(chosen)} images: AutoAttack {found:.3f}, "
-        f"PGD {left['pgd']:.3f}, FGSM {left['fgsm']:.3f}; {row['seconds']} s"
+        f"{cell.key}, epsilon {epsilon}/255, {len(chosen)} images, accuracy: AutoAttack {found:.3f}, "
+        f"PGD {accuracies['pgd']:.3f}, FGSM {accuracies['fgsm']:.3f}; {row['seconds']} s"
     )
 
 

@@ -1,8 +1,9 @@
-"""How long CIFAR-10-C's 19 corruptions at 5 severities take: in batches, and the same functions image by image.
+"""Measures how long CIFAR-10-C's 19 corruptions at 5 severities take, in batches and image by image.
 
-The published generator took 113 ms per test image for all 95 variants on such a machine, which is cited here and not
-measured again. Batches run in as many processes as there are cores, one variant at a time each; images one by one in
-one process. `python -m bench.corruptions [--images 10000] [--one-by-one 50]`
+For comparison it cites the published generator: 113 ms per test image for all 95 variants on such a machine. That was
+not measured again. Batches run in one process per core, and each process computes one variant at a time. The
+measurement image by image runs in one process.
+`python -m bench.corruptions [--images 10000] [--one-by-one 50]`
 """
 
 from __future__ import annotations
@@ -25,28 +26,28 @@ from robustness_study.corruptions import CIFAR_10_C, HELD_OUT, SEVERITIES, corru
 
 BENCHMARK = (*CIFAR_10_C, *HELD_OUT)
 
-REFERENCE_MS = 113.0  # per image, all 95 variants: the published generator, measured once on two such cores
+REFERENCE_MS = 113.0  # the published generator: per image, all 95 variants, measured once on two such cores
 
 
 def images_of(count: int) -> np.ndarray:
-    """Images of noise that is smooth, uint8 N×32×32×3: how long a corruption takes hardly depends on what it shows."""
+    """Images of smooth noise, uint8 N×32×32×3. What an image shows hardly changes how long a corruption takes."""
     coarse = np.random.default_rng(0).integers(0, 256, (count, 8, 8, 3), dtype=np.uint8)
     return coarse.repeat(4, 1).repeat(4, 2)
 
 
 def timed(variant: tuple[str, int], count: int) -> float:
-    """Seconds for one corruption at one severity on `count` images, on one thread."""
+    """Seconds for one variant (corruption, severity) on `count` images, on one thread."""
     torch.set_num_threads(1)
     images = images_of(count)
     name, severity = variant
-    corrupt(images[:2], name, severity, seed=0, split="test")  # imports and matrices
+    corrupt(images[:2], name, severity, seed=0, split="test")  # not timed: imports, and matrices that are computed once
     started = time.perf_counter()
     corrupt(images, name, severity, seed=0, split="test")
     return time.perf_counter() - started
 
 
 def one_by_one(variants: Iterable[tuple[str, int]], count: int) -> float:
-    """Milliseconds per image for all variants, each image a batch of its own."""
+    """Milliseconds per image for all variants, in batches of one image."""
     torch.set_num_threads(1)
     images = images_of(count)
     started = time.perf_counter()
@@ -65,7 +66,7 @@ def main() -> None:
     variants = list(product(BENCHMARK, SEVERITIES))
     workers = len(os.sched_getaffinity(0))
     with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
-        list(pool.map(timed, variants[:workers], [1] * workers))  # started and imported
+        list(pool.map(timed, variants[:workers], [1] * workers))  # not timed: start the processes and import
         started = time.perf_counter()
         seconds = list(pool.map(timed, variants, [arguments.images] * len(variants)))
         whole = time.perf_counter() - started
@@ -78,10 +79,10 @@ def main() -> None:
     (name, severity), longest = max(zip(variants, seconds, strict=True), key=lambda pair: pair[1])
     ratio = longest / float(np.median(seconds))
     print(
-        f"{len(variants)} variants of {arguments.images} images: {whole:.1f} s on {workers} cores, {ours_ms:.2f} ms an "
-        f"image; image by image {loop_ms:.0f} ms; the published generator {REFERENCE_MS:.0f} ms (cited)"
+        f"{len(variants)} variants of {arguments.images} images: {whole:.1f} s on {workers} cores, {ours_ms:.2f} ms "
+        f"per image; image by image {loop_ms:.0f} ms; the published generator {REFERENCE_MS:.0f} ms (cited)"
     )
-    print(f"slowest: {name} {severity}, {longest:.2f} s on one core, {ratio:.1f} × the median of all")
+    print(f"slowest: {name} {severity}, {longest:.2f} s on one core, {ratio:.1f} times the median")
     write_json(
         report.RESULTS / "corruptions-cpu.json",
         {

@@ -1,8 +1,8 @@
-"""How the two settings were chosen that steer what is measured of features, on validation images of one model.
+"""Measures, on validation images of one model, how two settings for the model's features were chosen.
 
-`evaluate.probe_inverse_penalty` is taken from where the linear probe's accuracy is flat.
-`attack.attacks.nearest_neighbours.temperature` is the one at which the neighbours have the fewest images right, over
-all epsilons, when their soft stand-in is attacked: the strongest attack is the one to report.
+`evaluate.probe_inverse_penalty` was chosen where the linear probe's accuracy hardly depends on it.
+`attack.attacks.nearest_neighbours.temperature` was chosen for the strongest attack. This is the temperature at which
+the neighbours classify the fewest images correctly, over all epsilons, when their soft stand-in is attacked.
 `python -m bench.measuring --loss angular --train-set clean --seed 0` adds a model to `bench/results/measuring.json`.
 """
 
@@ -36,7 +36,7 @@ Known = tuple[np.ndarray, np.ndarray]  # features float32 M×D and labels M of t
 
 
 def probes(known: Known, queries: np.ndarray, labels: np.ndarray) -> dict[str, float | None]:
-    """The probe's accuracy on features N×D with labels N by its inverse penalty; None where it did not converge."""
+    """For each inverse penalty: the probe's accuracy on features N×D with labels N; None if it did not converge."""
     found: dict[str, float | None] = {}
     for inverse_penalty in INVERSE_PENALTIES:
         try:
@@ -49,7 +49,7 @@ def probes(known: Known, queries: np.ndarray, labels: np.ndarray) -> dict[str, f
 
 
 def stand_ins(model: Classifier, known: Known, images: torch.Tensor, labels: torch.Tensor) -> dict[str, Any]:
-    """By the stand-in's temperature: how often it agrees with the neighbours, and what they have right when attacked.
+    """For each temperature: how often stand-in and neighbours agree, and the neighbours' accuracy under the attack.
 
     `images` are float32 in [0, 1], N×3×H×W, with int64 labels N, on the model's device.
     """
@@ -64,12 +64,12 @@ def stand_ins(model: Classifier, known: Known, images: torch.Tensor, labels: tor
                 for some, of_some in zip(images.split(BATCH_SIZE), labels.split(BATCH_SIZE), strict=True)
             ]
         )
-        right = {}
+        correct = {}
         for epsilon in EPSILONS_255:
             features = features_of(model, step(images, signs, epsilon), BATCH_SIZE)
-            right[f"right_at_{epsilon}"] = float((knn_predictions(*known, features, NEIGHBOURS) == truth).mean())
+            correct[f"right_at_{epsilon}"] = float((knn_predictions(*known, features, NEIGHBOURS) == truth).mean())
         agrees = float((predict(stand_in, images, BATCH_SIZE) == clean).mean())
-        found[str(temperature)] = {"agrees": agrees, **right}
+        found[str(temperature)] = {"agrees": agrees, **correct}
     return found
 
 

@@ -1,7 +1,7 @@
-"""The peer: the plain loop that the studies trained with.
+"""The reference for speed: the plain training loop that the studies used.
 
-torchvision's ResNet-18 as it ships with one output per class, Adam at 1e-3, batches of 128 from a
-`DataLoader`, float32, no augmentation, no schedule.
+It trains torchvision's unchanged ResNet-18 with one output per class: Adam with a learning rate of 1e-3, batches of 128
+from a `DataLoader`, float32, no augmentation, no learning rate schedule.
 """
 
 from __future__ import annotations
@@ -17,9 +17,9 @@ BATCH_SIZE = 128
 
 
 def model(classes: int, stem: str = "imagenet") -> nn.Module:
-    """The network; another stem than torchvision's own only where speeds are compared stem by stem.
+    """The ResNet-18 of torchvision. `stem` differs from torchvision's only when the speeds of stems are compared.
 
-    torchvision's own throughout: nothing of ours, such as its convolution, may help or hinder the peer.
+    Nothing of this project, such as its convolution, may make the reference faster or slower.
     """
     from torchvision.models.resnet import resnet18
 
@@ -38,13 +38,13 @@ def batches(images: np.ndarray, labels: np.ndarray) -> DataLoader[tuple[torch.Te
 
 
 def train(network: nn.Module, images: np.ndarray, labels: np.ndarray, epochs: int, on: torch.device) -> None:
-    """Train in place."""
+    """Train the network in place."""
     for _ in steps(network, images, labels, epochs, on):
         pass
 
 
 def steps(network: nn.Module, images: np.ndarray, labels: np.ndarray, epochs: int, on: torch.device) -> Iterator[int]:
-    """Train in place; after each step, the images it had."""
+    """Train the network in place; yields the number of images after each step."""
     network.to(on).train()
     optimiser = torch.optim.Adam(network.parameters(), lr=1e-3)
     for _ in range(epochs):
@@ -53,13 +53,13 @@ def steps(network: nn.Module, images: np.ndarray, labels: np.ndarray, epochs: in
             loss = nn.functional.cross_entropy(network(some.to(on)), of_some.to(on))
             loss.backward()
             optimiser.step()
-            loss.item()  # what a plain loop prints
+            loss.item()  # a plain loop reads the loss to print it
             yield len(some)
 
 
 @torch.no_grad()
 def accuracy(network: nn.Module, images: np.ndarray, labels: np.ndarray, on: torch.device) -> float:
-    """The share of images that are classified as labelled."""
+    """The share of images that the network classifies correctly."""
     network.eval()
     floats = torch.from_numpy(images).permute(0, 3, 1, 2).float() / 127.5 - 1
     found = torch.cat([network(batch.to(on)).argmax(1).cpu() for batch in floats.split(500)])

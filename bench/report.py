@@ -1,4 +1,4 @@
-"""What every benchmark writes: a table on the screen and JSON under `bench/results/`, with where it was measured."""
+"""Shared by the benchmarks: the folder `bench/results/`, the description of the machine, and a summary of values."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ RESULTS = Path(__file__).parent / "results"
 
 
 def processor() -> str:
-    """The processor's name, as the system gives it."""
+    """The processor's name from the operating system."""
     for line in Path("/proc/cpuinfo").read_text().splitlines() if Path("/proc/cpuinfo").exists() else []:
         if line.startswith("model name"):
             return line.split(":", 1)[1].strip()
@@ -22,7 +22,7 @@ def processor() -> str:
 
 
 def machine(on: torch.device) -> dict[str, Any]:
-    """Hardware and versions."""
+    """The hardware and the library versions that a result depends on."""
     name = torch.cuda.get_device_name(on) if on.type == "cuda" else processor()
     return {
         "device": name,
@@ -33,6 +33,6 @@ def machine(on: torch.device) -> dict[str, Any]:
     }
 
 
-def spread(values: list[float]) -> dict[str, float | int]:
-    """n, median, smallest and largest."""
+def summary(values: list[float]) -> dict[str, float | int]:
+    """The number n of the values, their median, minimum and maximum."""
     return {"n": len(values), "median": float(np.median(values)), "min": min(values), "max": max(values)}

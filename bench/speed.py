@@ -1,8 +1,8 @@
-"""Training images a second, ours against the plain loop: same machine, same network, same run.
+"""Measures training speed in images per second: this project against the plain loop, same machine and network.
 
-The two take turns, so that whatever else the machine does falls on both; the ratio is of each turn.
-Both have the stem that is compared; each has its own batch size and arithmetic, as each would be used.
-A turn of each is an epoch of the study's size, or as much of it as its seconds allow.
+The two take turns, so that other work on the machine affects both equally. A ratio is computed for each turn. Both use
+the stem that is compared. Each uses its own batch size and number format, as in normal use. A turn is one epoch of
+10,000 images, or less if `--seconds` have passed.
 `python -m bench.speed [--variants cifar half imagenet] [--turns 3] [--seconds 8]`
 """
 
@@ -39,7 +39,7 @@ VARIANTS: dict[str, dict[str, Any]] = {
 
 
 def ours(recipe: Recipe, images: np.ndarray, labels: np.ndarray, on: torch.device) -> Training:
-    """A run of the recipe with cross-entropy."""
+    """A training run of this project: the recipe with cross-entropy."""
     loss = losses.make("cross_entropy", {"label_smoothing": 0.1})
     model = storage.build(network_of(recipe, images), loss, CLASSES, [0.5] * 3, [0.25] * 3).to(on)
     data = Images(torch.from_numpy(images).to(on), torch.from_numpy(labels.astype(np.int64)).to(on))
@@ -47,13 +47,13 @@ def ours(recipe: Recipe, images: np.ndarray, labels: np.ndarray, on: torch.devic
 
 
 def wait(on: torch.device) -> None:
-    """Until everything that was started is done."""
+    """Wait until the device has finished all work."""
     if on.type == "cuda":
         torch.cuda.synchronize()
 
 
 def speed_of(steps: Iterator[int], seconds: float, on: torch.device) -> float:
-    """Images a second over steps that say how many they had, until so many seconds have passed or there are no more."""
+    """Images per second. `steps` yields the number of images of each step; it is read for about `seconds` at most."""
     started, trained = time.perf_counter(), 0
     for size in steps:
         trained += size
@@ -64,7 +64,7 @@ def speed_of(steps: Iterator[int], seconds: float, on: torch.device) -> float:
 
 
 def measure(recipe: Recipe, turns: int, seconds: float, on: torch.device) -> dict[str, Any]:
-    """Images a second of both, turn by turn; the first turn of each warms up and does not count."""
+    """Images per second of both, summarised over turns. The first turn of each is a warm-up and does not count."""
     rng = np.random.default_rng(0)
     images = rng.integers(0, 256, (IMAGES, 32, 32, 3), dtype=np.uint8)
     labels = rng.integers(0, CLASSES, IMAGES).astype(np.uint8)
@@ -79,8 +79,8 @@ def measure(recipe: Recipe, turns: int, seconds: float, on: torch.device) -> dic
             speeds["ours"].append(ours_speed)
             speeds["plain"].append(plain_speed)
     ratios = [one / other for one, other in zip(speeds["ours"], speeds["plain"], strict=True)]
-    figures = {name: report.spread(found) for name, found in (speeds | {"ratio": ratios}).items()}
-    return {"batch_size": recipe.batch_size, "compile": recipe.compile, **figures}
+    summaries = {name: report.summary(found) for name, found in (speeds | {"ratio": ratios}).items()}
+    return {"batch_size": recipe.batch_size, "compile": recipe.compile, **summaries}
 
 
 def main() -> None:
@@ -93,7 +93,7 @@ def main() -> None:
     recipe_name = "gpu" if on.type == "cuda" else "cpu"
     fixed = {"epochs": arguments.turns + 1, "low_resolution_share": 0.0}
     rows = []
-    print(f"images/s, median of {arguments.turns} turns, and the ratio's range")
+    print(f"images per second (median of {arguments.turns} turns); ratio: median (minimum to maximum)")
     for name in arguments.variants:
         recipe = Recipe.model_validate(values["recipes"][recipe_name] | VARIANTS[name] | fixed)
         row = {"variant": name} | measure(recipe, arguments.turns, arguments.seconds, on)

@@ -1,8 +1,8 @@
-"""Trials of a recipe on validation images: how the settings in params.yaml were chosen. No test image is read.
+"""Tries changes of a recipe on validation images; the settings in params.yaml were chosen so. It reads no test image.
 
-Each argument is what a trial changes in the recipe, as JSON; `{}` is the recipe as it is. Rows are added to
-`bench/results/trials.json`, with what they changed and from where. Their accuracy is `evaluate`'s: in float32, of
-all validation images.
+Each argument is one trial: its changes to the recipe, as JSON; `{}` is the unchanged recipe. Each trial adds a row to
+`bench/results/trials.json`, with its changes, the whole recipe and the machine. The accuracy is computed as in
+`evaluate`: in float32, on all validation images.
 `python -m bench.trials '{"epochs": 8}' '{"epochs": 8, "flip": "off"}' [--loss angular] [--train-set corrupted]`
 """
 
@@ -28,7 +28,7 @@ from robustness_study.training.progress import Progress
 def trial(
     changes: dict[str, Any], loss_name: str, loss_changes: dict[str, Any], train_set: str, seed: int
 ) -> dict[str, Any]:
-    """Train one model with the recipe changed; its figures on its split's validation images."""
+    """Train one model with the changed recipe; return its results on the validation images of its split."""
     values, on = params.read(), device.choose()
     recipe = Recipe.model_validate(values["recipes"][values["recipe"]] | changes)
     config = losses.config_class(loss_name).model_validate(values["loss_config"][loss_name] | loss_changes)
@@ -41,15 +41,15 @@ def trial(
     model, epochs = train_cell(images, labels, indices, len(classes), loss, recipe, seed, on, Progress(recipe.epochs))
     seconds = time.perf_counter() - started
     logits, _ = outputs(model, images[indices["val"]], values["evaluate"]["batch_size"])
-    figures, _ = score_set(logits, {}, labels[indices["val"]], classes)
+    scores, _ = score_set(logits, {}, labels[indices["val"]], classes)
     return {
         "loss": loss_name,
         "train_set": train_set,
         "seed": seed,
         "changes": changes | ({"loss_config": loss_changes} if loss_changes else {}),
-        "val_accuracy": figures["accuracy"],
-        "val_loss": figures["loss"],
-        "val_images": figures["images"],
+        "val_accuracy": scores["accuracy"],
+        "val_loss": scores["loss"],
+        "val_images": scores["images"],
         "train_accuracy": epochs[-1].train_accuracy,
         "seconds": round(seconds),
         "recipe": recipe.model_dump(),
@@ -63,7 +63,7 @@ def main() -> None:
     parser.add_argument("--loss", default="cross_entropy")
     parser.add_argument("--loss-config", type=json.loads, default={})
     parser.add_argument("--train-set", default="clean")
-    parser.add_argument("--seed", type=int, default=0, help="whichever the study has first: rows are to compare")
+    parser.add_argument("--seed", type=int, default=0, help="the study's first seed, so that rows can be compared")
     arguments = parser.parse_args()
     path = report.RESULTS / "trials.json"
     for changes in arguments.changes:

@@ -1,1 +1,1 @@
-"""What the stages share: nouns, each importable without the rest."""
+"""The library that the stages use: one package per subject. No package imports one of a higher layer."""

@@ -1,10 +1,9 @@
-"""Stage `attack@LOSS-TRAINSET-SEED`: a model → its accuracy under the fast gradient sign method and other attacks.
+"""Stage `attack@LOSS-TRAINSET-SEED`: one model's accuracy under the fast gradient sign method and other attacks.
 
-On a set number of clean test images, stratified, the same for every model. Which other attacks run is set in
-`attack.attacks`; robustness_study/attacks/catalogue.py describes each. The stage ends with an error at an alarm that
-`attack.accept` does not name. Out: `attack.json` (accuracy per epsilon, predictions image by image under every attack,
-accepted alarms, how far features moved); `data/attacked/SEED/KEY.npz` (the gradient's signs, for `transfer`, and
-features of attacked images, for `embed`); `reports/examples/KEY.png`, which shows images of the dataset.
+Reads the model, the raw test images and `data/evaluated/KEY.npz`. Writes `attack.json` (accuracy for each epsilon,
+each image's predictions under each attack, accepted alarms, how far features moved), `data/attacked/KEY.npz` (the
+gradient's signs, for `transfer`, and features of attacked images, for `embed`) and `reports/examples/KEY.png`, a
+picture that shows images of the dataset.
 """
 
 from __future__ import annotations
@@ -20,6 +19,11 @@ from robustness_study.schema.attack import Attack
 
 
 def main() -> None:
+    """Attack `attack.images` clean test images: stratified, the same for every model.
+
+    `attack.attacks` sets which other attacks run; robustness_study/attacks/catalogue.py describes each. The stage ends
+    with an error if an alarm is raised that `attack.accept` does not name.
+    """
     from robustness_study.attacks.example_grid import draw
 
     cell = Cell.from_arguments(__doc__)

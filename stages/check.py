@@ -1,7 +1,7 @@
-"""Stage `check`: the whole params.yaml, validated → a marker that every stage depends on.
+"""Stage `check`: validates the whole params.yaml before any other stage runs.
 
-Out: `data/checked.txt`, always the same, so that a good params.yaml re-runs nothing and a bad one is named before any
-work; `data/network.json`, the recipe's network and a digest of its code, which stages that build it depend on.
+Reads params.yaml. Writes `data/checked.txt`, on which every stage depends, and `data/network.json` (the recipe's
+network and a digest of its code), on which the stages that build the network depend.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ NETWORK = "data/network.json"
 def main() -> None:
     values = params.read()
     check(values)
+    # Always the same text: a changed but valid params.yaml re-runs no stage through this file.
     write_text(MARKER, "params.yaml is valid\n")
     write_json(NETWORK, chosen_network(values))
 

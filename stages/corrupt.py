@@ -1,7 +1,7 @@
-"""Stage `corrupt@SPLIT`: every raw image → its corrupted copy, aligned with it by index.
+"""Stage `corrupt@SPLIT`: makes a corrupted copy of every raw image, with the studies' corruption (the mix).
 
-Out: `data/corrupted/{train,test}.npz` with `images` uint8 N×H×W×3, rounded, and what was applied to each
-image. No labels and no split: any seed's split cuts this file as it cuts the clean images.
+Reads `data/raw/SPLIT.npz`. Writes `data/corrupted/SPLIT.npz` with `images` (uint8 N×H×W×3, rounded, in the order of the
+raw images) and with what was applied to each image.
 """
 
 from __future__ import annotations
@@ -18,6 +18,10 @@ from robustness_study.schema.corrupt import Corrupt
 
 
 def main() -> None:
+    """Corrupt all images of `--split`: first as `corrupt.before` says, then with the mix.
+
+    The file knows no seed's split: each split selects from it as from the raw images.
+    """
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--split", choices=["train", "test"], required=True)
     split = parser.parse_args().split
@@ -29,7 +33,7 @@ def main() -> None:
     corrupted, draws = mixed_copies(named, section.mix.strengths(), section.seed, split)
     write_npz(f"data/corrupted/{split}.npz", images=corrupted, **draws)
     change = np.abs(corrupted.astype(np.int16) - images).mean()
-    print(f"corrupt {split}: mean absolute change {change:.1f} grey levels")
+    print(f"corrupt {split}: mean absolute change {change:.1f} (of 255)")
 
 
 if __name__ == "__main__":

@@ -1,8 +1,8 @@
-"""Stage `download`: get the images that are studied, and say exactly what they are.
+"""Stage `download`: gets the dataset's images and records where they came from.
 
-In: `download` of params.yaml; CIFAR10_ARCHIVE of the environment, an archive to use instead of fetching.
-Out: data/raw/{train,test}.npz (`images` uint8 N×S×S×3, `labels` uint8 N) and data/raw/source.json (what they are).
-Nothing is written unless all is well.
+Reads the section `download` of params.yaml and the environment variable CIFAR10_ARCHIVE (an archive to use instead of
+downloading). Writes `data/raw/{train,test}.npz` (`images` uint8 N×S×S×3, `labels` uint8 N) and `data/raw/source.json`
+(what the images are and where they came from).
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ RAW = Path("data/raw")
 
 
 def main() -> None:
+    """Load and validate the dataset, then write it: nothing is written if anything is wrong."""
     choice = params.section("download", Download)
     datasets.check(choice)
     archive = os.environ.get(VARIABLE)

@@ -1,8 +1,7 @@
-"""Stage `embed@LOSS-TRAINSET-SEED`: features of test images → one UMAP plane for clean, corrupted and attacked.
+"""Stage `embed@LOSS-TRAINSET-SEED`: one UMAP plane for the features of clean, corrupted and attacked test images.
 
-UMAP is fitted on clean features; corrupted, attacked and once more the clean ones are transformed into that plane.
-How far images moved is measured from where the same images, clean, are transformed to. Out: `data/embedded/KEY.npz`,
-the points, and `data/embedded/KEY.json`, how far to trust them. `render` draws the picture. No torch import.
+Reads the features in `data/evaluated/KEY.npz` and `data/attacked/KEY.npz`, and the raw test labels. Writes
+`data/embedded/KEY.npz` (the points, which `render` draws) and `data/embedded/KEY.json` (how far to trust them).
 """
 
 from __future__ import annotations
@@ -19,6 +18,7 @@ from robustness_study.schema.embed import Embed
 
 
 def main() -> None:
+    """Fit UMAP to clean features; transform corrupted and attacked ones, and the clean ones again, into that plane."""
     cell = Cell.from_arguments(__doc__)
     section = params.section("embed", Embed)
     clean, corrupted = read_npz(cell.evaluated, "test_clean_features", "test_corrupted_features")
@@ -26,19 +26,21 @@ def main() -> None:
     (labels,) = read_npz("data/raw/test.npz", "labels")
     chosen = stratified(labels, section.images, section.seed, "embed")
     if len(chosen) < umap_plane.FEWEST:
-        raise StudyError(f"embed: {len(chosen)} test images are too few for a plane; {umap_plane.FEWEST} are needed")
+        raise StudyError(
+            f"embed: {len(chosen)} test images are too few for a plane; the dataset must have {umap_plane.FEWEST}"
+        )
     both, of_chosen, of_attacked = np.intersect1d(chosen, attacked_indices, return_indices=True)
     if not len(both):
-        raise StudyError("embed: none of its images is attacked; raise embed.images or attack.images")
+        raise StudyError("embed: none of the chosen images was attacked; raise embed.images or attack.images")
     features = clean[chosen].astype(np.float32)
-    print(f"{cell.key}: UMAP of {len(chosen)} clean images; corrupted and attacked ones into its plane", flush=True)
+    print(f"{cell.key}: fitting UMAP to {len(chosen)} clean images", flush=True)
     plane = umap_plane.fit(features, section, section.seed)
     moved = {
         "corrupted": plane.take(corrupted[chosen].astype(np.float32)),
         "attacked": plane.take(attacked[of_attacked].astype(np.float32)),
     }
-    # Transformed, even clean images do not lie where they were fitted. So displacement is measured from where the clean
-    # images are transformed to.
+    # UMAP transforms even a clean image to another place than where it was fitted. So displacement is measured from the
+    # place to which the clean image is transformed.
     still = plane.take(features)
     before = {"corrupted": still, "attacked": still[of_chosen]}
     measures = umap_plane.quality(features, plane, labels[chosen], section)

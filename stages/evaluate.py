@@ -1,11 +1,10 @@
-"""Stage `evaluate@LOSS-TRAINSET-SEED`: a model → what it gets right on clean and corrupted images.
+"""Stage `evaluate@LOSS-TRAINSET-SEED`: scores one model on clean and corrupted images.
 
-Validation and test images, clean and corrupted; training images, clean and as the model saw them. Out:
-`evaluate.json` (accuracy, loss, calibration, per-class report, confusion matrix and per-image predictions,
-of the model's own classifier, of k nearest neighbours and of a linear probe on its features; the features'
-angles) and, cached, `data/evaluated/KEY.npz` (logits of every set; features of the test images for the
-embedding, and those of the training images that the neighbours are sought among, for the attack).
-All in float32, so that these accuracies are the attack's at epsilon 0.
+Reads the model, the split, the raw and the corrupted images, and the model's training set. Writes `evaluate.json`
+(accuracy, loss, calibration, per-class report, confusion matrix and per-image predictions of the model's own
+classifier, of k nearest neighbours and of a linear probe on its features; the features' angles) and
+`data/evaluated/KEY.npz` (logits of every set; features of the test images, for `embed`; features of the training
+images among which neighbours are searched, for `attack`).
 """
 
 from __future__ import annotations
@@ -23,7 +22,10 @@ from robustness_study.schema.evaluate import Evaluate
 
 
 def read_sets(cell: Cell) -> tuple[dict[str, tuple[np.ndarray, np.ndarray]], dict[str, np.ndarray]]:
-    """Images and labels of every set, the model's own training images first; and the labels of each split."""
+    """Images and labels of every set, and the labels of each split.
+
+    The sets: training images as the model saw them (first) and clean; validation and test images, clean and corrupted.
+    """
     names = ("train", "val", "test")
     indices = dict(zip(names, read_npz(f"data/split/{cell.seed}.npz", *names), strict=True))
     clean, corrupted, labels = {}, {}, {}
@@ -41,6 +43,7 @@ def read_sets(cell: Cell) -> tuple[dict[str, tuple[np.ndarray, np.ndarray]], dic
 
 
 def main() -> None:
+    """Score the model in float32, as `attack` does: the accuracies are those of the attack at epsilon 0."""
     cell = Cell.from_arguments(__doc__)
     section = params.section("evaluate", Evaluate)
     on = device.choose()

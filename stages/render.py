@@ -1,7 +1,7 @@
-"""Stage `render@LOSS-TRAINSET-SEED`: the points of a UMAP plane → its picture, with how far to trust it.
+"""Stage `render@LOSS-TRAINSET-SEED`: draws a UMAP plane, with a caption that says how far to trust it.
 
-Distances in such a plane mislead (Chari & Pachter 2023), so the caption says how far to trust it. Out, in git:
-`reports/planes/KEY/plane.png` and `plane.json`, the measures.
+Reads `data/embedded/KEY.npz` and `.json`, the raw test labels and the class names. Writes `plane.png` and `plane.json`
+(the measures of trust) into `reports/planes/KEY/`, which is in git.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ def main() -> None:
         cell.embedded, "clean", "clean_taken", "test_indices", "attacked_indices", "corrupted", "attacked"
     )
     notes = read_json(cell.embedded.with_suffix(".json"))
-    caption = caption_of(notes)
+    caption = caption_of(notes)  # distances in a UMAP plane mislead (Chari & Pachter 2023)
     before = {"corrupted": taken, "attacked": taken[np.searchsorted(chosen, attacked)]}
     after = dict(zip(before, moved, strict=True))
     of = {"corrupted": labels[chosen], "attacked": labels[attacked]}

@@ -1,8 +1,7 @@
-"""Stage `split@SEED`: raw labels → which images train, validate and test, stratified by class.
+"""Stage `split@SEED`: decides which images train, validate and test, stratified by class.
 
-Out: `data/split/SEED.npz` with sorted int32 index arrays `train`, `val` (into the raw training images) and `test` (into
-the raw test images). The stage ends, naming a pair, if the same pixels are on two sides, unless
-`split.accept_duplicates` is true.
+Reads `data/raw/{train,test}.npz`. Writes `data/split/SEED.npz` with sorted int32 index arrays: `train` and `val` (into
+the raw training images) and `test` (into the raw test images).
 """
 
 from __future__ import annotations
@@ -19,6 +18,7 @@ from robustness_study.split import refuse_duplicates, split
 
 
 def main() -> None:
+    """Split; end with an error if two of the three sets share an image, unless `split.accept_duplicates` is true."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--seed", type=int, required=True)
     seed = parser.parse_args().seed

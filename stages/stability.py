@@ -1,7 +1,6 @@
-"""Stage `stability`: how much of a UMAP plane is the seed's doing, for the first model.
+"""Stage `stability`: how much a UMAP plane depends on UMAP's seed, for the first model.
 
-Planes of the same features under several seeds are compared by who is near whom in them. Out:
-`data/shared/stability.json`.
+Reads the model's features in `data/evaluated/KEY.npz` and the raw test labels. Writes `data/shared/stability.json`.
 """
 
 from __future__ import annotations
@@ -21,6 +20,7 @@ from robustness_study.schema.stability import Stability
 
 
 def main() -> None:
+    """Fit a plane of the same features under each seed; compare which points are neighbours in each plane."""
     cell = Cell.from_arguments(__doc__)
     section, seeds = params.section("embed", Embed), params.section("stability", Stability).seeds
     (features,) = read_npz(cell.evaluated, "test_clean_features")
@@ -29,7 +29,7 @@ def main() -> None:
     features, labels = features[chosen].astype(np.float32), labels[chosen]
     if len(chosen) < umap_plane.FEWEST:
         raise StudyError(
-            f"stability: {len(chosen)} test images are too few for a plane; {umap_plane.FEWEST} are needed"
+            f"stability: {len(chosen)} test images are too few for a plane; the dataset must have {umap_plane.FEWEST}"
         )
     neighbours = umap_plane.neighbours_of(section, len(features))
     trusts, purities, nearest = [], [], []
@@ -38,7 +38,10 @@ def main() -> None:
         nearest.append(umap_plane.exact_neighbours(points, neighbours, "euclidean"))
         trusts.append(umap_plane.trust(features, points, section))
         purities.append(umap_plane.purity(nearest[-1], labels))
-        print(f"seed {seed}: trustworthiness {trusts[-1]:.3f}, same class {purities[-1]:.3f} in the plane", flush=True)
+        print(
+            f"seed {seed}: trustworthiness {trusts[-1]:.3f}, neighbours of the same class {purities[-1]:.3f}",
+            flush=True,
+        )
     shared = [umap_plane.shared_share(one, other) for one, other in combinations(nearest, 2)]
     measures = {
         "shared_neighbours_mean": float(np.mean(shared)),
@@ -46,7 +49,8 @@ def main() -> None:
         "trustworthiness_std": float(np.std(trusts, ddof=1)),
         "neighbour_purity_plane_std": float(np.std(purities, ddof=1)),
     }
-    print(f"{cell.key}: {measures['shared_neighbours_mean']:.3f} of a point's neighbours are the same under two seeds")
+    shown = f"{measures['shared_neighbours_mean']:.3f}"
+    print(f"{cell.key}: two seeds share a fraction {shown} of each point's neighbours (mean over pairs of seeds)")
     rows = [{"measure": name, "value": value} for name, value in measures.items()]
     write_json(
         "data/shared/stability.json",

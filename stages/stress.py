@@ -1,7 +1,7 @@
-"""Stage `stress@LOSS-TRAINSET-SEED`: a model → its accuracy under each corruption of the suite, at each severity.
+"""Stage `stress@LOSS-TRAINSET-SEED`: one model's accuracy under each corruption of the suite, at each severity.
 
-Out: `stress.json`: a row per corruption and severity (0: the same images, clean) and the
-predictions. Apart from `evaluate`, so that a change to a corruption re-runs no evaluation. In float32, as there.
+Reads the model, the raw test images and `data/suite/`. Writes `stress.json`: one row per corruption and severity
+(severity 0 is the same images, clean) and the predictions.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ from robustness_study.schema.suite import Suite
 
 
 def main() -> None:
+    """Score the model in float32, as in `evaluate`; apart from it, so that a new corruption re-runs no evaluation."""
     cell = Cell.from_arguments(__doc__)
     section = params.section("suite", Suite)
     model, _ = storage.load(cell.model, device.choose())
@@ -36,11 +37,13 @@ def main() -> None:
             rows.append(accuracy_row("clean", 0, predictions, labels))
             texts["clean"] = [to_text(predictions)]
         if not np.array_equal(indices, chosen):
-            raise StudyError(f"data/suite/{name}.npz is of other test images than the rest; run `dvc repro -f suite`")
+            raise StudyError(
+                f"data/suite/{name}.npz is of other test images than the other files; run `dvc repro -f suite`"
+            )
         by_severity = [predictions_of(model, images) for images in copies]
         rows += [accuracy_row(name, severity, found, labels) for severity, found in enumerate(by_severity, start=1)]
         texts[name] = [to_text(found) for found in by_severity]
-        shown = " ".join(f"{figures['accuracy']:.3f}" for figures in rows[-len(by_severity) :])
+        shown = " ".join(f"{row['accuracy']:.3f}" for row in rows[-len(by_severity) :])
         print(f"{name:18s} {shown}  of {len(chosen)} images", flush=True)
     assert chosen is not None  # the suite has at least one corruption
     write_json(

@@ -1,9 +1,7 @@
-"""Stage `suite`: some test images → their copies under each corruption at five severities.
+"""Stage `suite`: copies of some test images under each corruption at five severities.
 
-Out: `data/suite/CORRUPTION.npz` with `images` uint8 5×N×H×W×3 and `indices`, which of the raw test images they are:
-stratified, the same for every corruption. They are always made on the CPU, so that every machine scores the same bytes.
-Also `reports/examples/corruptions.png`, the first of the images under all of them; `python -m
-robustness_study.corruptions --sheet IN.npz OUT.png` draws the same of images of your own.
+Reads the raw test images. Writes `data/suite/CORRUPTION.npz` (`images` uint8 5×N×H×W×3, and `indices` N into the raw
+test images) and `reports/examples/corruptions.png`, a picture of the first image under all corruptions.
 """
 
 from __future__ import annotations
@@ -19,6 +17,11 @@ from robustness_study.schema.suite import Suite
 
 
 def main() -> None:
+    """Corrupt `suite.images` test images: stratified, the same for every corruption.
+
+    It runs on the CPU only, so that every machine scores the same bytes. To draw such a picture of your own images, use
+    `python -m robustness_study.corruptions --sheet IN.npz OUT.png`.
+    """
     from robustness_study.corruptions.contact_sheet import contact_sheet
 
     section = params.section("suite", Suite)
@@ -36,7 +39,7 @@ def main() -> None:
         rows[name] = [chosen[0], *copies[:, 0]]
         changes = np.abs(copies.astype(np.int16) - chosen).mean((1, 2, 3, 4))
         shown = " ".join(f"{change:.1f}" for change in changes)
-        print(f"suite {name}: {len(indices)} images, mean absolute change {shown} grey levels", flush=True)
+        print(f"suite {name}: {len(indices)} images, mean absolute change {shown} (of 255)", flush=True)
     contact_sheet("reports/examples/corruptions.png", rows)
 
 

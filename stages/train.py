@@ -1,10 +1,7 @@
-"""Stage `train@LOSS-TRAINSET-SEED`: training images → a trained classifier and its curves.
+"""Stage `train@LOSS-TRAINSET-SEED`: trains one classifier.
 
-In: the training set's aligned images, the raw labels, the split. No test image is among the inputs.
-Out: `models/KEY/` and, among the small results of the model, `curves.csv`. The curves watch fixed, stratified
-images of the model's own training set: some that train and some that only validate. A run that was
-interrupted goes on from `.checkpoints/KEY/` and ends with the bits it would have ended with; while it runs,
-`reports/live/KEY/` holds its curves.
+Reads `data/training_sets/TRAINSET.npz`, the raw training labels and `data/split/SEED.npz`; no test image. Writes
+`models/KEY/` and `curves.csv`; while it runs, also `.checkpoints/KEY/` and, for live curves, `reports/live/KEY/`.
 """
 
 from __future__ import annotations
@@ -12,7 +9,7 @@ from __future__ import annotations
 from robustness_study.core.die_with_parent import die_with_parent
 
 if __name__ == "__main__":
-    die_with_parent()  # before torch is imported: that takes seconds, in which the parent may die
+    die_with_parent()  # before the import of torch, which takes seconds: the parent may die meanwhile
 
 import numpy as np
 
@@ -31,6 +28,10 @@ from robustness_study.training.progress import Progress
 
 
 def main() -> None:
+    """Train, or resume from a checkpoint: an interrupted run ends with the same bits as an uninterrupted one.
+
+    The curves show accuracies on fixed, stratified images of the model's own training set: some train, some validate.
+    """
     cell = Cell.from_arguments(__doc__)
     recipe_name = params.lookup(params.read(), "recipe")
     recipe = params.section(f"recipes.{recipe_name}", Recipe)

@@ -1,7 +1,7 @@
-"""Stage `training_set@NAME`: raw training images → the images that models of that training set train on.
+"""Stage `training_set@NAME`: makes the images on which the models of that training set train.
 
-Out: `data/training_sets/NAME.npz` with `images` uint8 N×S×S×3, one for each raw training image in the same order. It
-has no labels and knows no split: every seed's split cuts this file as it cuts the raw images.
+Reads the raw and the corrupted training images. Writes `data/training_sets/NAME.npz` with `images` uint8 N×S×S×3, one
+for each raw training image, in the same order.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from robustness_study.core.files import read_npz, write_npz
 
 
 def main() -> None:
+    """Make all images, without a split: each seed's split selects from this file as from the raw images."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--train-set", required=True)
     name = parser.parse_args().train_set
@@ -26,7 +27,7 @@ def main() -> None:
     images = training_sets.make(name, clean, corrupted, config)
     write_npz(f"data/training_sets/{name}.npz", images=images)
     change = np.abs(images.astype(np.int16) - clean).mean()
-    print(f"training set {name}: {len(images)} images, mean absolute change {change:.1f} grey levels")
+    print(f"training set {name}: {len(images)} images, mean absolute change {change:.1f} (of 255)")
 
 
 if __name__ == "__main__":

@@ -1,8 +1,7 @@
-"""Stage `transfer`: images attacked through each model, given to every other, for the models of the first seed.
+"""Stage `transfer`: tests each model of the first seed on the images attacked through every other model.
 
-Out: `data/shared/transfer.json`, a row per pair of models. The stage ends with an error at an alarm that
-`transfer.accept` does not name; robustness_study/attacks/transfer.py says what the alarm is. Only `compare` reads the
-result, so no model's own results depend on another model.
+Reads the models, the raw test images and `data/attacked/`. Writes `data/shared/transfer.json`, one row per pair of
+models.
 """
 
 from __future__ import annotations
@@ -25,6 +24,11 @@ from robustness_study.schema.transfer import Transfer
 
 
 def main() -> None:
+    """Score every pair; end with an error if an alarm is raised that `transfer.accept` does not name.
+
+    robustness_study/attacks/transfer.py describes the alarm. Only `compare` reads the result, so no model's own results
+    depend on another model.
+    """
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--seed", type=int, required=True)
     seed = parser.parse_args().seed

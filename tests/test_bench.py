@@ -24,8 +24,8 @@ CPU = torch.device("cpu")
 REPOSITORY = Path(__file__).resolve().parents[1]
 
 
-def test_spread_is_n_median_and_range() -> None:
-    assert report.spread([3.0, 1.0, 7.0]) == {"n": 3, "median": 3.0, "min": 1.0, "max": 7.0}
+def test_summary_is_n_median_and_range() -> None:
+    assert report.summary([3.0, 1.0, 7.0]) == {"n": 3, "median": 3.0, "min": 1.0, "max": 7.0}
 
 
 def test_machine_says_what_a_figure_depends_on() -> None:

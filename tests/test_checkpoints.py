@@ -213,7 +213,7 @@ def test_checkpoint_that_does_not_match_is_left_alone(tmp_path: Path, capsys: py
     before = other.path.read_bytes()
     assert kept.load() is None
     (line,) = capsys.readouterr().out.splitlines()
-    assert str(other.path) in line and "of other parameters, data, code or versions: it is left alone" in line
+    assert str(other.path) in line and "of other parameters, data, code or versions: it is kept, but not used" in line
     kept.save(TENSORS, {"done": 2})
     kept.remove()
     assert [path.name for path in tmp_path.iterdir()] == [other.path.name] and other.path.read_bytes() == before
@@ -241,7 +241,7 @@ with held(Path({str(tmp_path / "cell")!r})):
     ) as other:
         assert other.stdout is not None and other.stdout.readline() == "held\n"
         with (
-            pytest.raises(StudyError, match=f"cell is held by process {other.pid}, which trains this model now"),
+            pytest.raises(StudyError, match=f"cell is in use by process {other.pid}, which is training this model"),
             held(tmp_path / "cell", patience_s=0.2),
         ):
             pass

@@ -444,4 +444,4 @@ def test_stage_writes_the_copies_and_the_draws(
     change = sum(abs(int(a) - int(b)) for a, b in zip(corrupted.ravel(), levels.ravel(), strict=True)) / levels.size
     first, last = capsys.readouterr().out.splitlines()
     assert first == "corrupt test: 6 images"
-    assert last == f"corrupt test: mean absolute change {change:.1f} grey levels"
+    assert last == f"corrupt test: mean absolute change {change:.1f} (of 255)"

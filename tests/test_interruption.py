@@ -127,7 +127,7 @@ def check_going_on(study: Path, step: int, after_s: float, parent_alone: bool) -
     # At once, as a person would: what still lives of the killed run has to go first.
     printed, found = to_the_end(study)
     assert found == expected
-    gone_on = re.search(rf"going on after step (\d+) of {STEPS}", printed)
+    gone_on = re.search(rf"resuming after step (\d+) of {STEPS}", printed)
     # After the last step the run may have come to its end before it was killed.
     assert step == STEPS if gone_on is None else int(gone_on[1]) >= step
     assert not (study / ".checkpoints" / KEY).exists()

@@ -191,7 +191,9 @@ def test_embed_writes_the_same_bytes_twice(
 
 def test_embed_without_an_attacked_image_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     inputs(tmp_path, monkeypatch, np.arange(0), "embed")
-    with pytest.raises(StudyError, match=r"none of its images is attacked; raise embed\.images or attack\.images"):
+    with pytest.raises(
+        StudyError, match=r"none of the chosen images was attacked; raise embed\.images or attack\.images"
+    ):
         embed.main()
 
 
@@ -201,7 +203,7 @@ def test_too_few_images_for_a_plane_are_refused(
 ) -> None:
     name = stage.__name__.rpartition(".")[2]
     inputs(tmp_path, monkeypatch, np.arange(9), name, count=9)
-    with pytest.raises(StudyError, match=f"{name}: 9 test images are too few for a plane; 10 are needed"):
+    with pytest.raises(StudyError, match=f"{name}: 9 test images are too few for a plane; the dataset must have 10"):
         stage.main()
     assert not (tmp_path / "reports").exists()
 

@@ -142,7 +142,7 @@ def test_an_interrupt_ends_what_is_at_work_and_starts_nothing_more(project: Path
         finally:
             process.kill()
     assert process.returncode == 130
-    assert complaint.strip().splitlines()[-1] == "Interrupted. Type the same again to go on."
+    assert complaint.strip().splitlines()[-1] == "Interrupted. Run the same command again to resume."
     assert [path.name for path in project.glob("*.begun")] == [f"{begun}.begun"]
     with pytest.raises(ProcessLookupError):
         os.kill(int((project / f"{begun}.begun").read_text()), 0)  # the stage's shell

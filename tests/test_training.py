@@ -27,8 +27,8 @@ from robustness_study.core.errors import StudyError
 from robustness_study.losses.head import Head
 from robustness_study.schema.recipe import Recipe
 from robustness_study.training import engine, one_model
-from robustness_study.training.engine import Training, side_of
-from robustness_study.training.optimiser import Average, Optimiser, in_order_of_memory, one_cycle
+from robustness_study.training.engine import Training, image_width
+from robustness_study.training.optimiser import Average, Optimiser, contiguous_view, one_cycle
 from robustness_study.training.precision import precision_of, repeatable
 from robustness_study.training.progress import Progress
 from robustness_study.training.watcher import Epoch, Images
@@ -257,7 +257,7 @@ def test_weights_are_moved_where_they_lie() -> None:
     )
     for weight, view in zip(optimiser.weights, optimiser.views, strict=True):
         assert view.is_contiguous() and view.data_ptr() == weight.data_ptr()
-        assert in_order_of_memory(torch.empty_like(weight)).is_contiguous()
+        assert contiguous_view(torch.empty_like(weight)).is_contiguous()
 
 
 def counted(name: str, count: int, monkeypatch: pytest.MonkeyPatch) -> tuple[int, list[int]]:
@@ -372,7 +372,7 @@ def test_gradients_are_the_same_bits_each_time_on_several_threads(name: str) -> 
 )
 def test_resolution_is_half_then_full(share: float, epochs: int, side: int, expected: list[int]) -> None:
     recipe = Recipe.model_validate(RECIPE | {"epochs": epochs, "low_resolution_share": share})
-    assert [side_of(epoch, recipe, side) for epoch in range(1, epochs + 1)] == expected
+    assert [image_width(epoch, recipe, side) for epoch in range(1, epochs + 1)] == expected
 
 
 def test_low_resolution_trains_on_smaller_images() -> None:

@@ -1,1 +1,1 @@
-"""What surrounds the pipeline and is no part of it: the demo, models side by side, the script of `dvc plots`."""
+"""Programs around the pipeline: the demo, several models at once, a comparison of results, pictures and plots."""

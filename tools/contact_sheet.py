@@ -1,7 +1,7 @@
-"""README's picture of all corruptions: `python -m tools.contact_sheet` → `reports/corruptions.png`.
+"""Draws the README's picture of all corruptions: `python -m tools.contact_sheet` → `reports/corruptions.png`.
 
-Of matplotlib's sample photograph, which is in the public domain (Grace Hopper, by the US Navy), at 32 pixels: no image
-of a dataset is in git.
+It shows matplotlib's sample photograph (Grace Hopper, by the US Navy), which is in the public domain, at 32 pixels. So
+no image of a dataset is in git.
 """
 
 from __future__ import annotations
@@ -16,13 +16,13 @@ from robustness_study.corruptions.__main__ import draw_sheet
 
 TARGET = Path(__file__).parent.parent / "reports/corruptions.png"
 BOX = (90, 15, 410, 335)  # the face, in pixels of the photograph
-SIDE = 32
+WIDTH = 32  # pixels
 
 
 def photograph() -> np.ndarray:
-    """The picture, uint8 SIDE×SIDE×3."""
+    """The face in the photograph, uint8 WIDTH×WIDTH×3."""
     picture = Image.open(Path(get_data_path()) / "sample_data/grace_hopper.jpg").convert("RGB").crop(BOX)
-    return np.asarray(picture.resize((SIDE, SIDE), Image.Resampling.LANCZOS))
+    return np.asarray(picture.resize((WIDTH, WIDTH), Image.Resampling.LANCZOS))
 
 
 def main() -> None:

@@ -1,7 +1,7 @@
-"""`make demo`: the study on scikit-learn's digits, in `.demo/`, then its table and where the report is.
+"""`make demo`: runs the study on scikit-learn's digits in `.demo/`, then prints its table and the report's path.
 
-Nothing is downloaded and no tracked file changes. It runs the working tree as it stands, so a change
-to a loss or a corruption can be tried here first.
+It downloads nothing and changes no tracked file. It runs the current working tree, so you can try a change to a loss or
+a corruption here first.
 """
 
 from __future__ import annotations
@@ -33,10 +33,11 @@ OVERRIDES: dict[str, Any] = {
     "attack.attacks.pgd.images": 40,
     "attack.attacks.pgd.steps": 10,
     "attack.attacks.pgd.restarts": 1,
-    "attack.attacks.pgd.large_epsilon_255": 128,  # 16 is little between black and white
+    "attack.attacks.pgd.large_epsilon_255": 128,  # digits are black and white, so ε = 16/255 changes them little
     "attack.attacks.square.images": 20,
     "attack.attacks.square.queries": 50,
-    # On 40 digits one image more or less raises one of these, and the processor's rounding decides: the report says it.
+    # With 40 digits, a single image can raise one of these, and the processor's rounding decides about it. The report
+    # names those that were raised.
     "attack.accept": sorted({*ALARMS} - {"zero_gradients", "not_clean_at_zero"}),
     "transfer.accept": ["transfer_stronger"],
     "transfer.images": 200,
@@ -50,14 +51,14 @@ def main() -> int:
         print("error: git is not installed; DVC needs it", file=sys.stderr)
         return 1
     workspace.create(TARGET, OVERRIDES)
-    print("The pipeline on scikit-learn's digits, in .demo/ (tracked files stay as they are)", flush=True)
+    print("Running the pipeline on scikit-learn's digits, in .demo/ (no tracked file changes)", flush=True)
     status = side_by_side.reproduce(TARGET, jobs=min(side_by_side.cores(), 4))
     if status:
         return status
     report = (TARGET / "reports/report.md").read_text(encoding="utf-8")
     print("\n" + "\n".join(line for line in report.splitlines() if line.startswith("> **Accepted alarm**")))
     print("\n" + report.split("## Test accuracy")[1].split("![")[0].strip())
-    print(f"\nDone in {time.monotonic() - started:.0f} s. The report, with figures: .demo/reports/report.md")
+    print(f"\nDone in {time.monotonic() - started:.0f} s. The report, with pictures: .demo/reports/report.md")
     return 0
 
 

@@ -1,6 +1,6 @@
-"""The chart library of the `dvc plots` page, written from an installed package: no network, no file in git.
+"""Writes the chart library for the `dvc plots` page from an installed package: no network, no file in git.
 
-`.dvc/plots_page.html` loads the script this module writes. `python -m tools.offline_plots` writes it anew.
+`.dvc/plots_page.html` loads the script that `python -m tools.offline_plots` writes.
 """
 
 from __future__ import annotations
@@ -13,19 +13,19 @@ from robustness_study.core.files import write_text
 
 SCRIPT = Path(__file__).resolve().parents[1] / ".dvc" / "vega" / "vega.js"
 SNIPPET = "window.vegaEmbed = vegaEmbed;"
-VEGA_LITE = "5.21"  # DVC's templates and ours are written for Vega-Lite 5
+VEGA_LITE = "5.21"  # the templates of DVC and of this project are for Vega-Lite 5
 
 
 def library(version: str = VEGA_LITE) -> str:
-    """Vega, Vega-Lite and vega-embed as one plain script; it defines `vegaEmbed` and nothing else."""
+    """Vega, Vega-Lite and vega-embed as one script. It defines only `vegaEmbed`."""
     bundle = vl_convert.javascript_bundle(SNIPPET, version)
-    return f'(() => {{\n"use strict";\n{bundle}\n}})();\n'  # the page has variables of its own
+    return f'(() => {{\n"use strict";\n{bundle}\n}})();\n'  # a function: its variables must not clash with the page's
 
 
 def main() -> None:
     """Write the script."""
     write_text(SCRIPT, library())
-    print(f"{SCRIPT.relative_to(SCRIPT.parents[2])} is ready: `dvc plots` needs no network")
+    print(f"wrote {SCRIPT.relative_to(SCRIPT.parents[2])}: `dvc plots` needs no network")
 
 
 if __name__ == "__main__":

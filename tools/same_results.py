@@ -1,10 +1,9 @@
-"""Do two checkouts hold the same results, byte by byte? `python -m tools.same_results OLD NEW`
-
+"""Checks whether two checkouts hold the same results, byte by byte: `python -m tools.same_results OLD NEW`
 
 It compares every file under `models/`, `data/` and `reports/` of two folders in which the pipeline ran with the same
-params. A file that has moved is found by `--renamed 'PATTERN=REPLACEMENT'` (regular expressions on paths, in the order
-given). Of JSON files and archives of arrays that differ it names the keys, and by how much numbers differ.
-Exit status 1 if anything differs or is in one folder alone.
+params. For files that were moved, use `--renamed 'PATTERN=REPLACEMENT'` (regular expressions on paths, applied in the
+given order). For JSON files and archives of arrays, it prints the keys that differ; for JSON numbers also by how much.
+The exit status is 1 if anything differs or is in one folder only.
 """
 
 from __future__ import annotations
@@ -23,25 +22,25 @@ TOPS = ("models", "data", "reports")
 
 
 def results(top: Path) -> dict[str, Path]:
-    """The result files under a folder, by their posix paths; DVC's own .gitignore files are none."""
+    """The result files under a folder, by their posix paths; without DVC's own .gitignore files."""
     found = (path for name in TOPS for path in sorted((top / name).rglob("*")) if path.is_file())
     return {path.relative_to(top).as_posix(): path for path in found if path.name != ".gitignore"}
 
 
 def renamed(name: str, rules: list[tuple[str, str]]) -> str:
-    """Where a file of the old folder is in the new one."""
+    """The path in the new folder of a file from the old folder."""
     for pattern, replacement in rules:
         name = re.sub(pattern, replacement, name)
     return name
 
 
 def differences(old: Any, new: Any, key: str = "") -> Iterator[str]:
-    """The keys at which two values of JSON differ, and by how much where both are numbers."""
+    """Texts, one for each key at which two JSON values differ; for floats with the size of the difference."""
     if isinstance(old, dict) and isinstance(new, dict):
         for name in dict.fromkeys([*old, *new]):
             inner = f"{key}.{name}" if key else str(name)
             if name not in old or name not in new:
-                yield f"{inner} is in {'the new' if name in new else 'the old'} file alone"
+                yield f"{inner} is only in {'the new' if name in new else 'the old'} file"
             else:
                 yield from differences(old[name], new[name], inner)
     elif isinstance(old, list) and isinstance(new, list) and len(old) == len(new):
@@ -54,25 +53,25 @@ def differences(old: Any, new: Any, key: str = "") -> Iterator[str]:
 
 
 def same_array(one: np.ndarray | None, other: np.ndarray | None) -> bool:
-    """Whether both are there, of one type and shape, with the same bytes."""
+    """Whether both arrays exist and have the same type, shape and bytes."""
     if one is None or other is None:
         return False
     return one.dtype == other.dtype and one.shape == other.shape and one.tobytes() == other.tobytes()
 
 
 def of_files(old: Path, new: Path) -> list[str]:
-    """What differs between two files; empty if they are the same bytes."""
+    """What differs between two files, as texts; empty if they hold the same bytes."""
     if old.read_bytes() == new.read_bytes():
         return []
     if old.suffix == ".json":
         found = list(differences(*(json.loads(path.read_text(encoding="utf-8")) for path in (old, new))))
-        return found or ["the same values, written otherwise"]
+        return found or ["same values, other bytes"]
     if old.suffix == ".npz":
         with np.load(old) as one, np.load(new) as other:
             names = dict.fromkeys([*one, *other])
             found = [f"array {name}" for name in names if not same_array(one.get(name), other.get(name))]
-            return found or ["the same arrays, written otherwise"]
-    return ["other bytes"]
+            return found or ["same arrays, other bytes"]
+    return ["different bytes"]
 
 
 def main() -> int:
@@ -85,23 +84,23 @@ def main() -> int:
     arguments = parser.parse_args()
     for rule in arguments.renamed:
         if "=" not in rule:
-            parser.error(f"--renamed is {rule!r}; PATTERN=REPLACEMENT is wanted")
+            parser.error(f"--renamed is {rule!r}; write it as PATTERN=REPLACEMENT")
     rules = [(pattern, replacement) for pattern, _, replacement in (rule.partition("=") for rule in arguments.renamed)]
     old = {renamed(name, rules): path for name, path in results(arguments.old).items()}
     new = results(arguments.new)
     for top, files in ((arguments.old, old), (arguments.new, new)):
         if not files:
-            parser.error(f"{top} has no file under {', '.join(TOPS)}; name a folder in which the pipeline ran")
-    same, told = 0, []
+            parser.error(f"{top} has no file under {', '.join(TOPS)}; give a folder in which the pipeline ran")
+    same, lines = 0, []
     for name in sorted(old.keys() | new.keys()):
         if name not in old or name not in new:
-            told.append(f"{name}: in the {'new' if name in new else 'old'} folder alone")
+            lines.append(f"{name}: only in the {'new' if name in new else 'old'} folder")
         elif found := of_files(old[name], new[name]):
-            told.append(f"{name}: {'; '.join(found[:5])}{f'; and {len(found) - 5} more' if len(found) > 5 else ''}")
+            lines.append(f"{name}: {'; '.join(found[:5])}{f'; and {len(found) - 5} more' if len(found) > 5 else ''}")
         else:
             same += 1
-    print("\n".join([*told, f"{same} files are the same bytes, {len(told)} are not"]))
-    return 1 if told else 0
+    print("\n".join([*lines, f"{same} files are the same, {len(lines)} differ"]))
+    return 1 if lines else 0
 
 
 if __name__ == "__main__":

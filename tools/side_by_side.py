@@ -1,8 +1,8 @@
-"""`python -m tools.side_by_side`: what `dvc repro` does, with several models at work at once.
+"""`python -m tools.side_by_side`: does what `dvc repro` does, but with several models at once.
 
-DVC runs a stage at a time, but several of its processes can share a repository, each at a stage of its own. Stages
-that serve every model come first; then each model's own, from training to its UMAP, one model a job; then what compares
-them.
+One DVC process runs one stage at a time, but several DVC processes can work in one repository, each on another stage.
+First come the stages that all models need. Then each job runs all stages of one model, from training to its UMAP plane.
+Last come the stages that compare the models.
 """
 
 from __future__ import annotations
@@ -28,14 +28,14 @@ BEFORE, AFTER = "a stage before the models", "a stage after the models"
 
 @dataclass(frozen=True)
 class Plan:
-    """Names of stages: those before any model, and each model's own, by LOSS-TRAINSET-SEED."""
+    """Names of stages: those before all models, and those of each model, by its key LOSS-TRAINSET-SEED."""
 
     before: list[str]
     models: dict[str, list[str]]
 
 
 def plan(names: Sequence[str]) -> Plan:
-    """Sort the stages' names, which are in dvc.yaml's order; what is in neither part is left to `dvc repro`."""
+    """Divide the stages' names, given in dvc.yaml's order. The last `dvc repro` runs those in neither part."""
     trained = [name for name in names if name.startswith(FIRST_OF_A_MODEL)]
     keys = [name.removeprefix(FIRST_OF_A_MODEL) for name in trained]
     models = {key: [name for name in names if name.partition("@")[2] == key] for key in keys}
@@ -43,25 +43,25 @@ def plan(names: Sequence[str]) -> Plan:
 
 
 def cores() -> int:
-    """How many of the processor's cores this process may use."""
+    """The number of processor cores that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def slots(jobs: int, gpus: Sequence[str], of_cores: int) -> list[dict[str, str]]:
-    """What to set in the environment of each job: its share of the cores, and its GPU where some are named."""
+    """The environment variables of each job: its share of the cores, and its GPU if `gpus` names some."""
     share = {"OMP_NUM_THREADS": str(max(1, of_cores // (len(gpus) or jobs)))}
     return [share | {"CUDA_VISIBLE_DEVICES": gpu} for gpu in gpus] or [share] * jobs
 
 
 class Runner:
-    """Runs `dvc repro` in a repository, from several threads, until it is told to stop."""
+    """Runs `dvc repro` in a repository, from several threads, until `stop` is called."""
 
     def __init__(self, root: Path) -> None:
         self.root, self.stopped = root, False
-        self.at_work: set[subprocess.Popen[str]] = set()
+        self.running: set[subprocess.Popen[str]] = set()
 
     def repro(self, arguments: Sequence[str], settings: dict[str, str], prefix: str = "") -> bool:
-        """Print what it says line by line behind a prefix. Whether it succeeded."""
+        """Run `dvc repro`, print its output with a prefix before each line, and return whether it succeeded."""
         if self.stopped:
             return False
         with subprocess.Popen(
@@ -71,37 +71,39 @@ class Runner:
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
-            start_new_session=True,  # so that it and the stage's command can be told together, and once
+            start_new_session=True,  # so that `stop` interrupts DVC and the stage's command together, once
         ) as process:
-            self.at_work.add(process)
-            if self.stopped:  # while it began
+            self.running.add(process)
+            if self.stopped:  # `stop` was called while the process started
                 self.stop()
             assert process.stdout is not None
             for line in process.stdout:
                 if line.strip():
                     print(prefix + line, end="", flush=True)
-            self.at_work.discard(process)
+            self.running.discard(process)
             return process.wait() == 0
 
     def stop(self) -> None:
-        """Start nothing more, and interrupt what is at work: DVC itself heeds no interrupt while a command runs.
+        """Start no further stage, and interrupt the running ones.
 
-        One that comes between two commands is lost on DVC, so it may be told again.
+        The signal goes to DVC and to the stage's command, because DVC ignores it while a command runs. DVC can also
+        miss an interrupt between two commands, so `stop` may be called again.
         """
         self.stopped = True
-        for process in list(self.at_work):
+        for process in list(self.running):
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(process.pid, signal.SIGINT)
 
 
 def run(root: Path, environments: list[dict[str, str]]) -> list[str]:
-    """Reproduce the whole pipeline of the repository at `root`, with as many jobs as there are `environments`.
+    """Run the whole pipeline of the repository at `root`, with one job for each of `environments`.
 
-    Returns what failed: models, or `BEFORE` or `AFTER`. A model that fails does not stop the others; what compares them
-    is then left. On an interrupt it waits for what is at work to end; each further one is passed on.
+    Returns what failed: keys of models, `BEFORE` or `AFTER`. If one model fails, the others continue, but the stages
+    that compare them do not run. After an interrupt it waits until the running stages end. It passes on each further
+    interrupt.
     """
     runner = Runner(root)
-    with ThreadPoolExecutor(1) as pool:  # so that this thread, which an interrupt comes to, owns no process
+    with ThreadPoolExecutor(1) as pool:  # this thread receives interrupts, so another one starts the processes
         failed = pool.submit(_run, runner, environments)
         while not failed.done():
             try:
@@ -145,13 +147,13 @@ def _run(runner: Runner, environments: list[dict[str, str]]) -> list[str]:
 
 @contextlib.contextmanager
 def interruptible() -> Iterator[None]:
-    """KeyboardInterrupt where the process is told to end, also where a shell's `&` had interrupts ignored.
+    """Raise KeyboardInterrupt on SIGINT, SIGTERM and SIGHUP, even if a shell's `&` made the process ignore interrupts.
 
-    A hangup is left to `nohup`.
+    SIGHUP stays ignored if it was, as under `nohup`.
     """
-    told = [signal.SIGINT, signal.SIGTERM]
-    told += [signal.SIGHUP] if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN else []
-    before = {each: signal.signal(each, signal.default_int_handler) for each in told}
+    signals = [signal.SIGINT, signal.SIGTERM]
+    signals += [signal.SIGHUP] if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN else []
+    before = {each: signal.signal(each, signal.default_int_handler) for each in signals}
     try:
         yield
     finally:
@@ -160,23 +162,30 @@ def interruptible() -> Iterator[None]:
 
 
 def reproduce(root: Path, jobs: int, gpus: Sequence[str] = ()) -> int:
-    """`run`, and in a line what became of it where it did not succeed. The exit status."""
+    """Call `run`, print one line if it did not succeed, and return the exit status."""
     try:
         with interruptible():
             failed = run(root, slots(jobs, gpus, cores()))
     except KeyboardInterrupt:
-        print("\nInterrupted. Type the same again to go on.", file=sys.stderr)
+        print("\nInterrupted. Run the same command again to resume.", file=sys.stderr)
         return 130
     if failed:
-        print(f"error: failed: {', '.join(failed)}; why stands above; mend it and type the same again", file=sys.stderr)
+        print(
+            f"error: failed: {', '.join(failed)}; see above for the reason, correct it and run the same command again",
+            file=sys.stderr,
+        )
     return 1 if failed else 0
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m tools.side_by_side", description=__doc__)
     chosen = parser.add_mutually_exclusive_group()
-    chosen.add_argument("--jobs", type=int, default=2, help="models at once, which share the processor's cores (2)")
-    chosen.add_argument("--gpus", nargs="+", default=[], metavar="N", help="a model at a time on each of these GPUs")
+    chosen.add_argument(
+        "--jobs", type=int, default=2, help="number of models at once; they share the processor's cores (default: 2)"
+    )
+    chosen.add_argument(
+        "--gpus", nargs="+", default=[], metavar="N", help="run one model at a time on each of these GPUs"
+    )
     arguments = parser.parse_args()
     if arguments.jobs < 1:
         parser.error(f"--jobs is {arguments.jobs}; at least 1 is needed")

@@ -1,4 +1,4 @@
-"""A throw-away repository that holds the working tree as it stands, with some params changed."""
+"""Makes a temporary repository with a copy of the current working tree, in which some params are changed."""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ from ruamel.yaml import YAML
 
 ROOT = Path(__file__).parent.parent
 PLOTS_SCRIPT = ROOT / ".dvc/vega/vega.js"  # not in git; `make setup` makes it
-# Results of the committed study: the workspace makes its own.
+# Results of the committed study. They are not copied: the workspace computes its own.
 RESULTS = ("dvc.lock", "reports/", "data/raw/source.json")
-LIVE = "reports/live/"  # no result: the file in it keeps the folder there
+LIVE = "reports/live/"  # copied although it is under reports/: it holds only a file that keeps the folder in git
 
 
 def create(target: Path, overrides: dict[str, Any]) -> None:
-    """Copy every file git tracks or would track to `target`, change params, commit it there.
+    """Copy every file that git tracks or would track to `target`, change the params there, and commit.
 
-    What an earlier workspace at `target` computed stays in its DVC cache, so that running again
-    repeats only what changed.
+    `overrides` are values by dotted keys. The DVC cache of an earlier workspace at `target` is kept, so that running
+    again repeats only what changed.
     """
     cache, kept = target / ".dvc/cache", target.with_name(target.name + ".cache")
     if cache.is_dir():
@@ -43,7 +43,7 @@ def create(target: Path, overrides: dict[str, Any]) -> None:
 
 
 def change_params(path: Path, overrides: dict[str, Any]) -> None:
-    """Set dotted keys of a params file, keeping its comments."""
+    """Set the values of dotted keys in a params file; its comments stay."""
     yaml = YAML()
     values = yaml.load(path)
     for key, value in overrides.items():
@@ -56,8 +56,8 @@ def change_params(path: Path, overrides: dict[str, Any]) -> None:
 
 
 def environment() -> dict[str, str]:
-    """This process's environment, with this Python first on the path and git kept to the workspace."""
-    # A git hook's GIT_DIR would send the commits to the repository that the hook runs in.
+    """This process's environment variables, with this Python first on the path and git limited to the workspace."""
+    # If a git hook runs this, its GIT_DIR would send the commits to the hook's repository.
     inherited = {name: value for name, value in os.environ.items() if not name.startswith("GIT_")}
     identity = {f"GIT_{who}_{what}": "demo" for who in ("AUTHOR", "COMMITTER") for what in ("NAME", "EMAIL")}
     settings = {"commit.gpgsign": "false", "core.hooksPath": os.devnull}

@@ -1,1 +1,1 @@
-"""Training one model."""
+"""Trains one model: batches, optimiser, engine, checkpoints and progress."""

@@ -1,7 +1,7 @@
 """Which images form which batch: int64 arrays of positions, steps × batch size.
 
-Both ways give floor(N / batch size) full batches an epoch, so every loss sees as many images and
-takes as many optimiser steps as any other.
+Both kinds of batches give floor(N / batch size) full batches per epoch. So every loss sees the same number of images
+and takes the same number of optimiser steps.
 """
 
 from __future__ import annotations
@@ -12,11 +12,11 @@ from robustness_study.core.errors import StudyError
 from robustness_study.core.seeds import derive_seed
 
 
-def epoch_batches(way: str, labels: np.ndarray, batch_size: int, seed: int, epoch: int) -> np.ndarray:
-    """One epoch's batches, `way` being "shuffled" or "class_balanced".
+def epoch_batches(kind: str, labels: np.ndarray, batch_size: int, seed: int, epoch: int) -> np.ndarray:
+    """The batches of one epoch: positions of images, int64, steps × batch size.
 
-    Raises StudyError if there are fewer images than one batch, or if a class-balanced batch is too small for two
-    images of each class.
+    `kind` is "shuffled" or "class_balanced"; `labels` has shape N. Raises StudyError if there are fewer images than
+    one batch, or if a class-balanced batch is too small for two images of each class.
     """
     steps = len(labels) // batch_size
     if steps == 0:
@@ -24,13 +24,13 @@ def epoch_batches(way: str, labels: np.ndarray, batch_size: int, seed: int, epoc
             f"recipe: batch_size {batch_size} is larger than the {len(labels)} training images; make it smaller"
         )
     classes = len(np.unique(labels))
-    if way == "class_balanced" and batch_size < 2 * classes:
+    if kind == "class_balanced" and batch_size < 2 * classes:
         raise StudyError(
-            f"recipe: batch_size {batch_size} is too small for pairs of each of {classes} classes, which this loss "
-            f"learns from; at least {2 * classes} is needed"
+            f"recipe: batch_size {batch_size} is too small: this loss learns from pairs of images of each of the "
+            f"{classes} classes; set batch_size to at least {2 * classes}"
         )
     rng = np.random.default_rng(derive_seed(seed, "batches", epoch))
-    order = {"shuffled": _shuffled, "class_balanced": _class_balanced}[way](labels, rng)
+    order = {"shuffled": _shuffled, "class_balanced": _class_balanced}[kind](labels, rng)
     return order[: steps * batch_size].reshape(steps, batch_size)
 
 
@@ -39,9 +39,9 @@ def _shuffled(labels: np.ndarray, rng: np.random.Generator) -> np.ndarray:
 
 
 def _class_balanced(labels: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """Positions in which any run of consecutive ones holds each class equally often, give or take one.
+    """N positions, ordered so that any consecutive positions hold each class equally often, up to a difference of one.
 
-    As many positions as images: a class with fewer than its share starts anew from a fresh shuffle.
+    A class with fewer images than its share is shuffled again and repeated.
     """
     classes = np.unique(labels)
     rounds = -(-len(labels) // len(classes))

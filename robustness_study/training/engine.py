@@ -1,13 +1,15 @@
-"""The training engine: data on the device, one step for every loss, and a run that can stop and go on.
+"""The training engine: data on the device, one training step for every loss, and a run that can stop and resume.
 
-In: a model, training images with labels, a recipe, a seed. Out: the trained model (in place) and one
-`Epoch` per epoch. Everything random is drawn from (seed, purpose, epoch), so what an epoch draws does not
-depend on what ran before it, and a run that goes on from a checkpoint ends with the same bits. What the network
-draws itself (dropout) follows from (seed, step) in the same way. On the CPU
-the same call gives the same bits; on a GPU it does with the recipe's `deterministic`.
+In: a model, training images with labels, a recipe, a seed. Out: the trained model (changed in place) and one `Epoch`
+per epoch.
 
-Lower resolution first is in Karras et al. 2018 (arXiv 1710.10196) and, for speed, in Howard's DAWNBench
-entry (2018).
+All random numbers are drawn from (seed, purpose, epoch). So the draws of an epoch do not depend on what ran before it,
+and a run that resumes from a checkpoint ends with the same bits. Random numbers that the network itself draws
+(dropout) follow from (seed, step) in the same way. On the CPU the same call gives the same bits. On a GPU it does so
+if the recipe's `deterministic` is true.
+
+Sources of training at a lower resolution first: Karras et al. 2018 (arXiv 1710.10196) and, for speed, Howard's
+DAWNBench entry (2018).
 """
 
 from __future__ import annotations
@@ -32,27 +34,27 @@ from robustness_study.schema.recipe import Recipe
 from robustness_study.training.batches import epoch_batches
 from robustness_study.training.optimiser import Average, Optimiser, one_cycle
 from robustness_study.training.precision import is_out_of_memory, precision_of, repeatable
-from robustness_study.training.watcher import Epoch, Images, Watcher, figures_of
+from robustness_study.training.watcher import Epoch, Images, Watcher, accuracies_and_loss
 
 CHECKPOINT_INTERVAL_S = 30.0
 
 
-def side_of(epoch: int, recipe: Recipe, side: int) -> int:
-    """The side of the images that an epoch, counted from 1, trains on: half at first, then full.
+def image_width(epoch: int, recipe: Recipe, width: int) -> int:
+    """The width in pixels of the images in an epoch (counted from 1): half of `width` at first, then all of it.
 
-    Half lasts for the first `low_resolution_share` of the epochs. There is no side between: three
-    quarters of the pixels cost a CPU nearly as much as all of them.
+    The first `low_resolution_share` of the epochs train at half the width. There is no width between the two: on a
+    CPU, three quarters of the pixels cost nearly as much time as all of them.
     """
-    return side // 2 if epoch <= round(recipe.low_resolution_share * recipe.epochs) else side
+    return width // 2 if epoch <= round(recipe.low_resolution_share * recipe.epochs) else width
 
 
 def all_finite(tensors: Iterable[Tensor]) -> bool:
-    """Whether no number in any of them is NaN or infinite; a GPU is waited for once."""
+    """Whether all numbers in all tensors are finite. It waits for a GPU only once."""
     return bool(torch.stack([tensor.isfinite().all() for tensor in tensors]).all())
 
 
 class Training:
-    """A run: what it is made of, and what of it evolves."""
+    """One training run: its settings, and the state that changes while it runs."""
 
     def __init__(self, model: Classifier, training: Images, recipe: Recipe, batches: str, seed: int) -> None:
         self.model, self.training, self.recipe, self.batches, self.seed = model, training, recipe, batches, seed
@@ -63,16 +65,16 @@ class Training:
         self.optimiser = Optimiser(model, recipe)
         self.average = Average(model, recipe.average_decay) if recipe.average_decay else None
         self.features = torch.compile(model.features) if recipe.compile else model.features
-        # What evolves, beside the model, the optimiser and the average:
-        self.done = 0  # steps
-        self.losses = torch.zeros(self.steps, device=self.device)  # of this epoch
+        # The state that changes, in addition to the model, the optimiser and the average:
+        self.done = 0  # number of finished steps
+        self.losses = torch.zeros(self.steps, device=self.device)  # one per step of this epoch
         self.epochs: list[Epoch] = []
 
     def run(self, watched: dict[str, Images], watcher: Watcher) -> list[Epoch]:
-        """Train to the end from wherever the run is; the model is left with its final weights.
+        """Train from the current step to the end; return all epochs. The model then has its final weights.
 
-        `watched` holds "train" and "val": the fixed images whose accuracy each epoch reports. They steer
-        nothing. Raises StudyError, naming the step, if a loss is not finite.
+        `watched` holds "train" and "val": fixed images on which the accuracy is measured after each epoch. They do not
+        influence the training. Raises StudyError, which names the step, if a loss is not finite.
         """
         with repeatable(self.device, self.recipe.deterministic):
             self._run(watched, watcher)
@@ -82,49 +84,49 @@ class Training:
         saved = time.monotonic()
         while len(self.epochs) < self.recipe.epochs:
             epoch, started = len(self.epochs) + 1, time.perf_counter()
-            first = self.done - (epoch - 1) * self.steps  # all of them, if the last thing kept was the last step
+            first = self.done - (epoch - 1) * self.steps  # equals `steps` if the checkpoint is of the epoch's last step
             for _ in self.epoch_from(epoch, first):
                 watcher.step(self.done - (epoch - 1) * self.steps, self.steps)
                 if time.monotonic() - saved > CHECKPOINT_INTERVAL_S:
                     tensors, notes = self.state()
-                    if all_finite(tensors.values()):  # or the last good checkpoint would be lost
+                    if all_finite(tensors.values()):  # never replace a good checkpoint by a broken one
                         watcher.save(tensors, notes)
                     saved = time.monotonic()
-            self.refuse_not_finite(epoch)
+            self.check_finite(epoch)
             rate = (self.steps - first) * self.recipe.batch_size / (time.perf_counter() - started)
-            figures = self.figures(watched)
+            measured = self.measure(watched)
             seconds = time.perf_counter() - started
-            self.epochs.append(Epoch(epoch, self.losses.mean().item(), *figures, seconds, rate))
+            self.epochs.append(Epoch(epoch, self.losses.mean().item(), *measured, seconds, rate))
             watcher.epoch(self.epochs[-1])
         if self.average is not None:
             self.model.load_state_dict(self.average.model.state_dict())
-        if type(self.model.head).fit is not Head.fit:  # or the features would be computed for nothing
+        if type(self.model.head).fit is not Head.fit:  # other heads do not need these features
             self.model.head.fit(all_features(self.model, self.training.images, 250), self.training.labels)
 
     def epoch_from(self, epoch: int, first: int) -> Iterator[None]:
-        """The steps of an epoch, counted from 1, from step `first` on."""
+        """Train the steps of one epoch, from step `first` on; yields after each. Epochs count from 1, steps from 0."""
         recipe, device, count = self.recipe, self.device, len(self.labels)
         augment = Augmentation.draw(
             count, recipe.crop_padding, recipe.flip, recipe.cutout_pixels, self.seed, epoch, device
         )
         trivial = TrivialAugment.draw(count, self.seed, epoch) if recipe.trivial_augment else None
         positions = epoch_batches(self.batches, self.labels, recipe.batch_size, self.seed, epoch)
-        side = side_of(epoch, recipe, self.training.images.shape[1])
+        width = image_width(epoch, recipe, self.training.images.shape[1])
         self.model.train()
         for index, batch in enumerate(torch.from_numpy(positions).to(device)[first:], start=first):
             images = to_float(self.training.images[batch])
             if trivial is not None:
                 images = trivial(images, positions[index])
             images = augment(images, batch)
-            if side != images.shape[2]:
-                images = interpolate(images, size=(side, side), mode="area")
+            if width != images.shape[2]:
+                images = interpolate(images, size=(width, width), mode="area")
             torch.manual_seed(derive_seed(self.seed, "network", self.done))
             with self.autocast():
                 features = self.features(images).float()
             loss = self.model.head.training_loss(features, self.training.labels[batch])
             self.losses[index] = loss.detach()
-            if device.type == "cpu":  # reading a loss on a GPU would make it wait
-                self.refuse_not_finite(epoch, index)
+            if device.type == "cpu":  # not on a GPU: reading a loss there would stop it at each step
+                self.check_finite(epoch, index)
             loss.backward()
             self.optimiser.step(self.learning_rate(self.done))
             if self.average is not None:
@@ -133,16 +135,16 @@ class Training:
             yield
 
     def learning_rate(self, step: int) -> float:
-        """The learning rate of a step of the whole run, counted from 0."""
+        """The learning rate of a step; steps count from 0 over the whole run."""
         recipe = self.recipe
         return one_cycle(step, recipe.epochs * self.steps, recipe.peak_learning_rate, recipe.warmup_share)
 
     def autocast(self) -> torch.autocast:
-        """bfloat16 where the recipe and the processor have it."""
+        """A context that computes in bfloat16 if `precision_of` chose it, otherwise in float32."""
         return torch.autocast(self.device.type, torch.bfloat16, enabled=self.dtype == torch.bfloat16)
 
-    def refuse_not_finite(self, epoch: int, index: int | None = None) -> None:
-        """StudyError if a loss of this epoch, or the one of step `index` alone, is not finite."""
+    def check_finite(self, epoch: int, index: int | None = None) -> None:
+        """Raise StudyError if a loss of this epoch is not finite. With `index`, check that step of the epoch only."""
         losses = (self.losses if index is None else self.losses[index : index + 1]).cpu()
         for at in (~losses.isfinite()).nonzero().flatten().tolist()[:1]:
             step = (epoch - 1) * self.steps + (at if index is None else index)
@@ -151,15 +153,15 @@ class Training:
                 f"(learning rate {self.learning_rate(step):.4g}); lower the recipe's peak_learning_rate"
             )
 
-    def figures(self, watched: dict[str, Images]) -> tuple[float, float, float]:
-        """What an epoch's figures are, of the averaged weights where there are any."""
+    def measure(self, watched: dict[str, Images]) -> tuple[float, float, float]:
+        """Training accuracy, validation accuracy and validation loss; of the averaged weights if there are any."""
         model = self.model if self.average is None else self.average.model
         with self.autocast():
             features = {name: all_features(model, images.images, 250) for name, images in watched.items()}
-        return figures_of(model.head, features, {name: images.labels for name, images in watched.items()})
+        return accuracies_and_loss(model.head, features, {name: images.labels for name, images in watched.items()})
 
     def state(self) -> tuple[dict[str, Tensor], Any]:
-        """All that evolves, as tensors by name and as what JSON holds."""
+        """The state that changes: tensors by name, and notes that JSON can hold."""
         tensors = {f"model.{name}": tensor for name, tensor in self.model.state_dict().items()}
         tensors |= {f"momentum.{number}": momentum for number, momentum in self.optimiser.state().items()}
         if self.average is not None:
@@ -168,7 +170,7 @@ class Training:
         return tensors, {"done": self.done, "epochs": [asdict(epoch) for epoch in self.epochs]}
 
     def restore(self, tensors: dict[str, Tensor], notes: Any) -> None:
-        """Go back to a state that `state` gave."""
+        """Return to a state that `state` gave."""
 
         def part(prefix: str) -> dict[str, Tensor]:
             return {name.removeprefix(prefix): tensor for name, tensor in tensors.items() if name.startswith(prefix)}
@@ -181,9 +183,9 @@ class Training:
         self.done, self.epochs = notes["done"], [Epoch(**epoch) for epoch in notes["epochs"]]
 
     def largest_batch_that_fits(self) -> int:
-        """The largest of the batch size's halves whose step fits into memory; 0 if none does.
+        """The largest batch size that fits into memory: the recipe's, halved until a step works; 0 if none works.
 
-        Call it when the step that failed is forgotten, its exception included: both hold on to its tensors.
+        Call it after the exception of the failed step is gone: the exception keeps that step's tensors in memory.
         """
         self.optimiser.forget_gradients()
         size = self.recipe.batch_size

@@ -1,7 +1,7 @@
-"""Curves that editors and dashboards can follow while a model trains, off-line, through DVCLive.
+"""Curves that editors and dashboards can follow while a model trains. DVCLive writes them, without a network.
 
-They are in `reports/live/KEY/`, which dvc.yaml names as plots and git ignores, and they go when the training
-has ended well: then the cell's curves.csv holds them.
+They are in `reports/live/KEY/`, which git ignores; dvc.yaml names the folder under `plots`. They are deleted when the
+training has ended well: the model's `curves.csv` then holds the same values.
 """
 
 from __future__ import annotations
@@ -22,27 +22,27 @@ LOGGED = ("training_loss", "train_accuracy", "val_accuracy", "val_loss", "images
 
 
 class LiveCurves:
-    """The curves of one model, from its first epoch on, whatever an earlier run left there."""
+    """The curves of one model. The first call of `add` replaces what an earlier run left in the folder."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.live: Live | None = None
 
     def add(self, epochs: Sequence[Epoch]) -> None:
-        """Add the figures of these epochs, which follow those added before."""
+        """Add the results of these epochs, which come after those added before."""
         if self.live is None:
-            # Imported once there is something to tell: it costs a second or two.
+            # Imported only when there is something to write: the import takes one or two seconds.
             from dvclive.live import Live
 
-            # No dvc.yaml of its own and no experiment: the pipeline has both.
+            # DVCLive must not make a dvc.yaml or an experiment: the pipeline has both.
             self.live = Live(str(self.folder), save_dvc_exp=False, dvcyaml=None)
         for epoch in epochs:
-            figures = asdict(epoch)
+            results = asdict(epoch)
             self.live.step = epoch.epoch
             for name in LOGGED:
-                self.live.log_metric(name, figures[name])
+                self.live.log_metric(name, results[name])
             self.live.make_summary()
 
     def remove(self) -> None:
-        """Remove the curves."""
+        """Delete the curves."""
         shutil.rmtree(self.folder, ignore_errors=True)

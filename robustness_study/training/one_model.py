@@ -1,4 +1,4 @@
-"""Training one model of the study: from images, a loss and a recipe to a classifier and its curves."""
+"""Trains one model of the study: images, a loss and a recipe → a classifier and its curves."""
 
 from __future__ import annotations
 
@@ -27,17 +27,17 @@ OWN_FILE = "robustness_study/training/one_model.py"
 
 
 def network_of(recipe: Recipe, images: np.ndarray) -> Network:
-    """The recipe's network for images uint8 N×S×S×3. Raises StudyError if there is none of its name."""
+    """The recipe's network for images uint8 N×S×S×3. Raises StudyError if no network has that name."""
     return networks.make(recipe.network, recipe.stem, images.shape[1])
 
 
 def environment_of(recipe: Recipe, on: torch.device) -> dict[str, str]:
-    """What a trained model records of where it was trained: device, torch's version, precision."""
+    """What a model's notes say about where it was trained: device, torch's version, precision."""
     return device.describe(on) | {"precision": str(precision_of(recipe.precision, on)).removeprefix("torch.")}
 
 
 def code_files(loss: str, network: str) -> set[str]:
-    """The project's files that training with this loss and this network runs, as paths from the project's root.
+    """The project's files that run when a model with this loss and this network trains: paths from the project's root.
 
     Loss and network are found by name at run time, so no import statement leads to their files.
     """
@@ -46,10 +46,10 @@ def code_files(loss: str, network: str) -> set[str]:
 
 
 def fingerprint_of(key: str, loss: Loss, recipe: Recipe, on: torch.device, arrays: dict[str, np.ndarray]) -> str:
-    """The fingerprint of all that decides the weights of the model `key`, in 32 hexadecimal digits.
+    """The fingerprint, 32 hexadecimal digits, of everything that decides the weights of the model `key`.
 
-    That is: the loss, the recipe, the arrays (images, labels, indices), the code that training runs, the versions of
-    the libraries, the device and what of the processor changes the order of sums.
+    It covers the loss, the recipe, the arrays (images, labels, indices), the code that training runs, the versions of
+    the libraries, the device, and the processor's properties that change the order of sums.
     """
     processor = {"threads": torch.get_num_threads(), "instructions": torch.backends.cpu.get_cpu_capability()}
     libraries = [*LIBRARIES, *(["timm"] if recipe.network.startswith(networks.TIMM) else [])]
@@ -74,9 +74,9 @@ def channel_statistics(images: np.ndarray) -> tuple[list[float], list[float]]:
 
 
 def fresh_model(images: np.ndarray, classes: int, loss: Loss, recipe: Recipe, seed: int) -> Classifier:
-    """An untrained model, on the CPU, that normalises by the statistics of `images`, uint8 N×S×S×3.
+    """An untrained model, on the CPU. It normalises by the mean and deviation of `images`, uint8 N×S×S×3.
 
-    Raises StudyError if the recipe's network cannot take images of every size that the recipe trains on.
+    Raises StudyError if the recipe's network cannot take images of each size that the recipe trains on.
     """
     torch.manual_seed(derive_seed(seed, "initialisation"))
     network = network_of(recipe, images)
@@ -99,42 +99,42 @@ def train_cell(
     on: torch.device,
     watcher: Watcher,
 ) -> tuple[Classifier, list[Epoch]]:
-    """Train a model on `images[indices["train"]]`; `indices["val"]` are only watched.
+    """Train a model on `images[indices["train"]]`; return it with its epochs.
 
-    `images` uint8 N×S×S×3 and `labels` N are whole; everything random follows from `seed` by name. Goes on from the
-    watcher's checkpoint if it has one. Raises StudyError if memory does not suffice, if a loss is not finite, or if
-    the recipe's network cannot take the images.
+    `images` uint8 N×S×S×3 and `labels` N are all raw training images. `indices["val"]` only serve the curves.
+    Everything random follows from `seed`. Resumes from the watcher's checkpoint if there is one. Raises StudyError if
+    there is too little memory, if a loss is not finite, or if the recipe's network cannot take the images.
     """
 
-    def cut(chosen: np.ndarray) -> Images:
+    def select(chosen: np.ndarray) -> Images:
         return Images(torch.from_numpy(images[chosen]).to(on), torch.from_numpy(labels[chosen].astype(np.int64)).to(on))
 
     watched = {}
     for name in ("train", "val"):
         positions = stratified(labels[indices[name]], recipe.watched_images, seed, "watched", name)
-        watched[name] = cut(indices[name][positions])
+        watched[name] = select(indices[name][positions])
     model = fresh_model(images[indices["train"]], classes, loss, recipe, seed).to(on)
-    training = Training(model, cut(indices["train"]), recipe, loss.batches, seed)
-    print(f"training on {len(indices['train'])} images for {recipe.epochs} epochs, {on.type}", flush=True)
+    training = Training(model, select(indices["train"]), recipe, loss.batches, seed)
+    print(f"training on {len(indices['train'])} images for {recipe.epochs} epochs on {on.type}", flush=True)
     if (checkpoint := watcher.load()) is not None:
         training.restore(*checkpoint)
-        watcher.went_before(training.epochs)
-        print(f"going on after step {training.done} of {recipe.epochs * training.steps}", flush=True)
+        watcher.resumed(training.epochs)
+        print(f"resuming after step {training.done} of {recipe.epochs * training.steps}", flush=True)
     try:
         return model, training.run(watched, watcher)
     except RuntimeError as error:
         if not is_out_of_memory(error):
             raise
-    # Out here, where the exception is gone and with it the tensors of the step that failed.
+    # Outside the `except` block: the exception is gone, and with it the failed step's tensors.
     fits = training.largest_batch_that_fits()
     raise StudyError(
-        f"train: out of memory on {on.type} with batch_size {recipe.batch_size}; {fits} would fit "
-        "(another batch size is another result: nothing was changed)"
+        f"train: out of memory on {on.type} with batch_size {recipe.batch_size}; {fits} would fit; "
+        "set it in the recipe (it changes the result, so it is not set automatically)"
     )
 
 
 def curves_csv(epochs: list[Epoch]) -> str:
-    """The curves as CSV, without times: a file that DVC hashes holds no clock."""
+    """The curves as CSV text, one row per epoch. It has no times: DVC hashes it, so equal runs must give equal text."""
     names = ("epoch", "training_loss", "train_accuracy", "val_accuracy", "val_loss")
     rows = [",".join(names)]
     for epoch in epochs:

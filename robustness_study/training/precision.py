@@ -1,4 +1,4 @@
-"""How numbers are computed: in bfloat16 where the processor has it, the same bits each time, and in what memory."""
+"""How torch computes: in bfloat16 or float32, with the same bits each time; and how running out of memory shows."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import torch
 
 
 def precision_of(setting: str, device: torch.device) -> torch.dtype:
-    """The arithmetic of the forward pass: "auto" is bfloat16 where the processor computes in it."""
+    """The data type of the forward pass. "auto" is bfloat16 if the processor computes in it, otherwise float32."""
     if setting != "auto":
         return {"bfloat16": torch.bfloat16, "float32": torch.float32}[setting]
     if device.type == "cuda":
@@ -21,21 +21,21 @@ def precision_of(setting: str, device: torch.device) -> torch.dtype:
 
 
 def is_out_of_memory(error: RuntimeError) -> bool:
-    """Whether torch could not get memory: on the CPU it has no error of its own for that."""
+    """Whether torch ran out of memory. On the CPU it has no error class for that, so the text decides."""
     return isinstance(error, torch.OutOfMemoryError) or "DefaultCPUAllocator" in str(error)
 
 
 @contextmanager
 def repeatable(device: torch.device, deterministic: bool) -> Iterator[None]:
-    """Let torch compute in ways that give the same bits each time: on the CPU always, on a GPU if asked.
+    """A context in which torch gives the same bits each time: on the CPU always, on a GPU if `deterministic`.
 
-    With two threads, the gradient of an indexed tensor is otherwise added up in whatever order they
-    get there; the losses on pairs index a lot.
+    Otherwise two threads add up the gradient of an indexed tensor in an order that differs between runs. The losses
+    on pairs index tensors often.
     """
-    memory: Any = torch.utils.deterministic  # its one setting is invisible to type checkers
+    memory: Any = torch.utils.deterministic  # type checkers do not see its one setting
     before = torch.are_deterministic_algorithms_enabled(), memory.fill_uninitialized_memory
     torch.use_deterministic_algorithms(before[0] or deterministic or device.type == "cpu")
-    memory.fill_uninitialized_memory = False  # it costs time, and nothing here reads such memory
+    memory.fill_uninitialized_memory = False  # filling takes time, and nothing here reads such memory
     try:
         yield
     finally:

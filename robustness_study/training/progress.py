@@ -1,4 +1,4 @@
-"""What a person sees of a training run: a bar on a terminal, a line per epoch, live curves; and its checkpoints."""
+"""Shows a training run: a bar on a terminal, one line per epoch, live curves. Also saves its checkpoints."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ if TYPE_CHECKING:
 
 
 class Progress:
-    """A `Watcher` that prints, and keeps checkpoints and live curves where it is given a place for them."""
+    """A `Watcher` that prints. It also saves checkpoints and live curves if it is given them."""
 
     def __init__(self, epochs: int, checkpoints: Checkpoints | None = None, curves: LiveCurves | None = None) -> None:
         self.epochs, self.checkpoints, self.curves = epochs, checkpoints, curves
         self.bar: tqdm[Any] | None = None
 
     def step(self, done: int, steps: int) -> None:
-        """Move the bar, where there is a terminal; nothing is printed per step otherwise."""
+        """Move the bar. Without a terminal, nothing is printed per step."""
         if not sys.stderr.isatty():
             return
         if self.bar is None:
@@ -32,13 +32,13 @@ class Progress:
             self.bar = tqdm(total=steps, unit="step", leave=False)
         self.bar.update(done - self.bar.n)
 
-    def went_before(self, epochs: list[Epoch]) -> None:
-        """Begin the live curves with the epochs of before an interruption."""
+    def resumed(self, epochs: list[Epoch]) -> None:
+        """Start the live curves with the epochs from before the interruption."""
         if self.curves:
             self.curves.add(epochs)
 
     def epoch(self, epoch: Epoch) -> None:
-        """Print the epoch's line and add it to the live curves."""
+        """Print one line for the epoch and add it to the live curves."""
         if self.bar is not None:
             self.bar.close()
             self.bar = None
@@ -53,10 +53,10 @@ class Progress:
             self.curves.add([epoch])
 
     def load(self) -> tuple[dict[str, Tensor], Any] | None:
-        """The checkpoint to go on from."""
+        """The checkpoint to resume from, or None."""
         return self.checkpoints.load() if self.checkpoints else None
 
     def save(self, tensors: dict[str, Tensor], notes: Any) -> None:
-        """Keep a checkpoint."""
+        """Save a checkpoint."""
         if self.checkpoints:
             self.checkpoints.save(tensors, notes)

@@ -1,4 +1,4 @@
-"""What a training run tells while it runs: the figures of each epoch, and who wants to hear of them."""
+"""What a training run reports: the results of each epoch, and the interface of the objects that receive them."""
 
 from __future__ import annotations
 
@@ -25,40 +25,42 @@ class Images:
 
 @dataclass(frozen=True)
 class Epoch:
-    """One epoch's figures; accuracies are of unaugmented images in evaluation mode."""
+    """The results of one epoch. Accuracies, in [0, 1], are measured on unaugmented images in evaluation mode."""
 
     epoch: int
     training_loss: float
     train_accuracy: float
     val_accuracy: float
     val_loss: float
-    seconds: float  # of the whole epoch, its accuracies included
-    images_per_second: float  # of its training steps alone
+    seconds: float  # for the whole epoch, including its accuracies
+    images_per_second: float  # during the training steps only
 
 
 class Watcher(Protocol):
-    """What a run tells while it runs, and where it leaves its checkpoints."""
+    """Receives the reports of a training run, and stores its checkpoints."""
 
     def step(self, done: int, steps: int) -> None:
-        """After each step of an epoch."""
+        """Called after each step of an epoch: `done` of its `steps` are finished."""
 
     def epoch(self, epoch: Epoch) -> None:
-        """After each epoch."""
+        """Called after each epoch."""
 
-    def went_before(self, epochs: list[Epoch]) -> None:
-        """Once, if the run goes on from a checkpoint: its epochs so far."""
+    def resumed(self, epochs: list[Epoch]) -> None:
+        """Called once if the run resumes from a checkpoint, with the epochs before it."""
 
     def load(self) -> tuple[dict[str, Tensor], Any] | None:
-        """The checkpoint to go on from."""
+        """The checkpoint to resume from, or None."""
 
     def save(self, tensors: dict[str, Tensor], notes: Any) -> None:
-        """Keep a checkpoint."""
+        """Save a checkpoint."""
 
 
-def figures_of(head: Head, features: dict[str, Tensor], labels: dict[str, Tensor]) -> tuple[float, float, float]:
-    """Training accuracy, validation accuracy and validation loss of features N×D and labels named train and val.
+def accuracies_and_loss(
+    head: Head, features: dict[str, Tensor], labels: dict[str, Tensor]
+) -> tuple[float, float, float]:
+    """Training accuracy, validation accuracy and validation loss of the features N×D and labels N of "train" and "val".
 
-    The head is fitted to the training features. Raises StudyError if the validation loss is not finite.
+    First fits the head to the training features. Raises StudyError if the validation loss is not finite.
     """
     head.fit(features["train"], labels["train"])
     with torch.no_grad():
