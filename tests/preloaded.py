@@ -59,10 +59,11 @@ def command_folder() -> Path:
     client.write_text(CLIENT.format(python=sys.executable, address=address), encoding="utf-8")
     command.write_text(f'#!/bin/sh\nexec {shlex.quote(sys.executable)} -IS {client} "$@"\n', encoding="utf-8")
     command.chmod(0o755)
-    # The server reads the end of this pipe when the process that wrote it is gone.
+    # The server ends when its stdin does: here, at the end of this process, or when the process is killed.
     server = subprocess.Popen(
         [sys.executable, __file__, address], stdin=subprocess.PIPE, stdout=subprocess.PIPE, cwd="/"
     )
+    atexit.register(server.communicate)
     assert server.stdout is not None
     if server.stdout.readline() != b"ready\n":
         raise RuntimeError("the server of preloaded stages did not start")
