@@ -131,7 +131,7 @@ def test_transferred_images_may_not_serve_better_than_a_models_own() -> None:
     (alarm,) = found
     assert alarm.name == "transfer_stronger"
     assert alarm.reason.startswith(
-        "the gradient of b, against a, leaves 0.300 right at epsilon 8/255, fewer than its own"
+        "accuracy at epsilon 8/255 is 0.300 under FGSM on a with the gradient of b but 0.500 under FGSM with"
     )
 
 

@@ -38,12 +38,12 @@ class Alarm:
             )
 
 
-def clearly_fewer(right: np.ndarray, others: np.ndarray, margin: float = 0.0) -> bool:
-    """Whether clearly fewer images are correct in `right` than in `others`, bool N each, on the same images.
+def clearly_fewer(correct: np.ndarray, others: np.ndarray, margin: float = 0.0) -> bool:
+    """Whether clearly fewer images are correct in `correct` than in `others`, bool N each, on the same images.
 
     The accuracy must be lower by more than `margin`, and McNemar's test must reject equality.
     """
-    return bool(others.mean() - right.mean() > margin and mcnemar(right, others) < LEVEL)
+    return bool(others.mean() - correct.mean() > margin and mcnemar(correct, others) < LEVEL)
 
 
 def zero_gradients(zero: int, images: int, name: str = "zero_gradients", of: str = "of the model") -> Alarm | None:
@@ -90,8 +90,8 @@ def stronger(
     name: str,
     weak: str,
     strong: str,
-    weak_right: dict[int, np.ndarray],
-    strong_right: dict[int, np.ndarray],
+    weak_correct: dict[int, np.ndarray],
+    strong_correct: dict[int, np.ndarray],
     margin: float = 0.0,
 ) -> Alarm | None:
     """Alarm if clearly fewer images are correct under a supposedly weak attack than under a strong one, at any epsilon.
@@ -100,31 +100,31 @@ def stronger(
     to which images are correct, bool N. The reason names the epsilon with the largest difference.
     """
     gains = {
-        epsilon_255: strong_right[epsilon_255].mean() - right.mean()
-        for epsilon_255, right in weak_right.items()
-        if clearly_fewer(right, strong_right[epsilon_255], margin)
+        epsilon_255: strong_correct[epsilon_255].mean() - correct.mean()
+        for epsilon_255, correct in weak_correct.items()
+        if clearly_fewer(correct, strong_correct[epsilon_255], margin)
     }
     if not gains:
         return None
     worst = max(gains, key=gains.__getitem__)
-    right, others = weak_right[worst], strong_right[worst]
+    correct, others = weak_correct[worst], strong_correct[worst]
     return Alarm(
         name,
-        f"accuracy at epsilon {worst}/255 is {right.mean():.3f} under {weak} but {others.mean():.3f} under {strong} "
-        f"({len(right)} images), so the second value overstates robustness",
+        f"accuracy at epsilon {worst}/255 is {correct.mean():.3f} under {weak} but {others.mean():.3f} under {strong} "
+        f"({len(correct)} images), so the second value overstates robustness",
     )
 
 
-def some_left(right: np.ndarray, epsilon_255: int) -> Alarm | None:
+def some_left(correct: np.ndarray, epsilon_255: int) -> Alarm | None:
     """Alarm if more than 2 % of the images stay correct under PGD with an epsilon that nothing should survive.
 
-    `right` says which images are correct, bool N.
+    `correct` says which images are correct, bool N.
     """
-    if right.mean() <= MOST_LEFT:
+    if correct.mean() <= MOST_LEFT:
         return None
     return Alarm(
         "pgd_leaves_some",
-        f"under PGD at epsilon {epsilon_255}/255, accuracy is still {right.mean():.3f} ({len(right)} images). It "
+        f"under PGD at epsilon {epsilon_255}/255, accuracy is still {correct.mean():.3f} ({len(correct)} images). It "
         "should be almost 0, so robust accuracy is overstated. If the classes differ by more than this epsilon, raise "
         "attack.attacks.pgd.large_epsilon_255",
     )

@@ -32,5 +32,5 @@ def run(subject: ModelUnderAttack, settings: Settings) -> dict[str, Found]:
         rounded[epsilon] = exact[epsilon] if is_8_bit(attacked) else subject.predict(to_8_bit(attacked))
     subject.watch(alarms.not_clean_at_zero(int((exact[0] != subject.clean).sum()), len(subject.clean)))
     chance = np.bincount(subject.labels).max() / len(subject.labels)  # when always predicting the commonest class
-    subject.watch(alarms.rises_with_epsilon(target.right(exact), chance))
+    subject.watch(alarms.rises_with_epsilon(target.correct(exact), chance))
     return {"fgsm": Found(everyone, exact, measured={"zero_gradients": zero}), "fgsm_8_bit": Found(everyone, rounded)}

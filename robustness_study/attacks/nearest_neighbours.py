@@ -76,8 +76,8 @@ def run(subject: ModelUnderAttack, settings: NearestNeighbours) -> dict[str, Fou
         "the gradient of a softer stand-in": subject.gradient_of(rescale(stand_in, SOFTER), target).signs,
     }
     for name, signs in others.items():
-        right = target.right(along(signs, settings.control_epsilons_255))
+        correct = target.correct(along(signs, settings.control_epsilons_255))
         called = (f"FGSM on the nearest neighbours with {name}", "the same attack with the stand-in's gradient")
-        subject.watch(alarms.stronger("knn_masked", *called, right, target.right(found), MARGIN))
+        subject.watch(alarms.stronger("knn_masked", *called, correct, target.correct(found), MARGIN))
     agreement = float((own.predicted == found[0]).mean())
     return {"knn_fgsm": Found(positions, found, {"neighbours": real.count}, {"stand_in_agrees": agreement})}

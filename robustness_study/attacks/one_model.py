@@ -60,9 +60,9 @@ def run_one(subject: ModelUnderAttack, entry: Entry, settings: Settings) -> dict
     for comparison in entry.comparisons:
         compare(subject, comparison)
     for name, attacked in found.items():
-        right = subject.labels[attacked.positions]
-        shares = (f"{epsilon}: {(said == right).mean():.3f}" for epsilon, said in attacked.predictions.items())
-        print(f"{name:20s} {len(right):5d} images, accuracy by epsilon (in 1/255)  {'  '.join(shares)}", flush=True)
+        labels = subject.labels[attacked.positions]
+        shares = (f"{epsilon}: {(said == labels).mean():.3f}" for epsilon, said in attacked.predictions.items())
+        print(f"{name:20s} {len(labels):5d} images, accuracy by epsilon (in 1/255)  {'  '.join(shares)}", flush=True)
     return found
 
 
@@ -93,15 +93,15 @@ def summarise(exact: ByEpsilon, rounded: ByEpsilon, labels: np.ndarray) -> list[
     `exact` and `rounded` hold predicted labels, N, by epsilon, without and with rounding to 8 bits; `labels` are N.
     `accuracy_of_clean_correct` is None if no clean image is correct.
     """
-    was_right = exact[0] == labels
+    clean_correct = exact[0] == labels
     rows = []
     for epsilon_255, predictions in exact.items():
-        right = predictions == labels
-        kept = float((right & was_right).sum() / was_right.sum()) if was_right.any() else None
+        correct = predictions == labels
+        kept = float((correct & clean_correct).sum() / clean_correct.sum()) if clean_correct.any() else None
         rows.append(
             {
                 "epsilon_255": epsilon_255,
-                "accuracy": float(right.mean()),
+                "accuracy": float(correct.mean()),
                 "accuracy_of_clean_correct": kept,
                 "accuracy_8_bit": float((rounded[epsilon_255] == labels).mean()),
             }

@@ -118,6 +118,6 @@ def run(subject: ModelUnderAttack, settings: ProjectedGradientDescent) -> dict[s
     for epsilon in sorted({*settings.epsilons_255, settings.large_epsilon_255}):
         exact[epsilon], rounded[epsilon] = restarted(subject, target, clean, epsilon, settings)
     large = settings.large_epsilon_255
-    subject.watch(alarms.some_left(target.right(exact)[large], large))
+    subject.watch(alarms.some_left(target.correct(exact)[large], large))
     written = {"steps": settings.steps, "looked_at_every": LOOK_EVERY, "restarts": settings.restarts}
     return {"pgd": Found(positions, exact, written), "pgd_8_bit": Found(positions, rounded, written)}

@@ -32,7 +32,7 @@ class Target:
         chosen = torch.from_numpy(positions).to(self.images.device)
         return Target(self.images[chosen], self.labels[chosen], self.indices[positions])
 
-    def right(self, predictions: ByEpsilon) -> ByEpsilon:
+    def correct(self, predictions: ByEpsilon) -> ByEpsilon:
         """Which images are predicted correctly at each epsilon, bool N. `predictions` holds labels, N, by epsilon."""
         labels = self.labels.cpu().numpy()
         return {epsilon: predicted == labels for epsilon, predicted in predictions.items()}

@@ -44,10 +44,10 @@ def same_images(attacked: Mapping[str, Attacked], all_labels: np.ndarray, count:
     return stratified(all_labels[first], count, seed, "transfer")
 
 
-def stronger_than_own(right: ByPair, epsilon_255: int) -> list[Alarm]:
+def stronger_than_own(correct: ByPair, epsilon_255: int) -> list[Alarm]:
     """One alarm for each pair where the source's gradient gives a clearly stronger attack than the target's own.
 
-    `right` says which images are correct, bool N, for each pair.
+    `correct` says which images are correct, bool N, for each pair.
     """
     found = [
         alarms.stronger(
@@ -55,9 +55,9 @@ def stronger_than_own(right: ByPair, epsilon_255: int) -> list[Alarm]:
             f"FGSM on {target} with the gradient of {source}",
             f"FGSM with the gradient of {target} itself",
             {epsilon_255: under},
-            {epsilon_255: right[target, target]},
+            {epsilon_255: correct[target, target]},
         )
-        for (source, target), under in right.items()
+        for (source, target), under in correct.items()
         if source != target
     ]
     return [alarm for alarm in found if alarm is not None]
@@ -71,14 +71,17 @@ def as_json(
     `predictions` are labels, N, for each pair; `labels`, N, are the true ones; `indices`, N, are those of the test
     images. Raises StudyError if an alarm is raised that `accept` does not name.
     """
-    right = {pair: predicted == labels for pair, predicted in predictions.items()}
+    correct = {pair: predicted == labels for pair, predicted in predictions.items()}
     rows: list[dict[str, Any]] = [
         {"source": source, "target": target, "accuracy": float(found.mean())}
-        for (source, target), found in right.items()
+        for (source, target), found in correct.items()
     ]
     for row in rows:
-        print(f"{row['source']:28s} → {row['target']:28s} {row['accuracy']:.4f} of {len(labels)} images", flush=True)
-    taken = alarms.accepted(stronger_than_own(right, epsilon_255), accept, "transfer")
+        print(
+            f"{row['source']:28s} → {row['target']:28s} accuracy {row['accuracy']:.4f} ({len(labels)} images)",
+            flush=True,
+        )
+    taken = alarms.accepted(stronger_than_own(correct, epsilon_255), accept, "transfer")
     return {
         "epsilon_255": epsilon_255,
         "images": len(labels),
