@@ -141,7 +141,7 @@ def accepted(alarms: Iterable[Alarm], accept: Iterable[str], stage: str = "attac
         reasons = "; ".join(f"{alarm.name}: {alarm.reason}" for alarm in refused)
         names = ", ".join(dict.fromkeys(alarm.name for alarm in refused))
         raise StudyError(
-            f"{stage}: the results cannot be trusted ({reasons}); correct the model, or keep the results with a "
+            f"{stage}: the results cannot be trusted ({reasons}); change the model, or keep the results with a "
             f"warning in the report: in params.yaml, add to {stage}.accept: [{names}]"
         )
     return raised
