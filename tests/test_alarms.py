@@ -84,8 +84,8 @@ def test_rises_with_epsilon(ladder: dict[int, np.ndarray], raised: bool) -> None
 def test_one_image_in_a_hundred_may_have_no_gradient(zero: int, images: int, raised: bool) -> None:
     found = alarms.zero_gradients(zero, images)
     assert (found is not None) == raised
-    reason = f"the input gradient of the model is zero for {zero} of {images} images; lower the logits' scale"
-    assert found is None or found == Alarm("zero_gradients", reason)
+    said = f"the input gradient of the model is zero for {zero} of {images} images, so "
+    assert found is None or (found.name == "zero_gradients" and found.reason.startswith(said))
 
 
 def test_gradients_of_something_else_have_a_name_of_their_own() -> None:
@@ -106,15 +106,20 @@ def test_two_images_in_a_hundred_may_survive_what_nothing_should() -> None:
     ("differ", "images", "raised"), [(0, 10, False), (1, 10, True), (1, 999, True), (1, 1000, False), (3, 2000, True)]
 )
 def test_one_prediction_in_a_thousand_may_differ_at_epsilon_0(differ: int, images: int, raised: bool) -> None:
-    reason = f"{differ} of {images} predictions at epsilon 0 are not what evaluate saw"
-    assert alarms.not_clean_at_zero(differ, images) == (Alarm("not_clean_at_zero", reason) if raised else None)
+    found = alarms.not_clean_at_zero(differ, images)
+    assert (found is not None) == raised
+    said = f"{differ} of {images} predictions at epsilon 0 differ from those of the stage evaluate."
+    assert found is None or (found.name == "not_clean_at_zero" and found.reason.startswith(said))
 
 
 def test_stronger_names_the_epsilon_at_which_it_is_most_so() -> None:
     strong = {0: right(0), 1: right(80), 2: right(60), 4: right(40), 8: right(40)}
     weak = {1: right(78), 2: right(50), 4: right(5), 8: right(10)}
     found = alarms.stronger("noise_stronger", "noise", "the gradient", weak, strong)
-    reason = "noise leaves 0.050 right at epsilon 4/255, fewer than the gradient (0.400), on 100 images"
+    reason = (
+        "accuracy at epsilon 4/255 is 0.050 under noise but 0.400 under the gradient (100 images), so the second value "
+        "overstates robustness"
+    )
     assert found == Alarm("noise_stronger", reason)
     assert alarms.stronger("noise_stronger", "noise", "the gradient", weak, strong, margin=0.5) is None
 
@@ -126,12 +131,12 @@ def test_transferred_images_may_not_serve_better_than_a_models_own() -> None:
     (alarm,) = found
     assert alarm.name == "transfer_stronger"
     assert alarm.reason.startswith(
-        "the gradient of b, against a, leaves 0.300 right at epsilon 8/255, fewer than its own"
+        "accuracy at epsilon 8/255 is 0.300 under FGSM on a with the gradient of b but 0.500 under FGSM with"
     )
 
 
 def test_an_alarm_has_a_name_that_params_can_accept() -> None:
-    with pytest.raises(StudyError, match="unheard_of is no alarm's name"):
+    with pytest.raises(StudyError, match="unheard_of is not the name of an alarm"):
         Alarm("unheard_of", "for no reason")
 
 
@@ -171,9 +176,9 @@ def test_alarms_that_are_accepted_stay_with_all_their_reasons() -> None:
     [
         (
             {"accept": ["zero_gradient"]},
-            "attack.accept has 'zero_gradient', which is no alarm; there",
+            "attack.accept has 'zero_gradient', which is not an alarm; use",
         ),
-        ({"accept": ["pgd_weaker", ""]}, "attack.accept has '', which is no alarm"),
+        ({"accept": ["pgd_weaker", ""]}, "attack.accept has '', which is not an alarm"),
         *(
             ({"pgd": {"epsilons_255": wrong}}, f"attack.attacks.pgd.epsilons_255 is {wrong}: {RISING}")
             for wrong in ([4, 5], [0, 4], [4, 2], [4, 4])
@@ -192,14 +197,17 @@ def test_alarms_that_are_accepted_stay_with_all_their_reasons() -> None:
             f"attack.attacks.nearest_neighbours.control_epsilons_255 is [2, 3]: {RISING}",
         ),
         *(
-            ({"rescaled_logits": {"factors": wrong}}, f"attack.attacks.rescaled_logits.factors is {wrong}: factors")
+            (
+                {"rescaled_logits": {"factors": wrong}},
+                f"attack.attacks.rescaled_logits.factors is {wrong}: factors must be",
+            )
             for wrong in ([0.1, 0.1], [1], [1.0, 10.0], [0.0], [-1.0])
         ),
         ({"rescaled_logits": {"factors": []}}, "attack.attacks.rescaled_logits.factors is []: list should have"),
         ({"random_signs": {"images": 3}}, "attack.attacks.random_signs.images is unknown"),
         (
             {"attacks": {"apgd": {}}},
-            f"attack.attacks.apgd is unknown; there are {', '.join(entry.name for entry in ATTACKS)}",
+            f"attack.attacks.apgd is unknown; use one of {', '.join(entry.name for entry in ATTACKS)}",
         ),
         ({"attacks": {"random_signs": None}}, "attack.attacks.random_signs is None: input should be a valid dict"),
         ({"attacks": None}, "attack.attacks is None: input should be a valid dictionary"),

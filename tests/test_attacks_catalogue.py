@@ -104,27 +104,27 @@ ENTRIES = {
     "a title twice": (entry_of("mine", titles={"mine": "PGD"}), "has the title 'PGD' twice; rename one"),
     "a result that another stands for": (
         entry_of("mine", titles={"fgsm_of_logits_x7": "mine"}),
-        "has the results 'fgsm_of_logits_x*' and 'fgsm_of_logits_x7', which can be one name; rename one",
+        "has the results 'fgsm_of_logits_x*' and 'fgsm_of_logits_x7', which can stand for the same name; rename one",
     ),
     "results that stand for another": (
         entry_of("mine", titles={"fg*": "mine *"}),
-        "has the results 'fgsm' and 'fg*', which can be one name; rename one",
+        "has the results 'fgsm' and 'fg*', which can stand for the same name; rename one",
     ),
     "an unknown strong result": (
         entry_of("mine", comparison("mine", "fgms")),
-        "compares, under mine, with strong = 'fgms', which is no result of this entry or of one further up; there are",
+        "has a comparison under mine with strong = 'fgms', which is no result of this entry or of an earlier one; use",
     ),
     "an unknown weak result": (
         entry_of("mine", comparison("main", "fgsm")),
-        "compares, under mine, with weak = 'main', which is no result of this entry or of one further up; there are",
+        "has a comparison under mine with weak = 'main', which is no result of this entry or of an earlier one; use",
     ),
     "many strong results": (
         entry_of("mine", comparison("mine", "fgsm_of_logits_x*")),
-        "compares, under mine, with strong = 'fgsm_of_logits_x*'; name a single result",
+        "has a comparison under mine with strong = 'fgsm_of_logits_x*'; name a single result",
     ),
     "two results of others": (
         entry_of("mine", comparison("square", "pgd")),
-        "has the comparison 'mine_stronger' under mine, which writes neither result",
+        "has the comparison 'mine_stronger' under mine, which writes neither of its two results",
     ),
 }
 
@@ -138,7 +138,7 @@ def test_entry_that_does_not_fit_the_others_is_refused(entry: Entry, told: str) 
 
 
 def test_comparison_with_an_entry_further_down_is_refused() -> None:
-    with pytest.raises(StudyError, match=r"under mine, with strong = 'pgd', .* or of one further up; there are fgsm,"):
+    with pytest.raises(StudyError, match=r"under mine with strong = 'pgd', .* or of an earlier one; use one of fgsm,"):
         catalogue.check_entries((EVERY[0], entry_of("mine", comparison("mine", "pgd")), *EVERY[1:]))
 
 
@@ -152,17 +152,17 @@ WRITTEN: dict[str, tuple[Any, Any, str]] = {
     "a title without a result": (
         entry_of("mine", titles={"mine": "mine", "other": "other"}),
         lambda subject, settings: {"mine": FOUND},
-        "has the title of 'other' under mine, but mine.py wrote no such result",
+        "has a title for 'other' under mine, but mine.py wrote no such result",
     ),
     "nothing": (
         entry_of("mine"),
         lambda subject, settings: None,
-        "has the title of 'mine' under mine, but mine.py wrote no such result",
+        "has a title for 'mine' under mine, but mine.py wrote no such result",
     ),
     "a setting that is not written": (
         entry_of("mine", must_be_equal=("steps", "restarts")),
         lambda subject, settings: {"mine": FOUND},
-        "says under mine that restarts must be equal, but mine.py does not write it with 'mine'; give it to Found",
+        "says under mine that restarts must be equal, but mine.py does not write it with 'mine'; add it to",
     ),
     "an alarm of another": (
         entry_of("mine"),

@@ -237,19 +237,19 @@ def test_ordinary_features_raise_no_alarm(temperature: float) -> None:
 
 def test_neighbours_whose_stand_in_has_no_gradient_are_found_out() -> None:
     (reason,) = of_neighbours(lambda features: features.round(decimals=2), 0.02, helps=False)
-    assert reason.startswith("the input gradient of the neighbours' stand-in is zero for 60 of 60 images")
+    assert reason.startswith("the input gradient of the nearest neighbours' stand-in is zero for 60 of 60 images")
 
 
 def test_neighbours_that_a_softer_stand_in_serves_better_against_are_found_out(monkeypatch: pytest.MonkeyPatch) -> None:
     (reason,) = of_neighbours(untrue_where_faint, 0.004, helps=False)
-    assert reason.startswith("the gradient of a softer stand-in leaves 0.")
+    assert "under FGSM on the nearest neighbours with the gradient of a softer stand-in but 0." in reason
     monkeypatch.setattr(nearest_neighbours, "MARGIN", 0.99)
     assert not of_neighbours(untrue_where_faint, 0.004, helps=False)
 
 
 def test_neighbours_that_the_classifier_serves_better_against_are_found_out(monkeypatch: pytest.MonkeyPatch) -> None:
     (reason,) = of_neighbours(untrue, 0.02, helps=True)
-    assert reason.startswith("the classifier's gradient leaves 0.")
-    assert "fewer than that of the stand-in, against the neighbours (" in reason
+    assert "under FGSM on the nearest neighbours with the model's own gradient but 0." in reason
+    assert "under the same attack with the stand-in's gradient (" in reason
     monkeypatch.setattr(nearest_neighbours, "MARGIN", 0.99)
     assert not of_neighbours(untrue, 0.02, helps=True)

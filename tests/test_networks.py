@@ -203,13 +203,13 @@ def test_low_resolution_is_refused_for_a_network_of_one_image_size() -> None:
 
 # --- names ---------------------------------------------------------------------------------------------------
 
-THERE_ARE = f"which does not exist; there are {', '.join(networks.names())} and timm/NAME"
+THERE_ARE = f"which does not exist; use one of {', '.join(networks.names())} or timm/NAME"
 UNKNOWN = {
     "resnet19": f"network is 'resnet19', {THERE_ARE}",
     "timm": f"network is 'timm', {THERE_ARE}",
     "_timm": f"network is '_timm', {THERE_ARE}",
     "timm/": "network is 'timm/', which does not exist in timm; timm.list_models() lists its networks",
-    "timm/resnet10x": "network is 'timm/resnet10x', which does not exist in timm; names like it: resnet10t",
+    "timm/resnet10x": "network is 'timm/resnet10x', which does not exist in timm; similar names: resnet10t",
 }
 
 
@@ -234,7 +234,9 @@ def test_check_names_the_recipe(name: str, told: str) -> None:
 
 def test_timm_that_is_not_installed_is_told_in_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "timm", None)
-    with pytest.raises(StudyError, match="network is 'timm/resnet10t', but timm is not installed; pip install timm"):
+    with pytest.raises(
+        StudyError, match="network is 'timm/resnet10t', but timm is not installed; run pip install timm"
+    ):
         networks.check("timm/resnet10t")
 
 
@@ -275,7 +277,7 @@ def test_one_file_adds_a_network(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     [
         (
             "def make(network):\n    return nn.Identity()\n",
-            r"network mine gives \(1, 3, 32, 32\) for one image; it must",
+            r"network mine returns shape \(1, 3, 32, 32\) for one image; it must",
         ),
         (
             "def make(network):\n    return nn.Linear(5, 5)\n",

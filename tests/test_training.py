@@ -635,9 +635,9 @@ def test_device_is_the_one_asked_for(
 @pytest.mark.parametrize(
     ("wanted", "told"),
     [
-        ("gpu", "STUDY_DEVICE is 'gpu'; auto, cpu and cuda are allowed"),
-        ("", "STUDY_DEVICE is ''; auto, cpu and cuda are allowed"),
-        ("cuda", r"STUDY_DEVICE is cuda, but torch \S+ finds no CUDA device here; use cpu or auto"),
+        ("gpu", "STUDY_DEVICE is 'gpu'; set it to auto, cpu or cuda"),
+        ("", "STUDY_DEVICE is ''; set it to auto, cpu or cuda"),
+        ("cuda", r"STUDY_DEVICE is cuda, but torch \S+ finds no CUDA device here; set it to cpu or auto"),
     ],
 )
 def test_device_that_is_not_there_is_refused(wanted: str, told: str, monkeypatch: pytest.MonkeyPatch) -> None:

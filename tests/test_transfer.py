@@ -121,7 +121,7 @@ def altered(cell: Cell, change: Callable[[dict[str, np.ndarray]], dict[str, np.n
 @pytest.mark.parametrize("other", [lambda indices: indices[::-1].copy(), lambda indices: indices[:-1]])
 def test_attacked_files_of_other_test_images_are_refused(other: Callable[[np.ndarray], np.ndarray]) -> None:
     with altered(CELLS[1], lambda arrays: {"test_indices": other(arrays["test_indices"])}):
-        said = f"^{CELLS[1].key} was attacked with other test images than the first model; run `dvc repro attack@"
+        said = f"^{CELLS[1].key} was attacked on other test images than the first model; run `dvc repro attack@"
         with pytest.raises(StudyError, match=said):
             transfer.main()
     assert not Path("data/shared/transfer.json").exists()
@@ -139,4 +139,4 @@ def test_images_that_serve_better_than_a_models_own_end_the_stage_unless_accepte
         assert not Path("data/shared/transfer.json").exists()
         accepting = section | {"accept": ["transfer_stronger"]}
         reason = transferred(transfer=accepting)["alarms"]["transfer_stronger"]
-    assert reason.startswith(f"the gradient of {CELLS[1].key}, against {CELLS[0].key}, leaves 0.")
+    assert f"FGSM on {CELLS[0].key} with the gradient of {CELLS[1].key} but 0." in reason

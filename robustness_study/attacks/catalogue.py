@@ -1,11 +1,11 @@
-"""The list of attacks: settings, titles in the report, and the comparisons that raise an alarm.
+"""The list of attacks: their settings, their titles in the report, and the comparisons that raise an alarm.
 
 An attack is three things: an entry here, a file of the same name in this folder with `run(subject, settings)`, and a
 block under `attack.attacks` in params.yaml. Without the block the attack does not run. This file imports no torch,
 because `check` and the report read it.
 
-Names of results (`fgsm`, `pgd_8_bit`, …) are those in attack.json. A name that ends with `*` stands for every name that
-begins so; the rest of the name is put in place of the `*` in the text that belongs to it.
+Names of results (`fgsm`, `pgd_8_bit`, …) are those in attack.json. A name that ends with `*` is a pattern: it stands
+for every name that begins with the part before the `*`. The rest of the name replaces the `*` in the pattern's texts.
 """
 
 from __future__ import annotations
@@ -22,17 +22,17 @@ from robustness_study.core.section import Section
 from robustness_study.schema.attack import Attack
 
 NEEDS = ("run",)  # what an attack's file must define
-MARGIN = 0.02  # of the images: ordinary models move a little when their logits are rescaled
-RESCALED = "fgsm_of_logits_x"  # and the factor: the names of the results of `rescaled_logits`
+MARGIN = 0.02  # share of images: the accuracy of ordinary models also changes a little with rescaled logits
+RESCALED = "fgsm_of_logits_x"  # followed by the factor: the names of the results of `rescaled_logits`
 
 
 class Settings(Section):
-    """An attack's block in params.yaml. An attack that has nothing to set uses this class as it is."""
+    """An attack's block in params.yaml. An attack without settings uses this class as it is."""
 
     def faults(self, epsilons_255: list[int], blocks: Mapping[str, Settings]) -> dict[str, str]:
-        """What does not fit the other settings: the key, and what is allowed there.
+        """Settings that do not fit the other settings: the key → what is allowed there.
 
-        `epsilons_255` is the ladder without 0; `blocks` holds the blocks of all attacks that run.
+        `epsilons_255` are the values of `attack.epsilons_255` without 0; `blocks` are those of all attacks that run.
         """
         return {}
 
@@ -46,12 +46,12 @@ class RescaledLogits(Settings):
     @classmethod
     def _distinct(cls, values: list[float]) -> list[float]:
         if min(values) <= 0 or 1 in values or len({f"{value:g}" for value in values}) < len(values):
-            raise ValueError("factors above 0, none of them 1 and each once, are allowed, as in [0.1, 10]")
+            raise ValueError("factors must be above 0, not 1, and all different, as in [0.1, 10]")
         return values
 
 
 class ProjectedGradientDescent(Settings):
-    """PGD attacks `images` of the attacked images; no image should survive `large_epsilon_255`."""
+    """PGD attacks `images` of the attacked images. Almost none should stay correct at `large_epsilon_255`."""
 
     images: int = Field(ge=1)
     epsilons_255: list[int] = Field(min_length=1)
@@ -60,19 +60,19 @@ class ProjectedGradientDescent(Settings):
     restarts: int = Field(ge=1)
 
     def faults(self, epsilons_255: list[int], blocks: Mapping[str, Settings]) -> dict[str, str]:
-        """Each epsilon must be in the ladder, so that FGSM has the same one."""
+        """Each epsilon must be in attack.epsilons_255, so that FGSM has the same one."""
         return rising_among("epsilons_255", self.epsilons_255, epsilons_255)
 
 
 class Square(Settings):
-    """Square attacks `images` of those that PGD attacks, and asks for the logits of each at most `queries` times."""
+    """Square attacks `images` of the images that PGD attacks. It queries the logits of each at most `queries` times."""
 
     images: int = Field(ge=1)
     epsilon_255: int = Field(ge=1, le=255)
     queries: int = Field(ge=1)
 
     def faults(self, epsilons_255: list[int], blocks: Mapping[str, Settings]) -> dict[str, str]:
-        """The epsilon must be one of PGD's, if PGD runs, or else one of the ladder's."""
+        """The epsilon must be one of PGD's if PGD runs, or else one of attack.epsilons_255."""
         pgd = blocks.get("pgd")
         allowed = pgd.epsilons_255 if isinstance(pgd, ProjectedGradientDescent) else epsilons_255
         if self.epsilon_255 in allowed:
@@ -82,18 +82,18 @@ class Square(Settings):
 
 
 class NearestNeighbours(Settings):
-    """`temperature` divides the cosines of the soft neighbours. Other gradients are tried at `control_epsilons_255`."""
+    """`temperature` divides the stand-in's cosines. Other gradients are tried at `control_epsilons_255`."""
 
     temperature: float = Field(gt=0)
     control_epsilons_255: list[int] = Field(min_length=1)
 
     def faults(self, epsilons_255: list[int], blocks: Mapping[str, Settings]) -> dict[str, str]:
-        """Each epsilon must be in the ladder, so that the attack itself has the same one."""
+        """Each epsilon must be in attack.epsilons_255, so that the attack itself has the same one."""
         return rising_among("control_epsilons_255", self.control_epsilons_255, epsilons_255)
 
 
 def rising_among(key: str, values: list[int], allowed: list[int]) -> dict[str, str]:
-    """The fault of `key`, unless its values rise and are all among those allowed."""
+    """Empty if the values rise and are all in `allowed`; otherwise `key` → what is allowed."""
     if sorted(set(values)) == values and set(values) <= set(allowed):
         return {}
     return {key: f"the values must rise and be among {allowed}, which attack.epsilons_255 gives"}
@@ -101,33 +101,34 @@ def rising_among(key: str, values: list[int], allowed: list[int]) -> dict[str, s
 
 @dataclass(frozen=True)
 class Comparison:
-    """Raises `alarm` if `weak` leaves clearly fewer images right than `strong`, at an epsilon that both have.
+    """Raises `alarm` if clearly fewer images are correct under `weak` than under `strong`, at an epsilon of both.
 
-    On the images that both attacked; if one of the two runs only on images that are right without an attack, on those.
+    It compares the images that both attacked. If one of the two is marked `only_right_images`, an image that is wrong
+    without an attack counts as wrong under both.
     """
 
     alarm: str
     weak: str  # a result's name
     strong: str  # a result's name, without *
-    called: tuple[str, str]  # what the alarm's reason calls the two
-    margin: float = 0.0  # of the images: a smaller gain is no reason for an alarm
+    called: tuple[str, str]  # what the alarm's text calls the two: "accuracy … under …"
+    margin: float = 0.0  # share of images: a smaller difference raises no alarm
 
 
 @dataclass(frozen=True)
 class Entry:
-    """One attack."""
+    """One attack of the catalogue."""
 
     name: str  # of its file and of its block in params.yaml
     settings: type[Settings]
-    titles: Mapping[str, str]  # what it writes: a result's name → its title in the report
-    about: str  # what the report says about it: one or two sentences
-    must_be_equal: tuple[str, ...] = ()  # settings in attack.json that two models need alike to be compared
-    alarms: tuple[str, ...] = ()  # those that its file raises
-    comparisons: tuple[Comparison, ...] = ()  # with results of entries further up; these raise alarms as well
-    only_right_images: bool = False  # images that are wrong without an attack are left out, and count as wrong
+    titles: Mapping[str, str]  # the results it writes: name → title in the report
+    about: str  # one or two sentences for the report
+    must_be_equal: tuple[str, ...] = ()  # settings in attack.json that must be equal in models that are compared
+    alarms: tuple[str, ...] = ()  # names of the alarms that its file raises
+    comparisons: tuple[Comparison, ...] = ()  # with results of earlier entries; these raise alarms as well
+    only_right_images: bool = False  # images that are wrong without an attack are not attacked, and count as wrong
 
 
-FAST_GRADIENT_SIGN = Entry(  # always runs: the study is about it
+FAST_GRADIENT_SIGN = Entry(  # always runs, because the study is about it
     name="fast_gradient_sign",
     settings=Settings,
     titles={"fgsm": "FGSM", "fgsm_8_bit": "FGSM, rounded to 8 bits"},
@@ -140,20 +141,20 @@ ATTACKS = (  # in the order in which they run and are reported
         name="random_signs",
         settings=Settings,
         titles={"noise": "random signs"},
-        about="Random signs of the same size are no attack: every attack must do better.",
-        comparisons=(Comparison("noise_stronger", "noise", "fgsm", ("random-sign noise", "the gradient's sign")),),
+        about="Random signs are noise of the same size: a real attack must lower accuracy further.",
+        comparisons=(Comparison("noise_stronger", "noise", "fgsm", ("random signs", "FGSM")),),
     ),
     Entry(
         name="rescaled_logits",
         settings=RescaledLogits,
         titles={f"{RESCALED}*": "FGSM, by the gradient of * × the logits"},
-        about="The gradient of rescaled logits shows whether the scale of the logits makes FGSM weak.",
+        about="FGSM with the gradient of rescaled logits shows whether the scale of the logits makes FGSM weak.",
         comparisons=(
             Comparison(
                 "rescaled_logits",
                 f"{RESCALED}*",
                 "fgsm",
-                ("the gradient of * × the logits", "the reported attack"),
+                ("FGSM with the gradient of * × the logits", "FGSM"),
                 MARGIN,
             ),
         ),
@@ -163,12 +164,12 @@ ATTACKS = (  # in the order in which they run and are reported
         settings=ProjectedGradientDescent,
         titles={"pgd": "PGD", "pgd_8_bit": "PGD, rounded to 8 bits"},
         about=(
-            "PGD takes many steps from random starts and checks every few steps whether the image is wrong yet. It is "
+            "PGD takes many steps from random starts. Every few steps it checks whether the prediction is wrong. It is "
             "the strongest attack here."
         ),
         must_be_equal=("steps", "looked_at_every", "restarts"),
         alarms=("pgd_leaves_some",),
-        comparisons=(Comparison("pgd_weaker", "fgsm", "pgd", ("one step", "PGD")),),
+        comparisons=(Comparison("pgd_weaker", "fgsm", "pgd", ("FGSM", "PGD")),),
         only_right_images=True,
     ),
     Entry(
@@ -176,18 +177,21 @@ ATTACKS = (  # in the order in which they run and are reported
         settings=Square,
         titles={"square": "Square"},
         about=(
-            "Square asks for logits only, so a hidden gradient does not stop it; with so few queries it finds only "
-            "gross masking."
+            "Square uses logits only, so a masked gradient does not stop it. With so few queries it detects only "
+            "strong masking."
         ),
         must_be_equal=("queries",),
-        comparisons=(Comparison("square_stronger", "square", "pgd", ("Square, without gradients,", "PGD")),),
+        comparisons=(Comparison("square_stronger", "square", "pgd", ("Square, which uses no gradient,", "PGD")),),
         only_right_images=True,
     ),
     Entry(
         name="nearest_neighbours",
         settings=NearestNeighbours,
         titles={"knn_fgsm": "FGSM on the nearest neighbours"},
-        about="The nearest neighbours have no gradient: a soft stand-in is attacked, and the real ones are scored.",
+        about=(
+            "The nearest-neighbour classifier has no gradient. A differentiable stand-in is attacked, and the real "
+            "classifier is scored on the attacked images."
+        ),
         must_be_equal=("neighbours",),
         alarms=("knn_masked",),
     ),
@@ -199,10 +203,10 @@ ALARMS = tuple(
 
 
 def check_entries(entries: Sequence[Entry]) -> None:
-    """Raise StudyError, in one line, if entries do not fit each other: `entries` in the order in which they run.
+    """Raise StudyError, in one line, if entries contradict each other. `entries` are in the order in which they run.
 
-    Names, results and titles stand in it once; a comparison is of a result of its own entry, with another of its own
-    or of an entry further up.
+    Names, results and titles must occur once. A comparison must use a result of its own entry, and compare it with
+    another result of the same entry or of an earlier one.
     """
     results: list[str] = []
     for what, values in (
@@ -217,26 +221,32 @@ def check_entries(entries: Sequence[Entry]) -> None:
         for result in entry.titles:
             other = next((each for each in results if _stands_for(each, result) or _stands_for(result, each)), None)
             if other is not None:
-                raise _fault(f"has the results {other!r} and {result!r}, which can be one name; rename one")
+                raise _fault(f"has the results {other!r} and {result!r}, which can stand for the same name; rename one")
             results.append(result)
         for comparison in entry.comparisons:
             of_both = {"weak": comparison.weak, "strong": comparison.strong}
             for key, result in of_both.items():
                 if not any(_stands_for(each, result) for each in results):
                     raise _fault(
-                        f"compares, under {entry.name}, with {key} = {result!r}, which is no result of this entry or "
-                        f"of one further up; there are {', '.join(results)}"
+                        f"has a comparison under {entry.name} with {key} = {result!r}, which is no result of this "
+                        f"entry or of an earlier one; use one of {', '.join(results)}"
                     )
             if "*" in comparison.strong:
-                raise _fault(f"compares, under {entry.name}, with strong = {comparison.strong!r}; name a single result")
+                raise _fault(
+                    f"has a comparison under {entry.name} with strong = {comparison.strong!r}; name a single result, "
+                    "without *"
+                )
             if not any(_stands_for(each, result) for each in entry.titles for result in of_both.values()):
-                raise _fault(f"has the comparison {comparison.alarm!r} under {entry.name}, which writes neither result")
+                raise _fault(
+                    f"has the comparison {comparison.alarm!r} under {entry.name}, which writes neither of its two "
+                    "results; move it to the entry that writes one of them"
+                )
 
 
 def check_written(entry: Entry, written: Mapping[str, Collection[str]], raised: Collection[str]) -> None:
-    """Raise StudyError, in one line, if an attack that has run did not do what its entry says.
+    """Raise StudyError, in one line, if an attack did not do what its entry says. Call it after the attack has run.
 
-    `written` is each result's name → the names of its settings; `raised` names the alarms that its file raised.
+    `written` maps the name of each result to the names of its settings; `raised` names the alarms its file raised.
     """
     for result, settings in written.items():
         if not any(filled_in(pattern, pattern, result) for pattern in entry.titles):
@@ -245,14 +255,17 @@ def check_written(entry: Entry, written: Mapping[str, Collection[str]], raised: 
         if absent:
             raise _fault(
                 f"says under {entry.name} that {absent[0]} must be equal, but {entry.name}.py does not write it with "
-                f"{result!r}; give it to Found as one of its settings"
+                f"{result!r}; add it to the `settings` of this Found"
             )
     for pattern in entry.titles:
         if not any(filled_in(pattern, pattern, result) for result in written):
-            raise _fault(f"has the title of {pattern!r} under {entry.name}, but {entry.name}.py wrote no such result")
+            raise _fault(
+                f"has a title for {pattern!r} under {entry.name}, but {entry.name}.py wrote no such result; remove the "
+                "title or write the result"
+            )
     for alarm in raised:
         if alarm not in entry.alarms:
-            raise _fault(f"does not name the alarm {alarm!r}, which {entry.name}.py raises; add it to `alarms`")
+            raise _fault(f"does not name the alarm {alarm!r}, which {entry.name}.py raises; add it to `alarms` there")
 
 
 def _fault(what: str) -> StudyError:
@@ -260,24 +273,24 @@ def _fault(what: str) -> StudyError:
 
 
 def _stands_for(pattern: str, result: str) -> bool:
-    """Whether a title's name is this result, or stands for it."""
+    """Whether `pattern` is the name `result`, or a pattern with `*` that stands for it."""
     return pattern == result or filled_in(pattern, pattern, result) is not None
 
 
 def settings_of(section: Attack) -> dict[str, Settings]:
-    """The blocks of `attack.attacks`, validated, by attack in the catalogue's order.
+    """The validated blocks of `attack.attacks`, by name of attack, in the catalogue's order.
 
-    Raises StudyError, naming the key, if there is no such attack, if a block is wrong by itself or beside the others,
-    or if `accept` names no alarm.
+    Raises StudyError, with the key, if an attack does not exist, if a block is wrong or does not fit the others, or if
+    `accept` has a name that no alarm has.
     """
     names = [entry.name for entry in ATTACKS]
     for name in section.attacks:
         if name not in names:
-            raise StudyError(f"params.yaml: attack.attacks.{name} is unknown; there are {', '.join(names)}")
+            raise StudyError(f"params.yaml: attack.attacks.{name} is unknown; use one of {', '.join(names)}")
     for name in section.accept:
         if name not in ALARMS:
             raise StudyError(
-                f"params.yaml: attack.accept has {name!r}, which is no alarm; there are {', '.join(ALARMS)}"
+                f"params.yaml: attack.accept has {name!r}, which is not an alarm; use names of {', '.join(ALARMS)}"
             )
     blocks = {
         entry.name: params.validated(f"attack.attacks.{entry.name}", section.attacks[entry.name], entry.settings)
@@ -291,7 +304,7 @@ def settings_of(section: Attack) -> dict[str, Settings]:
 
 
 def filled_in(pattern: str, text: str, name: str) -> str | None:
-    """The text that belongs to `name`, if `pattern` stands for that name, or else None."""
+    """The pattern's `text` for `name`, with the `*` filled in; None if `pattern` does not stand for `name`."""
     stem = pattern.removesuffix("*")
     if stem == pattern:
         return text if name == pattern else None
@@ -299,7 +312,7 @@ def filled_in(pattern: str, text: str, name: str) -> str | None:
 
 
 def entry_of(result: str) -> Entry:
-    """The attack that writes a result of this name. Raises StudyError if there is none."""
+    """The entry of the attack that writes a result of this name. Raises StudyError if there is none."""
     for entry in EVERY:
         if any(filled_in(pattern, pattern, result) for pattern in entry.titles):
             return entry
@@ -310,11 +323,11 @@ def entry_of(result: str) -> Entry:
 
 
 def title(result: str) -> str:
-    """What the report calls a result. Raises StudyError if no attack writes one of this name."""
+    """The title of a result in the report. Raises StudyError if no attack writes a result of this name."""
     titles = entry_of(result).titles.items()
     return next(filter(None, (filled_in(pattern, text, result) for pattern, text in titles)))
 
 
 def must_be_equal(result: str) -> tuple[str, ...]:
-    """What attack.json must hold alike, for this result, of two models that are compared. Raises as `entry_of`."""
+    """Keys of this result in attack.json that must be equal in models that are compared. Raises as `entry_of` does."""
     return (*entry_of(result).must_be_equal, "positions")

@@ -1,4 +1,4 @@
-"""The picture of attacked images: each image clean, what the attack added, and the attacked image."""
+"""The picture of some attacked images: the clean image, what the attack added, and the attacked image."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from robustness_study.plotting import save
 
 
 def draw(path: str | Path, subject: ModelUnderAttack, count: int, epsilon_255: int, classes: list[str]) -> None:
-    """The picture for one model after FGSM, with `count` of its images, at an epsilon that FGSM had."""
+    """Draw the picture for one model to `path`, with `count` of its images. FGSM must have run with this epsilon."""
     shown = subject.chosen(count, "examples")
     target, signs = subject.target.of(shown), subject.gradient.signs[torch.from_numpy(shown).to(subject.device)]
     predictions = subject.found["fgsm"].of(shown)
@@ -38,9 +38,10 @@ def attack_examples(
     classes: list[str],
     epsilon_255: int,
 ) -> None:
-    """A column per image: clean, the perturbation magnified to full range about grey, attacked.
+    """Draw one column per image: the clean image, the perturbation, the attacked image.
 
-    Images float32 in [0, 1], N×3×H×W. Above each image is what the model says; red is wrong.
+    Images are float32 in [0, 1], N×3×H×W; `labels` and both `predictions` (clean, attacked) are N. The perturbation is
+    centred on grey and scaled to the full range. The predicted class is above each image, in red if it is wrong.
     """
     magnified = 0.5 + (attacked - clean) * 255 / (2 * epsilon_255)
     rows = (
@@ -50,7 +51,7 @@ def attack_examples(
     )
     count = len(clean)
     figure = Figure(figsize=(1.25 * count + 1, 4.6), layout="constrained")
-    figure.suptitle(f"Fast gradient sign method, ε = {epsilon_255}/255; predictions above, wrong ones red", fontsize=11)
+    figure.suptitle(f"Fast gradient sign method, ε = {epsilon_255}/255; predictions above, red if wrong", fontsize=11)
     axes = figure.subplots(len(rows), count, squeeze=False)
     for line, (name, images, said) in zip(axes, rows, strict=True):
         for axis, image, label, position in zip(line, images, labels, range(count), strict=True):

@@ -1,7 +1,7 @@
-"""The fast gradient sign method (Goodfellow et al. 2015, arXiv 1412.6572): one step along the gradient's signs.
+"""The fast gradient sign method (FGSM): one step along the signs of the gradient.
 
-In: the model and its images. Out: the labels predicted at each epsilon, for the attacked images and for the same images
-rounded to 8 bits.
+Goodfellow et al. 2015 (arXiv 1412.6572). In: the model and its images. Out: the labels predicted at each epsilon, for
+the attacked images and for the same images rounded to 8 bits.
 """
 
 from __future__ import annotations
@@ -16,9 +16,10 @@ from robustness_study.attacks.subject import ModelUnderAttack
 
 
 def run(subject: ModelUnderAttack, settings: Settings) -> dict[str, Found]:
-    """`fgsm` and `fgsm_8_bit`, on all images and at every epsilon. Raises StudyError if a moved image is out of bounds.
+    """Return the results `fgsm` and `fgsm_8_bit`: all images at every epsilon.
 
-    The images of epsilon 0, and those that are of 8 bits anyway, are not given to the model a second time.
+    To save time, the model does not see the images of epsilon 0 again, nor rounded images that rounding did not change.
+    Raises StudyError if an attacked image is out of bounds.
     """
     target, everyone = subject.target, np.arange(len(subject.labels))
     gradient = subject.gradient
@@ -30,6 +31,6 @@ def run(subject: ModelUnderAttack, settings: Settings) -> dict[str, Found]:
         exact[epsilon] = subject.predict(attacked) if epsilon > 0 else gradient.predicted
         rounded[epsilon] = exact[epsilon] if is_8_bit(attacked) else subject.predict(to_8_bit(attacked))
     subject.watch(alarms.not_clean_at_zero(int((exact[0] != subject.clean).sum()), len(subject.clean)))
-    chance = np.bincount(subject.labels).max() / len(subject.labels)  # of always saying the commonest class
-    subject.watch(alarms.rises_with_epsilon(target.right(exact), chance))
+    chance = np.bincount(subject.labels).max() / len(subject.labels)  # when always predicting the commonest class
+    subject.watch(alarms.rises_with_epsilon(target.correct(exact), chance))
     return {"fgsm": Found(everyone, exact, measured={"zero_gradients": zero}), "fgsm_8_bit": Found(everyone, rounded)}

@@ -1,8 +1,9 @@
-"""FGSM on the nearest-neighbour classifier, through a soft stand-in, because it has no gradient itself.
+"""FGSM on the nearest-neighbour classifier, which has no gradient, by attacking a differentiable stand-in.
 
-The stand-in's logits are the log of a class's summed similarity to its training images (Goldberger et al. 2004,
-"Neighbourhood components analysis"). Its attacked images are then scored by the real classifier (Sitawarin & Wagner
-2019, arXiv 1906.09525). How often the two agree on clean images shows how good a stand-in it is.
+The stand-in's logit of a class is the log of the summed similarity of the image to the known images of that class
+(Goldberger et al. 2004, "Neighbourhood components analysis"). The real classifier then classifies the images that were
+attacked through the stand-in (Sitawarin & Wagner 2019, arXiv 1906.09525). How often the two agree on clean images shows
+how good the stand-in is.
 """
 
 from __future__ import annotations
@@ -19,30 +20,33 @@ from robustness_study.attacks.subject import ModelUnderAttack
 from robustness_study.classifier.model import Classifier
 from robustness_study.evaluation.neighbours import knn_predictions
 
-SOFTER = 0.1  # factor of the stand-in's logits, for the gradient of a softer stand-in
+SOFTER = 0.1  # the logits of the softer stand-in are the stand-in's times this factor
 
 
 class SoftNeighbours:
-    """Logits of images from the similarity of their features to those of known images."""
+    """The stand-in: logits of images, from the similarity of their features to the features of known images."""
 
     def __init__(self, model: Classifier, reference: Tensor, labels: Tensor, temperature: float) -> None:
-        """`reference` float32 M×D and `labels` int64 M of known images, on the model's device, of every class."""
+        """`reference`, float32 M×D, and `labels`, int64 M, are of known images, on the model's device.
+
+        Every class must have a known image. `temperature` divides the cosines.
+        """
         self.model, self.temperature = model, temperature
         order = labels.argsort(stable=True)
         self.directions = normalize(reference[order], dim=1)
         self.sizes = torch.bincount(labels).tolist()
 
     def __call__(self, images: Tensor) -> Tensor:
-        """Log of the summed similarity exp(cosine / temperature), N×classes, differentiable."""
+        """Log of each class's summed similarity exp(cosine / temperature), N×classes; it is differentiable."""
         similarities = normalize(self.model.features(images), dim=1) @ self.directions.T / self.temperature
         return torch.stack([part.logsumexp(1) for part in similarities.split(self.sizes, dim=1)], dim=1)
 
 
 def run(subject: ModelUnderAttack, settings: NearestNeighbours) -> dict[str, Found]:
-    """`knn_fgsm`, on the control images: what the real neighbours say about images attacked through the stand-in.
+    """Return the result `knn_fgsm`: what the real classifier predicts for control images attacked through the stand-in.
 
-    Two other gradients must not be clearly stronger: the classifier's own and that of a softer stand-in. Raises
-    StudyError if a moved image is out of bounds.
+    Raises an alarm if another gradient gives a clearly stronger attack: that of the model's own classifier, or that of
+    a softer stand-in. Raises StudyError if an attacked image is out of bounds.
     """
     real, positions = subject.neighbours, subject.control
     assert real is not None, "no nearest neighbours were given"
@@ -51,7 +55,7 @@ def run(subject: ModelUnderAttack, settings: NearestNeighbours) -> dict[str, Fou
     stand_in = SoftNeighbours(real.model, features, labels.long(), settings.temperature)
 
     def along(signs: Tensor, epsilons_255: list[int]) -> ByEpsilon:
-        """What the real neighbours say about images moved along signs."""
+        """Labels, N, that the real nearest neighbours predict for images moved along the signs, by epsilon."""
         moved = {epsilon: step(target.images, signs, epsilon) for epsilon in epsilons_255}
         return {
             epsilon: knn_predictions(
@@ -64,16 +68,16 @@ def run(subject: ModelUnderAttack, settings: NearestNeighbours) -> dict[str, Fou
         }
 
     own = subject.gradient_of(stand_in, target)
-    of = "of the neighbours' stand-in"
+    of = "of the nearest neighbours' stand-in"
     subject.watch(alarms.zero_gradients(own.zero(), len(positions), "knn_masked", of))
     found = along(own.signs, subject.common.epsilons_255)
     others = {
-        "the classifier's gradient": subject.gradient.signs[torch.from_numpy(positions).to(subject.device)],
+        "the model's own gradient": subject.gradient.signs[torch.from_numpy(positions).to(subject.device)],
         "the gradient of a softer stand-in": subject.gradient_of(rescale(stand_in, SOFTER), target).signs,
     }
     for name, signs in others.items():
-        right = target.right(along(signs, settings.control_epsilons_255))
-        called = (name, "that of the stand-in, against the neighbours")
-        subject.watch(alarms.stronger("knn_masked", *called, right, target.right(found), MARGIN))
+        correct = target.correct(along(signs, settings.control_epsilons_255))
+        called = (f"FGSM on the nearest neighbours with {name}", "the same attack with the stand-in's gradient")
+        subject.watch(alarms.stronger("knn_masked", *called, correct, target.correct(found), MARGIN))
     agreement = float((own.predicted == found[0]).mean())
     return {"knn_fgsm": Found(positions, found, {"neighbours": real.count}, {"stand_in_agrees": agreement})}

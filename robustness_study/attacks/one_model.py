@@ -1,7 +1,7 @@
 """Runs every attack on one model and checks the results.
 
-In: a model with its images, and the blocks of the attacks to run. Out: what attack.json holds, and the arrays that the
-stages `transfer` and `embed` read.
+In: a model with its images, and the settings of the attacks to run. Out: the content of attack.json, and the arrays
+that the stages `transfer` and `embed` read.
 """
 
 from __future__ import annotations
@@ -28,16 +28,16 @@ PERCENTILES = (5, 25, 50, 75, 95)
 
 
 def target_of(images: np.ndarray, labels: np.ndarray, count: int, seed: int, on: torch.device) -> Target:
-    """`count` of the test images, uint8 N×H×W×3 with labels N, stratified: the same for every model."""
+    """`count` of the test images, uint8 N×H×W×3 with labels N, with classes in proportion; the same for every model."""
     chosen = stratified(labels, count, seed, "attack")
     moved = torch.from_numpy(images[chosen]).to(on)
     return Target(to_float(moved), torch.from_numpy(labels[chosen].astype(np.int64)).to(on), chosen)
 
 
 def attack(subject: ModelUnderAttack, blocks: Mapping[str, Settings], accept: Iterable[str]) -> None:
-    """Run FGSM, then each attack that has a block; what they find is in the subject.
+    """Run FGSM, then each attack that has a block. The results and the alarms are stored in `subject`.
 
-    Raises StudyError if there is an alarm that is not among those to `accept`.
+    Raises StudyError if an alarm is raised that `accept` does not name.
     """
     run_one(subject, catalogue.FAST_GRADIENT_SIGN, Settings())
     for entry in catalogue.ATTACKS:
@@ -47,9 +47,9 @@ def attack(subject: ModelUnderAttack, blocks: Mapping[str, Settings], accept: It
 
 
 def run_one(subject: ModelUnderAttack, entry: Entry, settings: Settings) -> dict[str, Found]:
-    """Run one attack, keep and return what it finds, compare it with earlier ones, print its accuracies.
+    """Run one attack, compare it with earlier ones and print its accuracies. Store its results and return them.
 
-    Raises StudyError if its file has a mistake, or if it wrote or raised anything but what its entry says.
+    Raises StudyError if its file has a mistake, or if its results or alarms are not those that its entry names.
     """
     names, before = [each.name for each in catalogue.EVERY], len(subject.alarms)
     module = registry.module("robustness_study.attacks", entry.name, names, catalogue.NEEDS)
@@ -60,14 +60,14 @@ def run_one(subject: ModelUnderAttack, entry: Entry, settings: Settings) -> dict
     for comparison in entry.comparisons:
         compare(subject, comparison)
     for name, attacked in found.items():
-        right = subject.labels[attacked.positions]
-        shares = (f"{epsilon}: {(said == right).mean():.3f}" for epsilon, said in attacked.predictions.items())
-        print(f"{name:20s} of {len(right):5d} images, by epsilon  {'  '.join(shares)}", flush=True)
+        labels = subject.labels[attacked.positions]
+        shares = (f"{epsilon}: {(said == labels).mean():.3f}" for epsilon, said in attacked.predictions.items())
+        print(f"{name:20s} {len(labels):5d} images, accuracy by epsilon (in 1/255)  {'  '.join(shares)}", flush=True)
     return found
 
 
 def compare(subject: ModelUnderAttack, comparison: Comparison) -> None:
-    """Raise the comparison's alarm if it is due. If one of the two attacks did not run, there is nothing to compare."""
+    """Raise the comparison's alarm if its rule says so. If one of the two attacks did not run, do nothing."""
     strong = subject.found.get(comparison.strong)
     for name, weak in subject.found.items():
         called = catalogue.filled_in(comparison.weak, comparison.called[0], name)
@@ -76,28 +76,32 @@ def compare(subject: ModelUnderAttack, comparison: Comparison) -> None:
         positions = np.intersect1d(weak.positions, strong.positions)
         counted = np.ones(len(positions), dtype=bool)
         if any(catalogue.entry_of(each).only_right_images for each in (name, comparison.strong)):
-            counted = subject.clean[positions] == subject.labels[positions]  # the others are wrong, under both
+            counted = subject.clean[positions] == subject.labels[positions]  # the others count as wrong under both
         shared = [epsilon for epsilon in weak.predictions if epsilon in strong.predictions]
         of_weak, of_strong = (
             {epsilon: counted & (each.of(positions)[epsilon] == subject.labels[positions]) for epsilon in shared}
             for each in (weak, strong)
         )
         if len(positions):
-            reasons = (called, comparison.called[1])
-            subject.watch(alarms.stronger(comparison.alarm, *reasons, of_weak, of_strong, comparison.margin))
+            both = (called, comparison.called[1])
+            subject.watch(alarms.stronger(comparison.alarm, *both, of_weak, of_strong, comparison.margin))
 
 
 def summarise(exact: ByEpsilon, rounded: ByEpsilon, labels: np.ndarray) -> list[dict[str, Any]]:
-    """A row per epsilon; of those right when clean, the share that is right under attack as well."""
-    was_right = exact[0] == labels
+    """One row per epsilon: accuracies in [0, 1], of all images and of those correct on the clean image.
+
+    `exact` and `rounded` hold predicted labels, N, by epsilon, without and with rounding to 8 bits; `labels` are N.
+    `accuracy_of_clean_correct` is None if no clean image is correct.
+    """
+    clean_correct = exact[0] == labels
     rows = []
     for epsilon_255, predictions in exact.items():
-        right = predictions == labels
-        kept = float((right & was_right).sum() / was_right.sum()) if was_right.any() else None
+        correct = predictions == labels
+        kept = float((correct & clean_correct).sum() / clean_correct.sum()) if clean_correct.any() else None
         rows.append(
             {
                 "epsilon_255": epsilon_255,
-                "accuracy": float(right.mean()),
+                "accuracy": float(correct.mean()),
                 "accuracy_of_clean_correct": kept,
                 "accuracy_8_bit": float((rounded[epsilon_255] == labels).mean()),
             }
@@ -106,7 +110,7 @@ def summarise(exact: ByEpsilon, rounded: ByEpsilon, labels: np.ndarray) -> list[
 
 
 def as_json(subject: ModelUnderAttack) -> dict[str, Any]:
-    """What attack.json holds of the attacks: accuracies, predictions image by image, alarms that were accepted."""
+    """The part of attack.json about attacks: accuracies, predictions for each image, alarms that were accepted."""
     fgsm, rounded = (subject.found[name].predictions for name in ("fgsm", "fgsm_8_bit"))
     return {
         "images": len(subject.labels),
@@ -119,7 +123,7 @@ def as_json(subject: ModelUnderAttack) -> dict[str, Any]:
 
 
 def found_as_json(found: Found) -> dict[str, Any]:
-    """What one attack found, for JSON."""
+    """One result of an attack, for JSON."""
     return {
         **found.settings,
         **found.measured,
@@ -130,7 +134,7 @@ def found_as_json(found: Found) -> dict[str, Any]:
 
 
 def arrays(subject: ModelUnderAttack, model: Classifier, epsilon_255: int) -> dict[str, np.ndarray]:
-    """The gradient's signs, for `transfer`, and the features N×D of FGSM's images at an epsilon, for `embed`."""
+    """The signs of the gradient, for `transfer`, and the features, N×D, of images under FGSM, for `embed`."""
     attacked = step(subject.target.images, subject.gradient.signs, epsilon_255)
     return {
         "test_indices": subject.target.indices.astype(np.int32),
@@ -141,6 +145,6 @@ def arrays(subject: ModelUnderAttack, model: Classifier, epsilon_255: int) -> di
 
 
 def moved_degrees(before: np.ndarray, after: np.ndarray) -> dict[str, float]:
-    """How far features N×D turned: percentiles of the angle between an image's before and after, in degrees."""
+    """Percentiles of the angle, in degrees, between the features of an image `before` and `after`, both N×D."""
     angles = np.percentile(angles_between(before, after), PERCENTILES)
     return {str(percentile): round(float(angle), 2) for percentile, angle in zip(PERCENTILES, angles, strict=True)}

@@ -1,7 +1,7 @@
 """Projected gradient descent (Madry et al. 2018, arXiv 1706.06083): many small steps, from several random starts.
 
-Its step and its projection are cleverhans'. cleverhans' own loop draws the start from torch's global generator for
-the whole batch; here an image's starts depend on its index and the seed, and not on the other images of the batch.
+The step and the projection come from cleverhans. Its loop is not used, because it draws the starts of a whole batch
+from torch's global generator. Here the starts of an image depend only on its index and the seed.
 """
 
 from __future__ import annotations
@@ -19,12 +19,12 @@ from robustness_study.attacks.scoring import Found, Logits, Target, predict, to_
 from robustness_study.attacks.subject import ModelUnderAttack
 from robustness_study.core.seeds import streams
 
-REACH = 2.5  # all steps together, in epsilons: every point of the ball is within reach of every other (Madry et al.)
-LOOK_EVERY = 5  # steps, whether an image is wrong yet: what costs most is to go on with those that are
+REACH = 2.5  # length of all steps together, in epsilons: any point of the ball can reach any other (Madry et al.)
+LOOK_EVERY = 5  # steps between two predictions; images that are wrong by then get no more steps, which saves most time
 
 
 def random_starts(indices: Sequence[int] | np.ndarray, shape: Sequence[int], seed: int, restart: int) -> Tensor:
-    """Starting points in [−1, 1] of epsilon, float32 N×shape, on the CPU."""
+    """Random starting points in [−1, 1], in units of epsilon, float32 N×shape, on the CPU."""
     drawn = [rng.uniform(-1, 1, tuple(shape)) for rng in streams(indices, seed, "pgd", restart)]
     return torch.from_numpy(np.stack(drawn).astype(np.float32))
 
@@ -35,16 +35,17 @@ def step_size(epsilon_255: int, steps: int) -> float:
 
 
 def start_at(images: Tensor, starts: Tensor, epsilon_255: int) -> Tensor:
-    """Where in the balls around images N×3×H×W `starts`, in [−1, 1], begin."""
+    """The starting images, N×3×H×W in [0, 1]: `images` moved by epsilon times `starts`, which are in [−1, 1]."""
     return (images + epsilon_255 / 255 * starts).clamp(0, 1)
 
 
 def descend(
     logits: Logits, images: Tensor, labels: Tensor, epsilon_255: int, size: float, steps: int, attacked: Tensor
 ) -> Tensor:
-    """So many steps, each of `size`, further from `attacked`, in the ball around `images`.
+    """The images after `steps` more steps from `attacked`, N×3×H×W, kept within epsilon of `images` and in [0, 1].
 
-    Raises StudyError if the result leaves the ball or the range.
+    `size` is how far one step moves a value, in [0, 1]. `labels`, int64 N, are the true ones. Raises StudyError if the
+    result is out of bounds.
     """
     from cleverhans.torch.attacks.fast_gradient_method import fast_gradient_method
     from cleverhans.torch.utils import clip_eta
@@ -61,43 +62,44 @@ def descend(
 def search(
     logits: Logits, target: Target, epsilon_255: int, steps: int, starts: Tensor, found: Sequence[np.ndarray]
 ) -> list[np.ndarray]:
-    """Descend until an image is wrong, as it is and rounded to 8 bits, which is looked at every few steps.
+    """Run one start of PGD on each image, until the image is wrong both as it is and rounded to 8 bits.
 
-    `found` are the labels, N, predicted so far of the images as they are and of the rounded ones; the same are
-    returned, each with the first wrong label that was seen in place of the right one.
+    The model predicts every LOOK_EVERY steps. `found` holds the labels, N, predicted so far: of the images as they are,
+    and of the rounded images. Returns copies of both, in which the first wrong label seen replaces the correct one.
     """
     exact, rounded = (predicted.copy() for predicted in found)
-    labels, left = target.labels.cpu().numpy(), np.arange(len(target.indices))
+    labels, remaining = target.labels.cpu().numpy(), np.arange(len(target.indices))
     attacked, done = start_at(target.images, starts, epsilon_255), 0
     size = step_size(epsilon_255, steps)
-    while done < steps and len(left):
-        of_left = target.of(left)
+    while done < steps and len(remaining):
+        batch = target.of(remaining)
         now = min(LOOK_EVERY, steps - done)
-        attacked = descend(logits, of_left.images, of_left.labels, epsilon_255, size, now, attacked)
+        attacked = descend(logits, batch.images, batch.labels, epsilon_255, size, now, attacked)
         done += now
         for predicted, images in ((exact, attacked), (rounded, to_8_bit(attacked))):
-            right = np.flatnonzero(predicted[left] == labels[left])
-            if len(right):
-                some = images[torch.from_numpy(right).to(images.device)]
-                predicted[left[right]] = predict(logits, some, len(some))
-        keep = np.flatnonzero((exact[left] == labels[left]) | (rounded[left] == labels[left]))
-        left, attacked = left[keep], attacked[torch.from_numpy(keep).to(attacked.device)]
+            correct = np.flatnonzero(predicted[remaining] == labels[remaining])
+            if len(correct):
+                some = images[torch.from_numpy(correct).to(images.device)]
+                predicted[remaining[correct]] = predict(logits, some, len(some))
+        keep = np.flatnonzero((exact[remaining] == labels[remaining]) | (rounded[remaining] == labels[remaining]))
+        remaining, attacked = remaining[keep], attacked[torch.from_numpy(keep).to(attacked.device)]
     return [exact, rounded]
 
 
 def restarted(
     subject: ModelUnderAttack, target: Target, clean: np.ndarray, epsilon_255: int, settings: ProjectedGradientDescent
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Labels predicted, N, after as many restarts as are needed and allowed, and the same for images of 8 bits.
+    """Labels predicted after PGD with restarts, N, of the images as they are and of the images rounded to 8 bits.
 
-    An image that is wrong without an attack, by `clean`, stays so.
+    An image gets no more restarts once it is wrong in both forms. `clean` are the labels, N, predicted without an
+    attack; an image that is wrong there keeps that label.
     """
     batch_size, shape = subject.common.batch_size, target.images.shape[1:]
     labels, (exact, rounded) = target.labels.cpu().numpy(), (clean.copy(), clean.copy())
     for restart in range(settings.restarts):
-        left = np.flatnonzero((exact == labels) | (rounded == labels))
-        for begin in range(0, len(left), batch_size):
-            some = left[begin : begin + batch_size]
+        remaining = np.flatnonzero((exact == labels) | (rounded == labels))
+        for begin in range(0, len(remaining), batch_size):
+            some = remaining[begin : begin + batch_size]
             of_some = target.of(some)
             starts = random_starts(of_some.indices, shape, subject.common.seed, restart).to(subject.device)
             found = (exact[some], rounded[some])
@@ -106,9 +108,9 @@ def restarted(
 
 
 def run(subject: ModelUnderAttack, settings: ProjectedGradientDescent) -> dict[str, Found]:
-    """`pgd` and `pgd_8_bit`. For each image, the first wrong label that was seen, or else the right one.
+    """Return the results `pgd` and `pgd_8_bit`: the first wrong label seen for each image, else the correct label.
 
-    Raises StudyError if a moved image is out of bounds.
+    Raises StudyError if an attacked image is out of bounds.
     """
     positions = subject.chosen(settings.images, "pgd")
     target, clean = subject.target.of(positions), subject.clean[positions]
@@ -116,6 +118,6 @@ def run(subject: ModelUnderAttack, settings: ProjectedGradientDescent) -> dict[s
     for epsilon in sorted({*settings.epsilons_255, settings.large_epsilon_255}):
         exact[epsilon], rounded[epsilon] = restarted(subject, target, clean, epsilon, settings)
     large = settings.large_epsilon_255
-    subject.watch(alarms.some_left(target.right(exact)[large], large))
+    subject.watch(alarms.some_left(target.correct(exact)[large], large))
     written = {"steps": settings.steps, "looked_at_every": LOOK_EVERY, "restarts": settings.restarts}
     return {"pgd": Found(positions, exact, written), "pgd_8_bit": Found(positions, rounded, written)}

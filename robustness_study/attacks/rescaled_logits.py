@@ -1,7 +1,7 @@
-"""FGSM with the gradient of rescaled logits: does their scale hide the gradient? (Carlini & Wagner 2017, 1608.04644)
+"""FGSM with the gradient of rescaled logits: a test whether the scale of the logits hides the gradient.
 
-Logits times a factor predict the same labels, but their softmax and so the gradient's signs are others. If that makes
-the attack clearly stronger, FGSM on the logits as they are says too little.
+Carlini & Wagner 2017 (arXiv 1608.04644). Logits times a factor predict the same labels, but their softmax differs, and
+so do the signs of the gradient. If this attack is clearly stronger, FGSM on the unchanged logits overstates robustness.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from robustness_study.attacks.subject import ModelUnderAttack
 
 
 def run(subject: ModelUnderAttack, settings: RescaledLogits) -> dict[str, Found]:
-    """A result for each factor, on the control images. Raises StudyError if a moved image is out of bounds."""
+    """Return one result per factor, on the control images. Raises StudyError if an attacked image is out of bounds."""
     target, found = subject.target.of(subject.control), {}
     for factor in settings.factors:
         signs = subject.gradient_of(rescale(subject.logits, factor), target).signs

@@ -1,4 +1,4 @@
-"""The images that are attacked, what an attack finds, and helpers to predict and round in batches."""
+"""Data types for the attacked images and an attack's results; helpers to predict in batches and to round to 8 bits."""
 
 from __future__ import annotations
 
@@ -14,36 +14,36 @@ from robustness_study.classifier.model import Classifier
 
 Logits = Callable[[Tensor], Tensor]  # images float32 in [0, 1], N×3×H×W → N×classes
 
-A_LAST_DIGIT = 1e-6  # of values in [0, 1]; a grey level is 4e-3
+A_LAST_DIGIT = 1e-6  # rounding error of float32 values in [0, 1]; 1/255 is 4e-3
 
-ByEpsilon = dict[int, np.ndarray]  # epsilon in grey levels → an array of N
+ByEpsilon = dict[int, np.ndarray]  # epsilon in units of 1/255 → an array of N
 
 
 @dataclass(frozen=True)
 class Target:
-    """The attacked images, float32 in [0, 1] N×3×H×W, int64 labels, and their indices among the test images."""
+    """Images to attack, float32 in [0, 1] N×3×H×W, with true labels, int64 N, and indices among the test images, N."""
 
     images: Tensor
     labels: Tensor
     indices: np.ndarray
 
     def of(self, positions: np.ndarray) -> Target:
-        """Some of them."""
+        """The images at these positions, with their labels and indices."""
         chosen = torch.from_numpy(positions).to(self.images.device)
         return Target(self.images[chosen], self.labels[chosen], self.indices[positions])
 
-    def right(self, predictions: ByEpsilon) -> ByEpsilon:
-        """Who is right, bool N, at each epsilon."""
+    def correct(self, predictions: ByEpsilon) -> ByEpsilon:
+        """Which images are predicted correctly at each epsilon, bool N. `predictions` holds labels, N, by epsilon."""
         labels = self.labels.cpu().numpy()
         return {epsilon: predicted == labels for epsilon, predicted in predictions.items()}
 
 
 @dataclass(frozen=True)
 class Found:
-    """The labels predicted under one attack, at each epsilon, for the images at these positions of the target.
+    """One result of an attack: the labels predicted at each epsilon, for the images at `positions` in the target.
 
-    `settings` and `measured` go into attack.json beside them. Two models are compared only if the settings that the
-    catalogue names are equal.
+    attack.json also holds `settings` and `measured`. Two models are compared only if their settings are equal, as far
+    as the attack's entry in the catalogue names them in `must_be_equal`.
     """
 
     positions: np.ndarray  # sorted, M
@@ -52,19 +52,19 @@ class Found:
     measured: dict[str, Any] = field(default_factory=dict)
 
     def of(self, positions: np.ndarray) -> ByEpsilon:
-        """The predictions for some of its images, given by their positions in the target."""
+        """The labels predicted for some of the images, by epsilon. `positions` are those in the target."""
         places = np.searchsorted(self.positions, positions)
         return {epsilon: predicted[places] for epsilon, predicted in self.predictions.items()}
 
 
 def in_batches(function: Callable[..., Tensor], batch_size: int, *tensors: Tensor) -> Tensor:
-    """What a function of the tensors' rows gives, batch by batch."""
+    """Apply a function to the rows of the tensors, batch by batch, and concatenate the results."""
     starts = range(0, len(tensors[0]), batch_size)
     return torch.cat([function(*(tensor[start : start + batch_size] for tensor in tensors)) for start in starts])
 
 
 def predict(logits: Logits, images: Tensor, batch_size: int) -> np.ndarray:
-    """Predicted labels of float32 images in [0, 1], N×3×H×W."""
+    """Predicted labels, int64 N, of float32 images in [0, 1], N×3×H×W."""
     with torch.no_grad():
         return in_batches(lambda batch: logits(batch).argmax(1), batch_size, images).cpu().numpy()
 
@@ -76,15 +76,15 @@ def features_of(model: Classifier, images: Tensor, batch_size: int) -> np.ndarra
 
 
 def to_8_bit(images: Tensor) -> Tensor:
-    """The images as a file would hold them."""
+    """The images, in [0, 1], rounded to multiples of 1/255, as an image file stores them."""
     return torch.round(images * 255) / 255
 
 
 def is_8_bit(images: Tensor) -> bool:
-    """Whether rounding to 8 bits changes no more than a float's last digits, as of bytes moved by whole grey levels."""
+    """Whether rounding to 8 bits changes nothing: all values are multiples of 1/255, up to float32 rounding error."""
     return (images - to_8_bit(images)).abs().max().item() < A_LAST_DIGIT
 
 
 def rescale(logits: Logits, factor: float) -> Logits:
-    """The same logits, times a factor: the same predictions, and another softmax."""
+    """The logits times a positive factor. The predictions stay the same; the softmax and its gradient change."""
     return lambda images: factor * logits(images)

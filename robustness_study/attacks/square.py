@@ -1,8 +1,8 @@
-"""The Square attack (Andriushchenko et al. 2020, arXiv 1912.00049), which asks for logits alone: no gradient to mask.
+"""The Square attack (Andriushchenko et al. 2020, arXiv 1912.00049): it uses logits only, so it needs no gradient.
 
-The version for the largest change of a value, untargeted: it starts from vertical stripes of ±epsilon, then tries one
-square at a time, smaller ones later, and keeps it where the margin of the right class falls. An image's draws depend
-on its index and the seed, and not on the other images of the batch.
+This is the untargeted L∞ version. It starts from vertical stripes of ±epsilon. Then each query changes one square, and
+later squares are smaller. A change is kept if the margin of the true class falls. The random numbers of an image depend
+only on its index and the seed.
 """
 
 from __future__ import annotations
@@ -19,22 +19,22 @@ from robustness_study.attacks.scoring import Found, Logits
 from robustness_study.attacks.subject import ModelUnderAttack
 from robustness_study.core.seeds import streams
 
-FIRST_SHARE = 0.8  # of the image, that the first squares cover; as in AutoAttack (Croce & Hein 2020, 2003.01690)
-HALVINGS = (10, 50, 200, 500, 1000, 2000, 4000, 6000, 8000)  # of the share, in queries of 10,000
+FIRST_SHARE = 0.8  # share of the image in the first squares; as in AutoAttack (Croce & Hein 2020, arXiv 2003.01690)
+HALVINGS = (10, 50, 200, 500, 1000, 2000, 4000, 6000, 8000)  # after these queries, of 10,000, the share is halved
 
 
 def side_of_square(query: int, queries: int, side: int) -> int:
-    """The side, in pixels, of the square that a query tries; queries are counted from 1."""
+    """The width, in pixels, of the square that a query tries. Queries count from 1; `side` is the image's width."""
     halved = sum(query * 10_000 > limit * queries for limit in HALVINGS)
     return max(1, min(side, round((FIRST_SHARE / 2**halved) ** 0.5 * side)))
 
 
 @torch.no_grad()
 def margins(logits: Logits, images: Tensor, labels: Tensor) -> Tensor:
-    """How far the logit of the right class is above the largest other, N; negative where the image is wrong."""
-    of_each = logits(images)
-    right = of_each.gather(1, labels[:, None])[:, 0]
-    return right - of_each.scatter(1, labels[:, None], -torch.inf).amax(1)
+    """The logit of the true class minus the largest other logit, N; it is negative where the prediction is wrong."""
+    every = logits(images)
+    true = every.gather(1, labels[:, None])[:, 0]
+    return true - every.scatter(1, labels[:, None], -torch.inf).amax(1)
 
 
 @torch.no_grad()
@@ -47,9 +47,10 @@ def square(
     indices: Sequence[int] | np.ndarray,
     seed: int,
 ) -> Tensor:
-    """The attacked images, after at most so many queries each; square images, the first query is of the stripes.
+    """The attacked images, N×3×H×W, after at most `queries` queries each. The first query tries the stripes.
 
-    Raises StudyError if the result leaves the ball or the range.
+    Images are float32 in [0, 1] and as high as wide; `labels`, int64 N, are the true ones. `indices`, N, and `seed`
+    decide the random numbers. Raises StudyError if the result is out of bounds.
     """
     _, channels, side, _ = images.shape
     stripes, corners, signs = _draws(indices, queries, channels, side, seed)
@@ -58,19 +59,20 @@ def square(
     margin = margins(logits, attacked, labels)
     places = torch.arange(side, device=device)
     for query in range(1, queries):
-        left = (margin >= 0).nonzero()[:, 0]  # still right, or undecided: of equal logits the first is taken
-        if not len(left):
+        # An image with a margin of 0 may still be correct: of equal logits, the first is the prediction.
+        remaining = (margin >= 0).nonzero()[:, 0]
+        if not len(remaining):
             break
         size = side_of_square(query, queries, side)
-        of_left = left.cpu()
-        corner = (corners[of_left, query] * (side - size + 1)).long().to(device)  # rows and columns, n×2
+        on_cpu = remaining.cpu()
+        corner = (corners[on_cpu, query] * (side - size + 1)).long().to(device)  # rows and columns, n×2
         rows, columns = ((places >= corner[:, axis, None]) & (places < corner[:, axis, None] + size) for axis in (0, 1))
         inside = rows[:, None, :, None] & columns[:, None, None, :]
-        moved = (images[left] + epsilon * signs[of_left, query].to(device)[:, :, None, None]).clamp(0, 1)
-        tried = torch.where(inside, moved, attacked[left])
-        found = margins(logits, tried, labels[left])
-        better = found < margin[left]
-        attacked[left[better]], margin[left[better]] = tried[better], found[better]
+        moved = (images[remaining] + epsilon * signs[on_cpu, query].to(device)[:, :, None, None]).clamp(0, 1)
+        tried = torch.where(inside, moved, attacked[remaining])
+        found = margins(logits, tried, labels[remaining])
+        better = found < margin[remaining]
+        attacked[remaining[better]], margin[remaining[better]] = tried[better], found[better]
     assert_within(images, attacked, epsilon_255)
     return attacked
 
@@ -78,7 +80,7 @@ def square(
 def _draws(
     indices: Sequence[int] | np.ndarray, queries: int, channels: int, side: int, seed: int
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """Signs of the stripes N×C×W, corners in [0, 1) N×queries×2, signs of the squares N×queries×C."""
+    """Random numbers: signs of the stripes N×C×W, corners in [0, 1) N×queries×2, signs of the squares N×queries×C."""
     stripes, corners, signs = [], [], []
     for rng in streams(indices, seed, "square"):
         stripes.append(rng.choice((-1.0, 1.0), (channels, side)))
@@ -89,16 +91,16 @@ def _draws(
 
 
 def run(subject: ModelUnderAttack, settings: Square) -> dict[str, Found]:
-    """`square`, on some of PGD's images, or of all if PGD has not run. An image wrong without an attack stays so.
+    """Return the result `square`, on some of the images that PGD attacked, or on some of all images without PGD.
 
-    Raises StudyError if a moved image is out of bounds.
+    An image that is wrong without an attack keeps its label. Raises StudyError if an attacked image is out of bounds.
     """
     among = subject.found["pgd"].positions if "pgd" in subject.found else None
     positions = subject.chosen(settings.images, "square", among)
     predicted = subject.clean[positions].copy()
-    left = np.flatnonzero(predicted == subject.labels[positions])
-    for start in range(0, len(left), subject.common.batch_size):
-        some = left[start : start + subject.common.batch_size]
+    remaining = np.flatnonzero(predicted == subject.labels[positions])
+    for start in range(0, len(remaining), subject.common.batch_size):
+        some = remaining[start : start + subject.common.batch_size]
         target = subject.target.of(positions[some])
         attacked = square(
             subject.logits,

@@ -1,4 +1,4 @@
-"""What every attack is given: the model, the images, the settings, and what earlier attacks found."""
+"""What every attack gets: the model, the images, the settings, and the results of earlier attacks."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ from robustness_study.schema.attack import Attack
 
 @dataclass(frozen=True)
 class Neighbours:
-    """The nearest-neighbour classifier of a model: `features` float32 M×D and `labels` M of known images.
+    """The nearest-neighbour classifier of a model. `features`, float32 M×D, and `labels`, M, are of known images.
 
-    `count` neighbours vote.
+    The `count` nearest of them vote.
     """
 
     model: Classifier
@@ -32,18 +32,18 @@ class Neighbours:
 
 @dataclass(frozen=True)
 class Gradient:
-    """The signs of a gradient, int8 N×3×H×W, and the labels, N, predicted in the same pass."""
+    """The signs of a gradient, int8 N×3×H×W, and the labels, N, predicted in the same forward pass."""
 
     signs: Tensor
     predicted: np.ndarray
 
     def zero(self) -> int:
-        """How many images have a gradient that is zero everywhere."""
+        """The number of images with a gradient that is zero everywhere."""
         return int((self.signs == 0).flatten(1).all(1).sum())
 
 
 class ModelUnderAttack:
-    """One model and the images it is attacked with. `found` and `alarms` grow with each attack that has run."""
+    """One model and the images to attack. Each attack that runs adds to `found` (results) and to `alarms`."""
 
     def __init__(
         self,
@@ -53,7 +53,7 @@ class ModelUnderAttack:
         clean: np.ndarray,
         neighbours: Neighbours | None = None,
     ) -> None:
-        """`clean` are the labels, N, that `evaluate` saw predicted for the images without an attack."""
+        """`clean` are the labels, N, that the stage `evaluate` predicted for the same images without an attack."""
         self.logits, self.target, self.common, self.clean = logits, target, common, clean
         self.neighbours = neighbours
         self.found: dict[str, Found] = {}
@@ -64,26 +64,26 @@ class ModelUnderAttack:
 
     @cached_property
     def gradient(self) -> Gradient:
-        """Of the loss of the model's own logits, for all images."""
+        """The gradient of the loss of the model's own logits, for all images."""
         return self.gradient_of(self.logits, self.target)
 
     @cached_property
     def control(self) -> np.ndarray:
-        """Positions of the images that controls are run on."""
+        """Positions of the control images: a subset for the attacks that check FGSM."""
         return self.chosen(self.common.control_images, "control")
 
     def watch(self, alarm: Alarm | None) -> None:
-        """Keep an alarm, if there is one."""
+        """Keep an alarm; None is ignored."""
         if alarm is not None:
             self.alarms.append(alarm)
 
     def chosen(self, count: int, name: str, among: np.ndarray | None = None) -> np.ndarray:
-        """Positions of `count` of the images, stratified and sorted; of those at the positions `among`, if given."""
+        """Sorted positions of `count` images, classes in proportion, chosen from all or from the positions `among`."""
         among = np.arange(len(self.labels)) if among is None else among
         return among[stratified(self.labels[among], count, self.common.seed, name)]
 
     def gradient_of(self, logits: Logits, target: Target) -> Gradient:
-        """Of the loss of any logits, in batches."""
+        """The gradient of the loss of any logits with respect to the target's images, in batches."""
         predicted = []
 
         def watched(images: Tensor) -> Tensor:
@@ -99,5 +99,5 @@ class ModelUnderAttack:
         return predict(self.logits, images, self.common.batch_size)
 
     def along(self, target: Target, signs: Tensor, epsilons_255: list[int]) -> ByEpsilon:
-        """The labels predicted for images moved along signs, int8 N×3×H×W."""
+        """The labels, N, predicted for images moved along signs, int8 N×3×H×W, at each epsilon."""
         return {epsilon: self.predict(step(target.images, signs, epsilon)) for epsilon in epsilons_255}

@@ -1,1 +1,1 @@
-"""A classifier: normalisation, a network, the head that its loss chose."""
+"""The classifier: normalisation, a network (the backbone) and the head of its loss."""

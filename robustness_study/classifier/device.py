@@ -1,4 +1,4 @@
-"""Where tensors are computed: asked for by the environment, never by params, and recorded with results."""
+"""The device to compute on. The environment chooses it, not params.yaml; it is recorded with the results."""
 
 from __future__ import annotations
 
@@ -12,24 +12,24 @@ VARIABLE = "STUDY_DEVICE"
 
 
 def choose() -> torch.device:
-    """The device of STUDY_DEVICE: "auto" (the default: a GPU where there is one), "cpu" or "cuda".
+    """The device that STUDY_DEVICE names: "cpu", "cuda", or "auto" (the default: a GPU if there is one, else the CPU).
 
-    Raises StudyError for another word, and for "cuda" where there is none.
+    Also turns off TensorFloat-32 in cuDNN. Raises StudyError for any other value, and for "cuda" without a GPU.
     """
     wanted = os.environ.get(VARIABLE, "auto")
     if wanted not in ("auto", "cpu", "cuda"):
-        raise StudyError(f"{VARIABLE} is {wanted!r}; auto, cpu and cuda are allowed")
+        raise StudyError(f"{VARIABLE} is {wanted!r}; set it to auto, cpu or cuda")
     available = torch.cuda.is_available()
     if wanted == "cuda" and not available:
         raise StudyError(
-            f"{VARIABLE} is cuda, but torch {torch.__version__} finds no CUDA device here; use cpu or auto"
+            f"{VARIABLE} is cuda, but torch {torch.__version__} finds no CUDA device here; set it to cpu or auto"
         )
-    # float32 is to mean float32: by default a GPU's convolutions round their inputs to 10 bits of mantissa.
+    # By default, float32 convolutions on a GPU round their inputs to 10 bits of mantissa (TensorFloat-32).
     torch.backends.cudnn.allow_tf32 = False
     return torch.device("cuda" if available and wanted != "cpu" else "cpu")
 
 
 def describe(device: torch.device) -> dict[str, str]:
-    """What results record: the kind of device and the versions that computed them."""
+    """What is recorded with results: the name of the device and the version of torch."""
     name = torch.cuda.get_device_name(device) if device.type == "cuda" else "cpu"
     return {"device": name, "torch": str(torch.__version__)}

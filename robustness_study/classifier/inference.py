@@ -1,4 +1,4 @@
-"""Running a model over many images without training it, and the one accuracy that every stage uses."""
+"""Inference: features of many images in batches, and the accuracy function that every stage uses."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from robustness_study.classifier.model import Classifier
 
 
 def to_float(images: Tensor) -> Tensor:
-    """uint8 N×H×W×3 to float32 [0, 1] N×3×H×W, laid out channels-last (no copy but the conversion)."""
+    """Convert images uint8 N×H×W×3 to float32 in [0, 1], N×3×H×W, channels-last in memory (only one copy is made)."""
     return images.permute(0, 3, 1, 2).float() / 255
 
 
 @torch.no_grad()
 def features_in_batches(model: Classifier, images: Tensor, batch_size: int) -> Iterator[Tensor]:
-    """Features, float32 n×D, of uint8 images N×H×W×3, batch by batch, on the model's device."""
+    """Yield the features, float32 n×D on the model's device, of each batch of the uint8 images N×H×W×3."""
     device = model.mean.device
     model.eval()
     for start in range(0, len(images), batch_size):
@@ -25,10 +25,10 @@ def features_in_batches(model: Classifier, images: Tensor, batch_size: int) -> I
 
 
 def all_features(model: Classifier, images: Tensor, batch_size: int) -> Tensor:
-    """The features, float32 N×D, of all the images; the model is left in evaluation mode."""
+    """The features, float32 N×D, of all uint8 images N×H×W×3. Leaves the model in evaluation mode."""
     return torch.cat(list(features_in_batches(model, images, batch_size)))
 
 
 def accuracy(logits: Tensor, labels: Tensor) -> float:
-    """The share of images whose largest logit is their label's, in [0, 1]."""
+    """Accuracy in [0, 1]: the share of images for which the largest of the logits, N×classes, is that of the label."""
     return (logits.argmax(1) == labels).double().mean().item()

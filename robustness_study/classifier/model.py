@@ -1,7 +1,7 @@
-"""The model: normalisation, a backbone (the network), and the head that the loss chooses.
+"""The model: normalisation, a backbone (the network) and the head of the loss.
 
 In: float32 images in [0, 1], N×3×H×W. Out: features N×D or class logits N×classes. Normalisation is the first layer,
-so an attack's epsilon is in pixel units (Croce et al. 2020, arXiv 2010.09670).
+so the epsilon of an attack is measured on pixel values in [0, 1] (Croce et al. 2020, arXiv 2010.09670).
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from robustness_study.losses.head import Head
 
 
 class Classifier(nn.Module):
-    """Normalisation, backbone, head; `width` is the D of the backbone's features N×D."""
+    """Normalisation, backbone and head. `width` is the number D of the backbone's features, N×D."""
 
     mean: Tensor
     std: Tensor

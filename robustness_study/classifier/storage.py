@@ -1,4 +1,4 @@
-"""A trained model on disk: weights as safetensors, and beside them the JSON that rebuilds it."""
+"""Saves and loads a trained model: its weights as safetensors, and a JSON file with what is needed to rebuild it."""
 
 from __future__ import annotations
 
@@ -19,9 +19,10 @@ from robustness_study.networks import Network
 
 
 def build(network: Network, loss: Loss, classes: int, mean: Sequence[float], std: Sequence[float]) -> Classifier:
-    """A fresh model, channels-last, initialised from torch's global generator, backbone first.
+    """A new model, channels-last, initialised from torch's global generator: the backbone first, then the head.
 
-    Raises StudyError if the network cannot take images of its size.
+    `mean` and `std` are those of each colour channel, in [0, 1]. Raises StudyError if the network cannot take images of
+    its size.
     """
     backbone, width = network.make_backbone()
     model = Classifier(backbone, loss.make_head(width, classes), mean, std, width=width)
@@ -31,8 +32,8 @@ def build(network: Network, loss: Loss, classes: int, mean: Sequence[float], std
 def save(
     folder: Path, model: Classifier, network: Network, loss: Loss, classes: list[str], notes: dict[str, Any]
 ) -> None:
-    """Write `weights.safetensors` and `model.json`; `notes` are recorded as they are."""
-    # In sorted order and contiguous, the same weights always give the same bytes.
+    """Write `weights.safetensors` and `model.json` to `folder`. `notes` are added to `model.json` unchanged."""
+    # Sorted and contiguous, so that the same weights always give the same bytes.
     weights = {name: tensor.detach().cpu().contiguous() for name, tensor in sorted(model.state_dict().items())}
     with replacing(folder / "weights.safetensors") as beside:
         save_file(weights, beside)
@@ -50,10 +51,10 @@ def save(
 
 
 def load(folder: Path, device: torch.device) -> tuple[Classifier, dict[str, Any]]:
-    """The model in evaluation mode, its weights frozen, and what `model.json` says of it.
+    """The model in `folder`, in evaluation mode, and the content of its `model.json`.
 
-    Frozen weights keep an attack from gathering gradients that nobody reads. Raises StudyError where
-    the folder holds no readable model, or its network is not there.
+    The weights are frozen, so that an attack does not compute their gradients, which nobody needs. Raises StudyError if
+    the folder holds no readable model, or if its network does not exist.
     """
     notes = read_json(folder / "model.json")
     try:
@@ -63,13 +64,13 @@ def load(folder: Path, device: torch.device) -> tuple[Classifier, dict[str, Any]
         network = networks.make(notes["network"], notes["stem"], notes["size"])
         model = build(network, loss, len(notes["classes"]), notes["mean"], notes["std"])
     except (KeyError, TypeError, ValueError, RuntimeError) as error:
-        # A file of another version of this code, or edited by hand. pydantic's ValidationError is a ValueError.
+        # The file is from another version of this code, or was edited. pydantic's ValidationError is a ValueError.
         raise StudyError(
-            f"{folder}/model.json describes no model of this version ({type(error).__name__}); run `dvc repro` anew"
+            f"{folder}/model.json does not fit this version of the code ({type(error).__name__}); run `dvc repro` again"
         ) from None
     try:
         model.load_state_dict(load_file(folder / "weights.safetensors"))
     except (OSError, SafetensorError, RuntimeError) as error:
         reason = " ".join(str(error).split())[:200]
-        raise StudyError(f"{folder}/weights.safetensors cannot be loaded ({reason}); run `dvc repro` anew") from None
+        raise StudyError(f"{folder}/weights.safetensors cannot be loaded ({reason}); run `dvc repro` again") from None
     return model.to(device).eval().requires_grad_(False), notes

@@ -1,1 +1,1 @@
-"""What a model gets right, and how its features lie."""
+"""Scores of a model: accuracies, calibration, and the angles between its features."""

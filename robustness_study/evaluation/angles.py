@@ -1,4 +1,4 @@
-"""How features lie on the sphere: the angles within a class and between classes, which angular losses are to change."""
+"""Angles between features, within a class and between classes. Angular losses are meant to change these angles."""
 
 from __future__ import annotations
 
@@ -6,19 +6,19 @@ import numpy as np
 
 from robustness_study.evaluation.neighbours import unit
 
-BLOCK = 1000  # images at a time: a block of angles takes 4 MB for each thousand other images
+BLOCK = 1000  # images at a time; a block of angles needs 4 MB per 1,000 images that it is compared with
 
 
 def angles_between(features: np.ndarray, others: np.ndarray) -> np.ndarray:
-    """The angle, in degrees, between each of features N×D and its like among others N×D."""
+    """The angles, in degrees, N, between each row of `features` N×D and the same row of `others` N×D."""
     cosines = (unit(features.astype(np.float32)) * unit(others.astype(np.float32))).sum(1)
     return np.degrees(np.arccos(np.clip(cosines, -1, 1)))
 
 
 def class_angles(features: np.ndarray, labels: np.ndarray) -> dict[str, float | None]:
-    """The mean angle, in degrees, of pairs of features N×D of the same class and of pairs of different classes.
+    """The mean angle, in degrees, over pairs of features N×D of the same class, and over pairs of different classes.
 
-    Of all pairs but of an image with itself; None where there is no such pair.
+    `labels` are N. No image is paired with itself. A mean is None if there is no such pair.
     """
     directions = unit(features.astype(np.float32))
     sums, pairs = {True: 0.0, False: 0.0}, {True: 0, False: 0}

@@ -1,4 +1,4 @@
-"""The k-nearest-neighbour classifier on features: the same for every loss, so that losses compare."""
+"""The k-nearest-neighbour classifier on features. It is the same for every loss, so that losses can be compared."""
 
 from __future__ import annotations
 
@@ -6,10 +6,10 @@ import numpy as np
 
 
 def knn_predictions(reference: np.ndarray, labels: np.ndarray, queries: np.ndarray, neighbours: int) -> np.ndarray:
-    """Predicted labels N of queries N×D by majority of the nearest reference features M×D, exact search.
+    """The labels, N, predicted for `queries` N×D by majority vote of the nearest `reference` features M×D.
 
-    Features are normalised, so distance is by angle; a tie goes to the smallest label, and
-    `neighbours` is at most M.
+    `labels`, M, are those of `reference`. The search is exact. Features are scaled to length one, so distances order by
+    angle. A tie goes to the smallest label. If `neighbours` is larger than M, all M vote.
     """
     from sklearn.neighbors import KNeighborsClassifier
 
@@ -19,6 +19,6 @@ def knn_predictions(reference: np.ndarray, labels: np.ndarray, queries: np.ndarr
 
 
 def unit(features: np.ndarray) -> np.ndarray:
-    """Rows N×D at length one; a row of zeros stays."""
+    """The rows of `features`, N×D, scaled to length one. A row of zeros stays zero."""
     lengths = np.linalg.norm(features, axis=1, keepdims=True)
     return features / np.maximum(lengths, np.finfo(features.dtype).tiny)

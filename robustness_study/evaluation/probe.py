@@ -1,7 +1,8 @@
-"""A linear probe: logistic regression on frozen features, the same for every loss, so that losses compare.
+"""A linear probe: logistic regression on frozen features. It is the same for every loss, so losses can be compared.
 
-Alain & Bengio 2016 (arXiv 1610.01644). Features are standardised by those it is fitted on, so that their scale,
-which a loss may choose freely, does not decide how strongly it is regularised.
+Alain & Bengio 2016 (arXiv 1610.01644). Features are standardised with the mean and standard deviation of the features
+that the probe is fitted on. A loss may choose any scale of features, and this scale must not change how strongly the
+probe is regularised.
 """
 
 from __future__ import annotations
@@ -17,9 +18,9 @@ MOST_ITERATIONS = 1000
 
 
 def fit_probe(reference: np.ndarray, labels: np.ndarray, inverse_penalty: float) -> Callable[[np.ndarray], np.ndarray]:
-    """Fit to features M×D with labels M; what it returns predicts the labels N of features N×D.
+    """Fit a probe to `reference` features M×D with labels M. Returns a function: features N×D → predicted labels N.
 
-    `inverse_penalty` is scikit-learn's C. Raises StudyError if it does not converge.
+    `inverse_penalty` is scikit-learn's C. Raises StudyError if the fit does not converge.
     """
     from sklearn.exceptions import ConvergenceWarning
     from sklearn.linear_model import LogisticRegression

@@ -1,6 +1,6 @@
-"""Scoring one model on sets of images: its own classifier, k nearest neighbours and a linear probe on its features.
+"""Scores one model on sets of images: with its own classifier, and with kNN and a linear probe on its features.
 
-All in float32, so that these accuracies are the attack's at epsilon 0.
+Everything is computed in float32, so that the accuracies equal those of the stage `attack` at epsilon 0.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ def outputs(model: Classifier, images: np.ndarray, batch_size: int) -> tuple[np.
 def flip_accuracy(
     model: Classifier, images: np.ndarray, logits: np.ndarray, labels: np.ndarray, section: Evaluate
 ) -> float | None:
-    """Accuracy of the mean of each image's logits and its mirror image's; None where that is off."""
+    """Accuracy, in [0, 1], of the mean of each image's logits and those of its mirror image; None if turned off."""
     if not section.flip_test_time_augmentation:
         return None
     mirrored, _ = outputs(model, images[:, :, ::-1].copy(), section.batch_size)
@@ -40,9 +40,10 @@ def flip_accuracy(
 
 @torch.no_grad()
 def embeddings_of(model: Classifier, features: np.ndarray) -> np.ndarray | None:
-    """The head's embeddings, float32 N×E, of features N×D; None for a head that uses features as they are.
+    """The head's embeddings, float32 N×E, of features N×D; None for a head that has no embeddings.
 
-    A ResNet's features come out of a ReLU and are never negative, so no two are more than 90° apart; embeddings may be.
+    They are scored separately, because their angles can be larger: features of a ResNet come out of a ReLU and are
+    never negative, so no two features are more than 90° apart.
     """
     embeddings = model.head.embeddings(torch.from_numpy(features).to(model.mean.device))
     return None if embeddings is None else embeddings.cpu().numpy()
@@ -51,9 +52,10 @@ def embeddings_of(model: Classifier, features: np.ndarray) -> np.ndarray | None:
 def score_set(
     logits: np.ndarray, on_features: dict[str, np.ndarray | None], labels: np.ndarray, classes: list[str]
 ) -> tuple[dict[str, Any], dict[str, Any]]:
-    """A set's headline figures, and its details: per class, confusion matrix, per-image predictions.
+    """The main values of one set of images, and its details: values per class, confusion matrix, predictions.
 
-    `on_features` has the labels that other classifiers predict from the features, by their name; None: not asked.
+    `logits` are N×classes, `labels` N. `on_features` maps the name of another classifier to the labels, N, that it
+    predicts from the features, or to None if it did not run.
     """
     from sklearn.metrics import confusion_matrix
 
@@ -61,7 +63,7 @@ def score_set(
     of_logits = torch.from_numpy(logits)
     loss = torch.nn.functional.cross_entropy(of_logits, torch.from_numpy(labels.astype(np.int64)))
     confusion = confusion_matrix(labels, predictions, labels=range(len(classes)))
-    figures: dict[str, Any] = {
+    row: dict[str, Any] = {
         "accuracy": float((predictions == labels).mean()),
         "loss": loss.item(),
         "calibration_error": expected_calibration_error(of_logits.softmax(1).numpy(), labels),
@@ -69,16 +71,16 @@ def score_set(
     }
     details: dict[str, Any] = {"per_class": per_class(labels, predictions, classes), "confusion": confusion.tolist()}
     details["predictions"] = to_text(predictions)
-    for name, said in on_features.items():
-        # Every row has the same keys.
-        figures[f"{name}_accuracy"] = None if said is None else float((said == labels).mean())
-        if said is not None:
-            details[f"{name}_predictions"] = to_text(said)
-    return figures, details
+    for name, predicted in on_features.items():
+        # A value of None keeps the keys of all rows the same.
+        row[f"{name}_accuracy"] = None if predicted is None else float((predicted == labels).mean())
+        if predicted is not None:
+            details[f"{name}_predictions"] = to_text(predicted)
+    return row, details
 
 
 def per_class(labels: np.ndarray, predictions: np.ndarray, names: list[str]) -> dict[str, dict[str, float]]:
-    """Precision, recall, F1 and the number of images of each class; 0 where nothing was predicted."""
+    """Precision, recall, F1 (all in [0, 1]) and number of images of each class; undefined values are 0."""
     from sklearn.metrics import precision_recall_fscore_support
 
     scores = precision_recall_fscore_support(labels, predictions, labels=range(len(names)), zero_division=0)
@@ -95,10 +97,10 @@ def evaluate(
     classes: list[str],
     section: Evaluate,
 ) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
-    """Score (images, labels) of every set. Neighbours and probe know the set named `reference`.
+    """Score every set, (images uint8 N×H×W×3, labels N). kNN and the probe are fitted on the set named `reference`.
 
-    Returns what `evaluate.json` holds and the arrays to keep: logits of each set, features of the test sets and of
-    `reference`.
+    Sets of training images, with names that begin with "train", get no kNN and no probe. Returns the content of
+    `evaluate.json` and the arrays to keep: logits of each set, features of the test sets and of `reference`.
     """
     images, known_labels = sets[reference]
     _, known = outputs(model, images, section.batch_size)
@@ -115,9 +117,9 @@ def evaluate(
         if not name.startswith("train"):
             on_features["knn"] = knn_predictions(known, known_labels, features, section.knn_neighbours)
             on_features["probe"] = probe(features)
-        figures, details[name] = score_set(logits, on_features, labels, classes)
-        figures["flip_accuracy"] = flip_accuracy(model, images, logits, labels, section)
-        rows.append({"set": name, **figures})
+        row, details[name] = score_set(logits, on_features, labels, classes)
+        row["flip_accuracy"] = flip_accuracy(model, images, logits, labels, section)
+        rows.append({"set": name, **row})
         arrays[f"{name}_logits"] = logits
         if name.startswith("test"):
             arrays[f"{name}_features"] = features.astype(np.float16)
@@ -126,5 +128,5 @@ def evaluate(
                 "features": class_angles(features, labels),
                 "embeddings": None if embeddings is None else class_angles(embeddings, labels),
             }
-        print(f"{name:14s} {len(labels):6d} images  accuracy {figures['accuracy']:.4f}", flush=True)
+        print(f"{name:14s} {len(labels):6d} images  accuracy {row['accuracy']:.4f}", flush=True)
     return {"sets": rows, "angles": angles, "details": details}, arrays

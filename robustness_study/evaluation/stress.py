@@ -1,4 +1,4 @@
-"""Scoring one model on corrupted images: labels predicted, and the accuracy under one corruption at one severity."""
+"""Scores one model on corrupted images: predicted labels, and the accuracy under one corruption at one severity."""
 
 from __future__ import annotations
 
@@ -20,6 +20,6 @@ def predictions_of(model: Classifier, images: np.ndarray) -> np.ndarray:
 
 
 def accuracy_row(corruption: str, severity: int, predictions: np.ndarray, labels: np.ndarray) -> dict[str, Any]:
-    """The accuracy of predictions N, with the names of the corruption and severity (0: clean) that it is for."""
+    """A row of results: the corruption, its severity (0: clean) and the accuracy, in [0, 1], of predictions N."""
     names = {"case": f"{corruption} {severity}", "corruption": corruption, "severity": severity}
     return names | {"accuracy": float((predictions == labels).mean())}

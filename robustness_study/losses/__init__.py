@@ -1,8 +1,8 @@
-"""Losses: one file each, found by its name. The file says how its batches are drawn and builds its head.
+"""Losses: one file each, found by the file's name. The file says how batches are drawn, and it builds the head.
 
-A loss file holds `Config` (its params block), `BATCHES` ("shuffled" or "class_balanced") and
+A loss file defines `Config` (its block in params.yaml), `BATCHES` ("shuffled" or "class_balanced") and
 `make_head(config, features, classes)`, which returns a `Head` (losses/head.py). Reading a `Config` imports no torch, so
-`check` stays fast.
+the stage `check` stays fast.
 """
 
 from __future__ import annotations
@@ -23,32 +23,32 @@ BATCHES = ("shuffled", "class_balanced")
 
 
 def names() -> list[str]:
-    """The losses there are: the files beside this one."""
+    """The names of all losses: the files in this folder, without helpers."""
     return registry.names(__path__, HELPERS)
 
 
 def file_of(name: str) -> str:
-    """The loss's file, as a path from the root of the project."""
+    """The file of the loss, as a path from the root of the project."""
     return registry.file_of(__name__, name)
 
 
 @dataclass(frozen=True)
 class Loss:
-    """A loss with its settings: how it draws batches, and the head it trains."""
+    """A loss with its settings: it says how to draw batches, and builds the head to train."""
 
     name: str
     config: Section
     batches: str
 
     def make_head(self, features: int, classes: int) -> Head:
-        """A fresh head for features N×`features`, initialised from torch's global generator."""
+        """A new head for features N×`features` and `classes` classes, initialised from torch's global generator."""
         return _module(self.name).make_head(self.config, features, classes)
 
 
 def make(name: str, config: dict[str, Any]) -> Loss:
-    """The loss `name` with its params block.
+    """The loss `name` with `config`, its block in params.yaml.
 
-    Raises StudyError if there is no such loss or its file has a mistake, and pydantic's ValidationError if the block
+    Raises StudyError if the loss does not exist or its file has a mistake, and pydantic's ValidationError if the block
     is wrong.
     """
     module = _module(name)
@@ -56,7 +56,7 @@ def make(name: str, config: dict[str, Any]) -> Loss:
 
 
 def config_class(name: str) -> type[Section]:
-    """The schema of `loss_config.NAME`. Raises StudyError if there is no such loss or its file has a mistake."""
+    """The schema of `loss_config.NAME`. Raises StudyError if the loss does not exist or its file has a mistake."""
     return _module(name).Config
 
 

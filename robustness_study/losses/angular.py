@@ -1,22 +1,27 @@
-"""Angular loss (Wang et al. 2017, arXiv 1708.01682), joined with an N-pair term as its paper joins it.
+"""Angular loss (Wang et al. 2017, arXiv 1708.01682), combined with an N-pair term as in that paper.
 
-Embeddings are a linear map of the features, as in the paper, brought to length one: features come out of
-a ReLU, and without the map no two of them could be more than 90° apart. For an anchor a, the positives p
-of its class in the batch and the negatives n:
+The embeddings are a linear map of the features, as in the paper, scaled to length one. Without the map, no two could
+be more than 90° apart, because features come out of a ReLU and are never negative. For an anchor a (an embedding of
+the batch), the positives p (other embeddings of its class) and the negatives n (embeddings of other classes):
 
     angular = mean over (a, p) of log(1 + Σₙ exp(4 tan²α · (a + p)·n − 2 (1 + tan²α) · a·p))
     n_pair  = mean over a of −log(exp(a·m_y / temperature) / Σₖ exp(a·mₖ / temperature)), y the class of a
     loss    = n_pair + angular_weight · angular
 
-The first is the paper's equation 8 and the sum its equation 10. An N-pair term (Sohn 2016) sets an
-anchor against one example of each class k in the batch. Here that example is mₖ, the mean direction of
-the class's embeddings without the anchor itself: the prototypes of Snell et al. 2017 (arXiv 1703.05175),
-with cosines and out of the batch. Its labels are smoothed as cross-entropy's are. The angular term bounds the
-angle at the negative corner of each triangle by α; alone it is flat once that holds and does not train
-a network from nothing. Embeddings are normalised here because pytorch-metric-learning's AngularLoss
-normalises anchors and positives but not negatives.
+`angular` is equation 8 of the paper, and `loss` is its equation 10.
 
-The classifier is the cosine to the class centroids of the training embeddings, times `scale`.
+The angular term: each anchor, positive and negative form a triangle. The term pushes the angle at the negative below α.
+Once this holds, the term is flat. Alone it does not train a network from random weights.
+
+The N-pair term (Sohn 2016) compares an anchor with one example of each class k in the batch. Here the example is mₖ,
+the mean direction of the class's embeddings in the batch, without the anchor itself. These are the prototypes of Snell
+et al. 2017 (arXiv 1703.05175), but compared by cosine and computed from the batch. Labels are smoothed as for
+cross-entropy.
+
+This file normalises the embeddings, because the AngularLoss of pytorch-metric-learning normalises anchors and
+positives but not negatives.
+
+The classifier's logits are the cosines to the class centroids of the training embeddings, times `scale`.
 """
 
 from __future__ import annotations
@@ -36,7 +41,7 @@ BATCHES = "class_balanced"
 
 
 class Config(Section):
-    """`loss_config.angular`."""
+    """The block `loss_config.angular` of params.yaml."""
 
     embedding_dimensions: int = Field(ge=2, le=4096)
     alpha_degrees: float = Field(gt=0, lt=90)
@@ -47,13 +52,16 @@ class Config(Section):
 
 
 def n_pair(embeddings: Tensor, labels: Tensor, classes: int, temperature: float, label_smoothing: float) -> Tensor:
-    """The N-pair term of unit embeddings N×D; zero if no image has another of its class beside it."""
+    """The N-pair term, a scalar, of embeddings N×D of length one and labels int64 N.
+
+    It is the mean over images that have another image of their class in the batch; zero if there is none.
+    """
     from torch.nn.functional import normalize, one_hot
 
     members = one_hot(labels, classes).to(embeddings)  # N×classes
     counts = members.sum(0)
     sums = members.T @ embeddings  # classes×D
-    others = normalize(sums[labels] - embeddings)  # the anchor's own class without the anchor
+    others = normalize(sums[labels] - embeddings)  # mean direction of the anchor's class, without the anchor
     cosines = embeddings @ normalize(sums).T
     cosines = cosines * (1 - members) + (embeddings * others).sum(1, keepdim=True) * members
     present = counts > 0
@@ -66,7 +74,7 @@ def n_pair(embeddings: Tensor, labels: Tensor, classes: int, temperature: float,
 
 
 def make_head(config: Config, features: int, classes: int) -> Head:
-    """Cosine to class centroids, trained by the joined loss on embeddings of the features."""
+    """A head whose logits are scaled cosines to class centroids; the combined loss trains its embeddings."""
     import torch
     from pytorch_metric_learning.losses import AngularLoss
     from torch import nn

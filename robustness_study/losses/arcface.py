@@ -1,12 +1,12 @@
-"""ArcFace: a margin on the angle to an image's own class (Deng et al. 2019, arXiv 1801.07698, equation 3).
+"""ArcFace: a margin is added to the angle to the image's own class (Deng et al. 2019, arXiv 1801.07698, equation 3).
 
-For an image with label y whose features stand at angle θⱼ to the weights of class j:
+For an image with label y, θⱼ is the angle between its features and the weights of class j:
 
     loss = −log(e_y / (e_y + Σ over j ≠ y of exp(scale · cos θⱼ))),  e_y = exp(scale · cos(θ_y + margin))
 
-Where θ_y + margin would pass 180°, cos θ_y − margin · sin(margin) stands for the first cosine, so that the
-loss keeps falling with the angle. The classifier is scale · cos θⱼ. Face recognition uses a scale of 64
-and a margin of 28.6°; with ten classes those saturate the softmax, which hides gradients from an attack.
+If θ_y + margin would exceed 180°, cos θ_y − margin · sin(margin) replaces cos(θ_y + margin). So the loss keeps falling
+as the angle falls. The classifier's logits are scale · cos θⱼ. Face recognition uses a scale of 64 and a margin of
+28.6°. With ten classes these values saturate the softmax, which hides the gradient from an attack.
 """
 
 from __future__ import annotations
@@ -24,14 +24,14 @@ BATCHES = "shuffled"
 
 
 class Config(Section):
-    """`loss_config.arcface`."""
+    """The block `loss_config.arcface` of params.yaml."""
 
     margin_degrees: float = Field(ge=0, lt=90)
     scale: float = Field(gt=0, le=64)
 
 
 def make_head(config: Config, features: int, classes: int) -> Head:
-    """Cosine to learned class weights, trained with a margin on the angle."""
+    """A head whose logits are scaled cosines to learned class weights, trained with a margin on the angle."""
     from pytorch_metric_learning.losses import ArcFaceLoss
 
     from robustness_study.losses.head import ClassWeights

@@ -1,11 +1,13 @@
-"""CosFace: a margin on the cosine of an image's own class (Wang et al. 2018, arXiv 1801.09414, equation 4).
+"""CosFace: a margin is subtracted from the cosine of the image's own class.
 
-For an image with label y whose features stand at angle θⱼ to the weights of class j:
+Wang et al. 2018 (arXiv 1801.09414), equation 4.
+
+For an image with label y, θⱼ is the angle between its features and the weights of class j:
 
     loss = −log(e_y / (e_y + Σ over j ≠ y of exp(scale · cos θⱼ))),  e_y = exp(scale · (cos θ_y − margin))
 
-The classifier is scale · cos θⱼ. Face recognition uses a scale of 64 and a margin of 0.35; with ten
-classes those saturate the softmax, which hides gradients from an attack.
+The classifier's logits are scale · cos θⱼ. Face recognition uses a scale of 64 and a margin of 0.35. With ten classes
+these values saturate the softmax, which hides the gradient from an attack.
 """
 
 from __future__ import annotations
@@ -23,14 +25,14 @@ BATCHES = "shuffled"
 
 
 class Config(Section):
-    """`loss_config.cosface`."""
+    """The block `loss_config.cosface` of params.yaml."""
 
     margin_cosine: float = Field(ge=0, le=1)
     scale: float = Field(gt=0, le=64)
 
 
 def make_head(config: Config, features: int, classes: int) -> Head:
-    """Cosine to learned class weights, trained with a margin on the cosine."""
+    """A head whose logits are scaled cosines to learned class weights, trained with a margin on the cosine."""
     from pytorch_metric_learning.losses import CosFaceLoss
 
     from robustness_study.losses.head import ClassWeights

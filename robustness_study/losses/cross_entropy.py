@@ -1,4 +1,4 @@
-"""Cross-entropy of a linear layer's softmax, with label smoothing (Szegedy et al. 2015, arXiv 1512.00567)."""
+"""Cross-entropy of the softmax of a linear layer, with label smoothing (Szegedy et al. 2015, arXiv 1512.00567)."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ BATCHES = "shuffled"
 
 
 class Config(Section):
-    """`loss_config.cross_entropy`."""
+    """The block `loss_config.cross_entropy` of params.yaml."""
 
     label_smoothing: float = Field(ge=0, lt=1)
 
 
 def make_head(config: Config, features: int, classes: int) -> Head:
-    """A linear classifier on the features, trained by cross-entropy."""
+    """A head with a linear classifier on the features, trained with cross-entropy."""
     from torch import Tensor, nn
     from torch.nn.functional import cross_entropy
 

@@ -1,4 +1,4 @@
-"""What a loss puts on the backbone: everything that the rest of the study may ask of it."""
+"""The head: the part of a model that a loss puts on the backbone, with all methods that the rest of the study calls."""
 
 from __future__ import annotations
 
@@ -9,23 +9,24 @@ from torch import Tensor, nn
 
 
 class Head(nn.Module):
-    """What a loss puts on the backbone. Features are float32 N×D, D the width of the network's features.
+    """The part of a model that a loss puts on the backbone. It gets the backbone's features, float32 N×D.
 
-    A subclass must implement `forward` and `training_loss`. It implements `fit` if it classifies by something other
-    than trained weights (class centroids, say), and `embeddings` if it first maps the features somewhere else.
+    A subclass must implement `forward` and `training_loss`. It implements `fit` if its classifier is computed after
+    training and not trained (class centroids, for example). It implements `embeddings` if it maps the features to
+    embeddings first.
     """
 
     def forward(self, features: Tensor) -> Tensor:
-        """Class logits, float32 N×classes, of features N×D; differentiable, so that they can be attacked."""
+        """Class logits, float32 N×classes, of features N×D. Must be differentiable: attacks use the gradient."""
         raise NotImplementedError
 
     def training_loss(self, features: Tensor, labels: Tensor) -> Tensor:
-        """The scalar to minimise, of features N×D and labels int64 N."""
+        """The training loss to minimise, a scalar, of features N×D and labels int64 N."""
         raise NotImplementedError
 
     @torch.no_grad()
     def fit(self, features: Tensor, labels: Tensor) -> None:
-        """Set what the classifier takes from features N×D and labels int64 N of training images. Default: nothing."""
+        """Compute the classifier from features N×D and labels int64 N of training images. Default: do nothing."""
 
     def embeddings(self, features: Tensor) -> Tensor | None:
         """The embeddings N×E that the head compares with classes, of features N×D.
@@ -36,9 +37,9 @@ class Head(nn.Module):
 
 
 class ClassWeights(Head):
-    """A classification loss of pytorch-metric-learning, which holds one weight vector per class, as a head.
+    """A head made of a classification loss of pytorch-metric-learning, which holds one weight vector per class.
 
-    The weights are the model's: they are in its state and among the parameters that its optimiser gets.
+    The weights belong to the model: they are in its state, and the optimiser trains them.
     """
 
     def __init__(self, loss: nn.Module) -> None:
@@ -50,5 +51,5 @@ class ClassWeights(Head):
         return self.loss.get_logits(features)
 
     def training_loss(self, features: Tensor, labels: Tensor) -> Tensor:
-        """The mean over the batch, with the margin on each image's own class."""
+        """The mean loss over the batch, a scalar, with the margin (if any) on each image's own class."""
         return self.loss(features, labels)

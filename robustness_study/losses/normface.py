@@ -1,10 +1,10 @@
 """NormFace: cross-entropy of normalised features and class weights (Wang et al. 2017, arXiv 1704.06369).
 
-For an image with label y whose features stand at angle θⱼ to the weights of class j:
+For an image with label y, θⱼ is the angle between its features and the weights of class j:
 
     loss = −log(exp(scale · cos θ_y) / Σⱼ exp(scale · cos θⱼ))
 
-The classifier is scale · cos θⱼ. A large scale saturates the softmax and hides gradients from an attack.
+The classifier's logits are scale · cos θⱼ. A large scale saturates the softmax and hides the gradient from attacks.
 """
 
 from __future__ import annotations
@@ -22,13 +22,13 @@ BATCHES = "shuffled"
 
 
 class Config(Section):
-    """`loss_config.normface`."""
+    """The block `loss_config.normface` of params.yaml."""
 
     scale: float = Field(gt=0, le=64)
 
 
 def make_head(config: Config, features: int, classes: int) -> Head:
-    """Cosine to learned class weights, trained by cross-entropy."""
+    """A head whose logits are scaled cosines to learned class weights, trained with cross-entropy."""
     from pytorch_metric_learning.losses import NormalizedSoftmaxLoss
 
     from robustness_study.losses.head import ClassWeights

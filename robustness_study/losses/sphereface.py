@@ -1,18 +1,22 @@
-"""SphereFace: the angle to an image's own class, multiplied (Liu et al. 2017, arXiv 1704.08063, equation 7).
+"""SphereFace: the angle to the image's own class is multiplied by m (Liu et al. 2017, arXiv 1704.08063, equation 7).
 
-For an image with label y whose features x stand at angle θⱼ to the weights of class j, all of length one:
+For an image with label y and features x, θⱼ is the angle between x and the weights of class j, which have length one:
 
     loss = −log(exp(s|x| φ(θ_y)) / (exp(s|x| φ(θ_y)) + Σ over j ≠ y of exp(s|x| cos θⱼ)))
     φ(θ) = (λ cos θ + ψ(θ)) / (λ + 1)
     ψ(θ) = (−1)ᵏ cos(m θ) − 2k,  for θ between k·180°/m and (k + 1)·180°/m
 
-with m = `angle_factor`, a whole number, λ = `cosine_weight` and s = `scale`. The classifier is s|x| cos θⱼ:
-the network learns the length of its features. Without λ hardly anything is learnt: features begin at about 90°
-to every class, and for an even m that is where ψ is flat. The authors begin with a large λ and lower it, to 5
-in the settings that they released; here it is constant, and a strong margin from the start lets features shrink: in
-80 steps without augmentation (`half` stem, batch 64, one run each) from a length of 20 to 1 with m = 4 and λ = 5, to
-4 with 2 and 5, to 6 with 4 and 20, to 18 with 2 and 20. The paper has s = 1; ResNet-18's features are about 20 long
-before training, where such a softmax is saturated.
+Here m is `angle_factor`, a whole number, λ is `cosine_weight` and s is `scale`. The classifier's logits are
+s|x| cos θⱼ, so the network also learns the length |x| of its features.
+
+- Why λ: without it the model learns almost nothing. At first, features are at about 90° to every class. For an even m,
+  ψ is flat there.
+- The value of λ: the authors start with a large λ and lower it, to 5 in the settings that they released. Here λ is
+  constant, so the margin is strong from the start and features shrink. Their length was 20 before training. After 80
+  steps without augmentation (`half` stem, batch 64, one run each) it was 1 with m = 4 and λ = 5; 4 with m = 2 and
+  λ = 5; 6 with m = 4 and λ = 20; 18 with m = 2 and λ = 20.
+- The value of s: the paper has s = 1. Features of ResNet-18 have a length of about 20 before training. With s = 1 this
+  saturates the softmax.
 """
 
 from __future__ import annotations
@@ -30,7 +34,7 @@ BATCHES = "shuffled"
 
 
 class Config(Section):
-    """`loss_config.sphereface`."""
+    """The block `loss_config.sphereface` of params.yaml."""
 
     angle_factor: int = Field(ge=1, le=4)
     cosine_weight: float = Field(ge=0)
@@ -38,7 +42,7 @@ class Config(Section):
 
 
 def make_head(config: Config, features: int, classes: int) -> Head:
-    """Features times learned class weights of length one, trained with a multiplied angle."""
+    """A head whose logits are features times learned class weights of length one, trained with a multiplied angle."""
     from pytorch_metric_learning.losses import SphereFaceLoss
     from torch import Tensor
 

@@ -1,10 +1,10 @@
-"""3×3 convolution that stays fast where images have shrunk to a few pixels, on the CPU.
+"""A 3×3 convolution that is also fast on the CPU where feature maps have only a few pixels.
 
-The last blocks of a ResNet see 4×4, 2×2 or 1×1 pixels. There a convolution library spends its time on
-borders: on two cores with avx512_bf16, torch 2.15's backward pass over 512 channels of 2×2 pixels runs at a
-quarter of the speed of its other layers. Written as one matrix product of the pixels that each output sees (as in
-Chellapilla et al. 2006) it runs at the speed of the rest; and on 1×1 pixels only the middle of the kernel
-touches the image, a ninth of the work. The numbers are the convolution's up to rounding.
+The last blocks of a ResNet see 4×4, 2×2 or 1×1 pixels. There a convolution library spends most of its time on borders.
+For example, on two cores with avx512_bf16, torch 2.15's backward pass over 512 channels of 2×2 pixels runs at a quarter
+of the speed of the other layers. This file computes one matrix product of the pixels that each output sees (as in
+Chellapilla et al. 2006). It is as fast as the other layers. On 1×1 pixels only the middle of the kernel meets the
+image, which is a ninth of the work. The results equal those of the library up to rounding.
 """
 
 from __future__ import annotations
@@ -13,22 +13,22 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import linear, pad
 
-# From 16 output pixels on, the library's convolution is the faster one.
+# With 16 or more output pixels, the library's convolution is faster.
 MOST_PIXELS = 9
 
 
 def taps(size: int, stride: int, outputs: int) -> slice:
-    """Which of a kernel's three rows (or columns) meet an image of that size, padded by one, at all."""
+    """The rows (or columns) of a 3×3 kernel that meet any pixel of an image of this size, padded by one pixel."""
     met = [tap for tap in range(3) if any(0 <= tap - 1 + stride * at < size for at in range(outputs))]
     return slice(met[0], met[-1] + 1)
 
 
 class Convolution3x3(nn.Conv2d):
-    """A 3×3 convolution with padding 1 and no bias; weights and their names are `nn.Conv2d`'s."""
+    """A 3×3 convolution with padding 1 and no bias. Its weights and their names are those of `nn.Conv2d`."""
 
     @classmethod
     def of(cls, convolution: nn.Conv2d) -> Convolution3x3:
-        """The same convolution, with the same weights; no random number is drawn."""
+        """The same convolution with the same weights. It draws no random numbers."""
         new = nn.utils.skip_init(
             cls,
             convolution.in_channels,

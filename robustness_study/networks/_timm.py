@@ -1,7 +1,7 @@
 """`timm/NAME`: any network of the library timm (Wightman 2019, github.com/huggingface/pytorch-image-models).
 
-Not pretrained, without its last layer, with its global pooling. Its initialisation is timm's own, which for many
-residual networks starts each block as the identity already.
+It is not pretrained. It has its global pooling but not its last layer. timm initialises it. For many residual networks,
+timm already starts each block as the identity.
 """
 
 from __future__ import annotations
@@ -22,12 +22,12 @@ def check(name: str) -> None:
     short, known = name.removeprefix("timm/"), _library(name).list_models()
     if short not in known:
         near = get_close_matches(short, known)
-        hint = f"names like it: {', '.join(near)}" if near else "timm.list_models() lists its networks"
+        hint = f"similar names: {', '.join(near)}" if near else "timm.list_models() lists its networks"
         raise StudyError(f"network is {name!r}, which does not exist in timm; {hint}")
 
 
 def make(network: Network) -> nn.Module:
-    """A fresh network of timm: float32 N×3×S×S → N×D. One that is built for a single image size gets `network.size`.
+    """A new network of timm: float32 N×3×S×S → N×D. A network that is built for one image size gets `network.size`.
 
     Raises StudyError if it cannot be built for this size.
     """
@@ -44,7 +44,7 @@ def make(network: Network) -> nn.Module:
 
 
 def start_as_identity(backbone: nn.Module) -> None:
-    """Let timm start each residual block as the identity. Raises StudyError if timm cannot for this network."""
+    """Let timm start each residual block as the identity. Raises StudyError if timm cannot do this for the network."""
     blocks: list[Any] = [module for module in backbone.modules() if hasattr(module, "zero_init_last")]
     if not blocks:
         raise StudyError(
@@ -58,5 +58,5 @@ def _library(name: str) -> Any:
     try:
         import timm
     except ImportError:
-        raise StudyError(f"network is {name!r}, but timm is not installed; pip install timm") from None
+        raise StudyError(f"network is {name!r}, but timm is not installed; run pip install timm") from None
     return timm

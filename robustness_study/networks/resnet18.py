@@ -1,6 +1,6 @@
-"""ResNet-18 of torchvision (He et al. 2015, arXiv 1512.03385), not pretrained, without its last layer.
+"""ResNet-18 from torchvision (He et al. 2015, arXiv 1512.03385), not pretrained, without its last layer.
 
-Its stem decides how much of a small image is left for the first block:
+The stem (the first layers) decides how many pixels of a small image reach the first block:
 
 ========  =====================================  ===================================
 stem      first layers                           size of a 32×32 image in block one
@@ -21,8 +21,8 @@ from robustness_study.networks._convolution import Convolution3x3
 
 
 def make(network: Network) -> nn.Module:
-    """The network with the stem that `network.stem` names: float32 N×3×H×W → N×D."""
-    # Importing torchvision takes as long as importing torch: only where a network is built.
+    """A new network with the stem `network.stem`: float32 N×3×H×W → N×D."""
+    # Importing torchvision takes as long as importing torch, so it is imported only when a network is built.
     from torchvision.models.resnet import BasicBlock, resnet18
 
     backbone = resnet18(weights=None)
@@ -41,7 +41,7 @@ def make(network: Network) -> nn.Module:
 
 @torch.no_grad()
 def start_as_identity(backbone: nn.Module) -> None:
-    """Set the weights of every block's last norm to zero: the block then adds nothing until it has learnt to.
+    """Set the weights of every block's last batch norm to zero, so that the block adds nothing at first.
 
     Goyal et al. 2017 (arXiv 1706.02677), section 5.1.
     """

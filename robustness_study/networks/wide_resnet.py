@@ -1,8 +1,9 @@
 """Wide ResNet WRN-16-4 (Zagoruyko & Komodakis 2016, arXiv 1605.07146), not pretrained, without its last layer.
 
-16 layers, 4 times as wide as the ResNet for CIFAR-10 of He et al. 2015. Norm and ReLU come before each convolution
-("pre-activation", He et al. 2016, arXiv 1603.05027). There is no dropout. A 3×3 convolution of stride 1 comes first;
-three groups of two blocks follow, with 64, 128 and 256 channels. A 32×32 image has 32×32, 16×16 and 8×8 pixels in them.
+It has 16 layers and is 4 times as wide as the ResNet for CIFAR-10 of He et al. 2015. Batch norm and ReLU come before
+each convolution ("pre-activation", He et al. 2016, arXiv 1603.05027). There is no dropout. A 3×3 convolution of stride
+1 comes first. Three groups of two blocks follow, with 64, 128 and 256 channels. There, a 32×32 image has 32×32, 16×16
+and 8×8 pixels.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ def convolution(inputs: int, outputs: int, stride: int) -> Convolution3x3:
 
 
 class Block(nn.Module):
-    """Two times norm, ReLU, 3×3 convolution; the shortcut is added to the result."""
+    """A residual block: batch norm, ReLU and 3×3 convolution, twice; then the shortcut is added."""
 
     def __init__(self, inputs: int, outputs: int, stride: int) -> None:
         super().__init__()
@@ -37,13 +38,13 @@ class Block(nn.Module):
     def forward(self, inputs: Tensor) -> Tensor:
         """N×C×H×W → N×D×H'×W'."""
         active = relu(self.bn1(inputs))
-        # Where the number of channels changes, the shortcut is a 1×1 convolution of the activated input.
+        # If the number of channels changes, the shortcut is a 1×1 convolution of the activated input.
         shortcut = inputs if self.shortcut is None else self.shortcut(active)
         return shortcut + self.conv2(relu(self.bn2(self.conv1(active))))
 
 
 class WideResNet(nn.Module):
-    """float32 images N×3×H×W → features N×256."""
+    """The network: float32 images N×3×H×W → features N×256."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -59,21 +60,21 @@ class WideResNet(nn.Module):
                 nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
 
     def forward(self, images: Tensor) -> Tensor:
-        """The mean over all pixels of the last, activated feature map."""
+        """Features, N×256: the mean over all pixels of the last activated feature map."""
         return relu(self.norm(self.blocks(self.conv(images)))).mean((2, 3))
 
 
 def make(network: Network) -> nn.Module:
-    """A fresh WRN-16-4: float32 N×3×H×W → N×256."""
+    """A new WRN-16-4: float32 N×3×H×W → N×256."""
     return WideResNet()
 
 
 @torch.no_grad()
 def start_as_identity(backbone: nn.Module) -> None:
-    """Set the weights of every block's last convolution to zero: the block then adds nothing until it has learnt to.
+    """Set the weights of every block's last convolution to zero, so that the block adds nothing at first.
 
-    Its last norm must keep its weights: ReLU follows it, so with zeros there the last convolution would see only zeros,
-    get no gradient, and the block would never learn.
+    The weights of the last batch norm must not be zero here. ReLU follows it, so the last convolution would get only
+    zeros and no gradient, and the block would never learn.
     """
     for block in backbone.modules():
         if isinstance(block, Block):

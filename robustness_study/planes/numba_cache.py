@@ -1,4 +1,4 @@
-"""Keep what numba compiles of UMAP on disk, so that only the first process of many spends half a minute on it."""
+"""Caches UMAP's compiled functions on disk: only the first of many processes then spends half a minute on compiling."""
 
 from __future__ import annotations
 
@@ -6,9 +6,10 @@ import sys
 
 
 def keep_compiled(*packages: str) -> None:
-    """Cache the compiled functions of imported packages, beside their sources or in NUMBA_CACHE_DIR, as numba does.
+    """Let numba cache all compiled functions of these packages, which must be imported already.
 
-    They cache but few themselves. What comes from the cache is the code that was compiled, so results are the same.
+    The packages turn on caching for few functions only. The cache is next to the source files, or in NUMBA_CACHE_DIR.
+    It holds the compiled code, so results do not change.
     """
     from numba.core.dispatcher import Dispatcher
 

@@ -22,9 +22,11 @@ def umap_planes(
     classes: list[str],
     caption: str,
 ) -> None:
-    """One plane, N×2: the points it was fitted on, coloured by class; then, by name, images that moved in it.
+    """Draw one UMAP plane to `path`: `fitted`, N×2, are the points it was fitted on, coloured by `labels`, N.
 
-    An arrow leads from the median of a class's images to where the same images' median has moved.
+    There is one more panel for each name in `moved`, for example attacked images: their points M×2 now, those `before`,
+    M×2, and their labels, M. In it, an arrow for each class leads from the median of its points before to the median
+    now.
     """
     figure = Figure(figsize=(4.6 * (1 + len(moved)) + 1.4, 5.6), layout="constrained")
     first, *others = figure.subplots(1, 1 + len(moved), sharex=True, sharey=True)
@@ -36,7 +38,10 @@ def umap_planes(
         for position in np.unique(moved_labels[name]):
             members = moved_labels[name] == position
             start, end = np.median(before[name][members], axis=0), np.median(points[members], axis=0)
-            for width, shade in ((3.5, "white"), (1.5, colour(position))):  # a white rim, to be seen among the points
+            for width, shade in (
+                (3.5, "white"),
+                (1.5, colour(position)),
+            ):  # a white rim makes the arrow visible among the points
                 arrow = {"arrowstyle": "-|>", "color": shade, "linewidth": width, "mutation_scale": 14}
                 axis.annotate("", xy=end, xytext=start, arrowprops={**arrow, "shrinkA": 0, "shrinkB": 0})
         axis.set_title(f"{len(points)} {name} (transformed)")
@@ -50,7 +55,7 @@ def umap_planes(
 
 
 def caption_of(notes: dict[str, Any]) -> str:
-    """What stands above the plane: of how many images it is, and how far to trust it; `notes` is plane.json."""
+    """The caption above the plane: the number of images, and measures of its quality. `notes` is plane.json."""
     measures = {row["measure"]: row["value"] for row in notes["measures"]}
     dimensions = notes["dimensions"]
     return (

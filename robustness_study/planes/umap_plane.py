@@ -1,8 +1,9 @@
-"""UMAP planes of features (McInnes et al. 2018, arXiv 1802.03426), and how far one can be trusted. No torch import.
+"""UMAP planes of features (McInnes et al. 2018, arXiv 1802.03426), and measures of how far a plane can be trusted.
 
-Up to 4,096 points UMAP searches neighbours exactly. For more it is given an index of them by nearest-neighbour descent
-(Dong et al. 2011), seeded: exact neighbours, precomputed, could not take new points into the plane. On one thread, the
-same features give the same bytes. Trustworthiness is of Venna & Kaski 2001.
+Below 4,096 points UMAP searches neighbours exactly. For more points it gets a seeded index of neighbours, made by
+nearest-neighbour descent (Dong et al. 2011). Precomputed exact neighbours are no alternative, because with them UMAP
+cannot place new points in the plane. On one thread, the same features give the same bytes. Trustworthiness is defined
+in Venna & Kaski 2001. This file imports no torch.
 """
 
 from __future__ import annotations
@@ -24,32 +25,32 @@ if TYPE_CHECKING:
     from umap import UMAP
 
 
-FEWEST = 10  # points that a plane makes sense of
-EXACT_BELOW = 4096  # points; UMAP's own limit
+FEWEST = 10  # points; with fewer, a plane has no meaning
+EXACT_BELOW = 4096  # points; the limit in UMAP itself
 
 
 @dataclass(frozen=True)
 class Plane:
-    """Where the features it was fitted on lie, float32 N×2, and what takes others there."""
+    """A fitted plane: the points of the features it was fitted on, float32 N×2, and what is needed to place others."""
 
     points: np.ndarray
-    indexed: np.ndarray | None  # neighbours that the index found of each, itself left out, N×k; None: exact ones
+    indexed: np.ndarray | None  # N×k: neighbours in the index, without the point itself; None if the search was exact
     umap: UMAP
     anchor: np.ndarray  # the first of the features it was fitted on, 1×D
 
     def take(self, features: np.ndarray) -> np.ndarray:
-        """Where features M×D lie in the same plane, float32 M×2: each in its place, whatever the others are.
+        """The points of features M×D in this plane, float32 M×2. A point does not depend on the other features.
 
-        UMAP chooses its number of steps from the smallest distance between a new and a fitted point. A fitted point
-        goes first, so that this distance is always zero. With it, UMAP also takes the features that it was fitted on
-        for new ones, and does not simply return the points fitted.
+        UMAP chooses its number of steps from the smallest distance between a new and a fitted point. A fitted point is
+        put first, so that this distance is always zero. It also makes UMAP treat the features of the fit as new ones.
+        Without it, UMAP would return their fitted points.
         """
         with quiet():
             return self.umap.transform(np.concatenate([self.anchor, features]))[1:].astype(np.float32)
 
 
 def fit(features: np.ndarray, section: Embed, seed: int) -> Plane:
-    """The plane of features N×D; StudyError if it is a single point."""
+    """Fit a plane to features N×D. Raises StudyError if all points of the plane are the same."""
     from umap import UMAP
 
     keep_compiled("umap", "pynndescent")
@@ -75,7 +76,7 @@ def fit(features: np.ndarray, section: Embed, seed: int) -> Plane:
 
 @contextmanager
 def quiet() -> Iterator[None]:
-    """Without the warnings that a seed needs one thread (it gets one), and that some functions cannot be kept."""
+    """Hide two harmless warnings: a seed needs one thread (it gets one), and some functions cannot be cached."""
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="n_jobs value")
         warnings.filterwarnings("ignore", message=".*Cannot cache compiled function")
@@ -83,12 +84,12 @@ def quiet() -> Iterator[None]:
 
 
 def neighbours_of(section: Embed, points: int) -> int:
-    """How many neighbours measures ask for: trustworthiness wants fewer than half of the points."""
+    """The number of neighbours for the measures. Trustworthiness needs fewer than half of the points."""
     return min(section.neighbours, points // 2 - 1)
 
 
 def exact_neighbours(points: np.ndarray, neighbours: int, metric: str) -> np.ndarray:
-    """The nearest neighbours of each point N×D, itself left out, N×k."""
+    """The indices of the nearest neighbours of each point N×D, without the point itself, N×k."""
     from sklearn.neighbors import NearestNeighbors
 
     search = NearestNeighbors(n_neighbors=neighbours, metric=metric, algorithm="brute").fit(points)
@@ -96,17 +97,17 @@ def exact_neighbours(points: np.ndarray, neighbours: int, metric: str) -> np.nda
 
 
 def shared_share(nearest: np.ndarray, others: np.ndarray) -> float:
-    """The mean share of each point's neighbours N×k that are also among its others N×m."""
+    """The mean share, in [0, 1], of each point's neighbours in `nearest` N×k that are also in `others` N×m."""
     return float(np.mean([np.isin(one, two).mean() for one, two in zip(nearest, others, strict=True)]))
 
 
 def purity(nearest: np.ndarray, labels: np.ndarray) -> float:
-    """The mean share of each point's neighbours N×k that have its label."""
+    """The mean share, in [0, 1], of each point's neighbours N×k that have the label of the point."""
     return float((labels[nearest] == labels[:, None]).mean())
 
 
 def trust(features: np.ndarray, points: np.ndarray, section: Embed) -> float:
-    """How many of a point's neighbours in the plane are near it in the features too, in [0, 1]."""
+    """Trustworthiness, in [0, 1]: 1 if each point's neighbours in the plane are also its neighbours in the features."""
     from sklearn.manifold import trustworthiness
 
     neighbours = neighbours_of(section, len(points))
@@ -114,7 +115,7 @@ def trust(features: np.ndarray, points: np.ndarray, section: Embed) -> float:
 
 
 def quality(features: np.ndarray, plane: Plane, labels: np.ndarray, section: Embed) -> dict[str, float | None]:
-    """How far a plane of features N×D with labels N can be trusted."""
+    """Measures of how far a plane of features N×D with labels N can be trusted."""
     from sklearn.metrics import silhouette_score
 
     neighbours = neighbours_of(section, len(features))
@@ -125,7 +126,7 @@ def quality(features: np.ndarray, plane: Plane, labels: np.ndarray, section: Emb
         "neighbour_purity_features": purity(nearest, labels),
         "neighbour_purity_plane": purity(in_plane, labels),
         "silhouette_features": float(silhouette_score(features, labels, metric=section.metric)),
-        # Of each point's nearest neighbours, the share that the index found; None: the search was exact.
+        # The share of each point's nearest neighbours that the index found; None if the search was exact.
         "index_recall": (
             None if plane.indexed is None else shared_share(nearest[:, : plane.indexed.shape[1]], plane.indexed)
         ),
@@ -133,6 +134,6 @@ def quality(features: np.ndarray, plane: Plane, labels: np.ndarray, section: Emb
 
 
 def displacement(before: np.ndarray, after: np.ndarray, plane: Plane) -> float:
-    """How far points N×2 moved, the median, in units of the plane's spread (its root-mean-square radius)."""
-    spread = float(np.linalg.norm(plane.points.std(0)))
-    return float(np.median(np.linalg.norm(after - before, axis=1))) / spread
+    """The median distance that points N×2 moved, in units of the plane's root-mean-square radius."""
+    radius = float(np.linalg.norm(plane.points.std(0)))
+    return float(np.median(np.linalg.norm(after - before, axis=1))) / radius
