@@ -74,7 +74,7 @@ def check_losses(values: dict[str, Any]) -> None:
     for name in chosen:
         if name not in available:
             raise StudyError(
-                f"params.yaml: losses has {name!r}, which does not exist; choose from {', '.join(available)}"
+                f"params.yaml: losses has {name!r}, which does not exist; choose one of {', '.join(available)}"
             )
     if loss not in chosen:
         wanted = ",".join([*chosen, loss])
@@ -91,7 +91,7 @@ def check_train_sets(chosen: list[str], configs: Any) -> None:
     for name in chosen:
         if name not in available:
             raise StudyError(
-                f"params.yaml: train_sets has {name!r}, which does not exist; choose from {', '.join(available)}"
+                f"params.yaml: train_sets has {name!r}, which does not exist; choose one of {', '.join(available)}"
             )
     check_blocks("train_set_config", configs, chosen, training_sets)
 
@@ -140,7 +140,7 @@ def check_corruptions(suite: list[str], before: list[str]) -> None:
         for name in chosen:
             if name not in known:
                 raise StudyError(
-                    f"params.yaml: {key} has {name!r}, which does not exist; choose from {', '.join(known)}"
+                    f"params.yaml: {key} has {name!r}, which does not exist; choose one of {', '.join(known)}"
                 )
     if not set(suite) & set(corruptions.CIFAR_10_C):
         raise StudyError(

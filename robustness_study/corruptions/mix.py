@@ -85,7 +85,7 @@ def draw_color_jitter(rngs: Iterator[np.random.Generator], strengths: JitterStre
 
 
 def color_jitter(images: np.ndarray, draws: dict[str, np.ndarray]) -> np.ndarray:
-    """Change brightness, contrast, saturation and hue, in the order of each image. `draw_color_jitter` makes `draws`."""
+    """Change brightness, contrast, saturation and hue, in the order of each image. See `draw_color_jitter`."""
     functions = {"brightness": brightness, "contrast": contrast, "saturation": saturation, "hue": hue}
     images = images.copy()
     for place in range(len(JITTERS)):
