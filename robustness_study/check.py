@@ -1,6 +1,6 @@
-"""Is params.yaml valid as a whole? Every section by itself, and what sections promise each other.
+"""Checks params.yaml: every section by itself, and that the sections fit together.
 
-It imports no torch: a person waits for it first.
+It does not import torch, because this check runs first and must be fast.
 """
 
 from __future__ import annotations
@@ -40,11 +40,13 @@ SECTIONS: dict[str, type[Section]] = {
 
 
 def check(values: dict[str, Any]) -> None:
-    """Validate every section and what sections promise each other; StudyError on the first fault."""
+    """Validate every section, and that the sections fit together. Raises StudyError at the first mistake."""
     known = {*Study.model_fields, *SECTIONS, "recipes", "loss_config", "train_set_config"}
     for key in values:
         if key not in known:
-            raise StudyError(f"params.yaml: {key} is unknown; the sections are {', '.join(sorted(known))}")
+            raise StudyError(
+                f"params.yaml: {key} is unknown; check the spelling or remove it (keys are {', '.join(sorted(known))})"
+            )
     for key in sorted(known):
         params.lookup(values, key)
     check_losses(values)
@@ -60,85 +62,100 @@ def check(values: dict[str, Any]) -> None:
 
 
 def check_losses(values: dict[str, Any]) -> None:
-    """The loss names, before their types: a name mistyped on the command line gets its own answer."""
+    """Check `loss`, `losses` and `loss_config`.
+
+    This runs before the check of types, so that a misspelt name on the command line gets a clear message.
+    """
     available, chosen, loss = losses.names(), values["losses"], values["loss"]
     if loss not in available:
-        raise StudyError(f"params.yaml: loss is {loss!r}, which does not exist; there are {', '.join(available)}")
+        raise StudyError(f"params.yaml: loss is {loss!r}, which does not exist; choose one of {', '.join(available)}")
     if not isinstance(chosen, list) or not chosen:
-        raise StudyError(f"params.yaml: losses is {chosen!r}; it must be a list of at least one loss")
+        raise StudyError(f"params.yaml: losses is {chosen!r}; it must be a list with at least one loss")
     for name in chosen:
         if name not in available:
             raise StudyError(
-                f"params.yaml: losses has {name!r}, which does not exist; there are {', '.join(available)}"
+                f"params.yaml: losses has {name!r}, which does not exist; choose one of {', '.join(available)}"
             )
     if loss not in chosen:
         wanted = ",".join([*chosen, loss])
         raise StudyError(
             f"params.yaml: loss is {loss!r}, which exists but is not in losses {chosen}; "
-            f"type -S loss={loss} -S 'losses=[{wanted}]'"
+            f"add it: -S loss={loss} -S 'losses=[{wanted}]'"
         )
     check_blocks("loss_config", values["loss_config"], chosen, losses)
 
 
 def check_train_sets(chosen: list[str], configs: Any) -> None:
-    """Every training set exists, has its block in params, and the block is valid; so is every other block."""
+    """Check that every training set in `chosen` exists and has a block in params, and that all blocks are valid."""
     available = training_sets.names()
     for name in chosen:
         if name not in available:
             raise StudyError(
-                f"params.yaml: train_sets has {name!r}, which does not exist; there are {', '.join(available)}"
+                f"params.yaml: train_sets has {name!r}, which does not exist; choose one of {', '.join(available)}"
             )
     check_blocks("train_set_config", configs, chosen, training_sets)
 
 
 def check_blocks(section: str, configs: Any, chosen: list[str], kind: ModuleType) -> None:
-    """A section with a block for each idea of a kind (`losses` or `training_sets`).
+    """Check a section that has one block for each loss or each training set.
 
-    Every chosen one has its block, and every block is valid, as its file's `Config` says.
+    `kind` is the package `losses` or `training_sets`. Every name in `chosen` must have a block. Every block must fit
+    the class `Config` in the file of that name.
     """
     available = kind.names()
     if not isinstance(configs, dict):
-        raise StudyError(f"params.yaml: {section} must hold a block for each of {', '.join(available)} that is used")
+        raise StudyError(f"params.yaml: {section} is {configs!r}; it must have a block for each of {', '.join(chosen)}")
     for name in chosen:
         if name not in configs:
-            raise StudyError(f"params.yaml: {section}.{name} is missing; it may be empty: {{}}")
+            raise StudyError(
+                f"params.yaml: {section}.{name} is missing; add it, with its settings or as {{}} if it has none"
+            )
     for name, config in configs.items():
         if name not in available:
-            raise StudyError(f"params.yaml: {section}.{name} is unknown; there are {', '.join(available)}")
+            raise StudyError(
+                f"params.yaml: {section}.{name} is unknown; rename or remove it (known are {', '.join(available)})"
+            )
         schema = kind.config_class(name)
         if not isinstance(schema, type) or not issubclass(schema, Section):
-            raise StudyError(f"{kind.file_of(name)}: Config must be a class derived from core/section.py's Section")
+            raise StudyError(
+                f"{kind.file_of(name)}: Config must be a subclass of Section (core/section.py); correct it"
+            )
         params.validated(f"{section}.{name}", config, schema)
 
 
 def check_attacks() -> None:
-    """The catalogue is sound, and every attack in it has its file; the files are read without importing them."""
+    """Check the list of attacks (the catalogue), and that every attack has its file. Imports none of these files."""
     catalogue.check_entries(catalogue.EVERY)
     for entry in catalogue.EVERY:
         registry.look("robustness_study.attacks", entry.name, catalogue.NEEDS)
 
 
 def check_corruptions(suite: list[str], before: list[str]) -> None:
-    """Every corruption that is named exists, and the suite has one of CIFAR-10-C's 15, which its mean is of."""
+    """Check that all named corruptions exist, and that the suite has at least one of CIFAR-10-C's 15.
+
+    Without one of these 15 the mean over the suite would be empty.
+    """
     known = corruptions.names()
     for key, chosen in (("suite.corruptions", suite), ("corrupt.before", before)):
         for name in chosen:
             if name not in known:
-                raise StudyError(f"params.yaml: {key} has {name!r}, which does not exist; there are {', '.join(known)}")
+                raise StudyError(
+                    f"params.yaml: {key} has {name!r}, which does not exist; choose one of {', '.join(known)}"
+                )
     if not set(suite) & set(corruptions.CIFAR_10_C):
         raise StudyError(
-            "params.yaml: suite.corruptions has none of CIFAR-10-C's 15; name at least one of "
+            f"params.yaml: suite.corruptions is {suite}; add at least one of CIFAR-10-C's 15: "
             f"{', '.join(corruptions.CIFAR_10_C)}"
         )
 
 
 def check_recipes(recipes: Any, chosen: str, size: int) -> None:
-    """Every recipe is valid for images of that size, its network exists, and the one that `recipe` names is there."""
+    """Check that every recipe is valid for images `size` pixels wide, and that the recipe `chosen` exists."""
     if not isinstance(recipes, dict) or not recipes:
-        raise StudyError("params.yaml: recipes must hold a block for each recipe")
+        raise StudyError(f"params.yaml: recipes is {recipes!r}; it must have a block for each recipe")
     for name, recipe in recipes.items():
         if not isinstance(name, str) or not NAME.fullmatch(name):
-            raise StudyError(f"params.yaml: recipes has {name!r}; a name is lower-case letters, digits and _")
+            raise StudyError(f"params.yaml: recipes has the name {name!r}; use only lower-case letters, digits and _")
         checked = params.validated(f"recipes.{name}", recipe, Recipe)
         try:
             networks.check(checked.network)
@@ -147,15 +164,17 @@ def check_recipes(recipes: Any, chosen: str, size: int) -> None:
         check_network(name, checked)
         if checked.crop_padding >= size:
             raise StudyError(
-                f"params.yaml: recipes.{name}.crop_padding is {checked.crop_padding}; images of {size} pixels can be "
-                f"padded by at most {size - 1}"
+                f"params.yaml: recipes.{name}.crop_padding is {checked.crop_padding}; images {size} pixels wide allow "
+                f"at most {size - 1}"
             )
     if chosen not in recipes:
-        raise StudyError(f"params.yaml: recipe is {chosen!r}; recipes has {', '.join(recipes)}")
+        raise StudyError(
+            f"params.yaml: recipe is {chosen!r}, which is not in recipes; choose one of {', '.join(recipes)}"
+        )
 
 
 def check_network(recipe_name: str, recipe: Recipe) -> None:
-    """The file of the recipe's network can be used, and the project's files that it imports; nothing is imported."""
+    """Check the file of the recipe's network and the project files that it imports. Imports none of them."""
     has_blocks = networks.has_residual_blocks(recipe.network)
     project_imports(ROOT / networks.file_of(recipe.network))
     if recipe.zero_init_residual and not has_blocks:
@@ -164,9 +183,9 @@ def check_network(recipe_name: str, recipe: Recipe) -> None:
 
 
 def chosen_network(values: dict[str, Any]) -> dict[str, str]:
-    """The network of the recipe that params choose, and a digest of its code; `values` have passed `check`.
+    """The network of the recipe in params, with a digest of its code. `values` must have passed `check`.
 
-    Stages that build a network depend on this, so that another network's file re-trains nothing.
+    Stages that build a network depend on this. So a change to the file of another network re-trains nothing.
     """
     name = values["recipes"][values["recipe"]]["network"]
     code = code_digest(project_imports(ROOT / networks.file_of(name)))

@@ -1,7 +1,7 @@
-"""Which images train, validate and test: a split stratified by class, with no image on two sides.
+"""Splits the images into training, validation and test: stratified by class, with no image in two parts.
 
-An image and its corrupted copies have the same index, so no image is on two sides. Nor may the same pixels be on two
-sides under two indices (Barz & Denzler 2020, arXiv 1902.00423).
+An image and its corrupted copies have the same index, so they are always in the same part. Two images with identical
+pixels but different indices must not be in two parts either (Barz & Denzler 2020, arXiv 1902.00423).
 """
 
 from __future__ import annotations
@@ -15,8 +15,9 @@ from robustness_study.core.seeds import derive_seed
 
 
 def split(labels: np.ndarray, train_share: float, seed: int) -> tuple[np.ndarray, np.ndarray]:
-    """Sorted indices (train, val) of labels N; the same share of every class, rounded, at least one each way.
+    """Sorted indices (train, val) for `labels` (N,). `train_share`, in (0, 1), is the share of each class for training.
 
+    The number of images is rounded for each class. Each class has at least one training and one validation image.
     Raises StudyError if a class has fewer than two images.
     """
     train = []
@@ -24,8 +25,8 @@ def split(labels: np.ndarray, train_share: float, seed: int) -> tuple[np.ndarray
         members = np.flatnonzero(labels == label)
         if len(members) < 2:
             raise StudyError(
-                f"split: class {label} has {len(members)} training image; at least 2 are needed, "
-                "one to train on and one to validate"
+                f"split: class {label} has only {len(members)} training image; add images so that it has at least 2, "
+                "one for training and one for validation"
             )
         count = min(max(round(train_share * len(members)), 1), len(members) - 1)
         train.append(np.random.default_rng(derive_seed(seed, "split", int(label))).permutation(members)[:count])
@@ -34,26 +35,33 @@ def split(labels: np.ndarray, train_share: float, seed: int) -> tuple[np.ndarray
 
 
 def duplicates(images: dict[str, np.ndarray]) -> list[tuple[tuple[str, int], tuple[str, int]]]:
-    """Pairs of exactly equal images, of uint8 N×H×W×3 by side, on two sides; each as (side, position)."""
+    """Pairs of identical images in two different parts. Each image is given as (part, position in that part).
+
+    `images` maps each part (for example "training") to its images, uint8 N×H×W×3.
+    """
     first: dict[bytes, tuple[str, int]] = {}
     found = []
-    for side, of_side in images.items():
-        for position, image in enumerate(of_side):
-            known = first.setdefault(hashlib.blake2b(image.tobytes(), digest_size=16).digest(), (side, position))
-            if known[0] != side:
-                found.append((known, (side, position)))
+    for part, images_of_part in images.items():
+        for position, image in enumerate(images_of_part):
+            known = first.setdefault(hashlib.blake2b(image.tobytes(), digest_size=16).digest(), (part, position))
+            if known[0] != part:
+                found.append((known, (part, position)))
     return found
 
 
 def refuse_duplicates(images: dict[str, np.ndarray], indices: dict[str, np.ndarray], accepted: bool) -> None:
-    """StudyError, naming a pair by its raw indices, if an image is on two sides; a line where that is accepted."""
+    """Raise StudyError if identical images are in two parts; print a line instead if that is `accepted`.
+
+    The text names one pair by its raw indices. `indices` maps each part to the raw index of each of its images.
+    """
     found = duplicates(images)
     if not found:
         return
-    one, other = (f"{side} image {indices[side][position]}" for side, position in found[0])
-    told = (
-        f"split: {len(found)} image(s) are on two sides, {one} and {other} for one; a score there is not of new images"
+    one, other = (f"{part} image {indices[part][position]}" for part, position in found[0])
+    message = (
+        f"split: {len(found)} image(s) are in two parts, for example {one} and {other}, so scores on them are "
+        "not scores on new images"
     )
     if not accepted:
-        raise StudyError(f"{told}; take them out, or set split.accept_duplicates to true")
-    print(f"{told} (accepted)", flush=True)
+        raise StudyError(f"{message}; remove them from the dataset, or set split.accept_duplicates to true")
+    print(f"{message} (accepted)", flush=True)

@@ -25,10 +25,10 @@ REPOSITORY = Path(__file__).resolve().parents[1]
 COMMITTED = REPOSITORY / "params.yaml"
 LOSSES = ", ".join(losses.names())
 ABSENT = object()
-NO_LOSS = f"which does not exist; there are {LOSSES}"
+NO_LOSS = f"which does not exist; choose one of {LOSSES}"
 EPSILONS = "attack.epsilons_255"
 NEIGHBOURS = "attack.attacks.nearest_neighbours"
-RISING = "whole grey levels that rise from 0 to at most 255"
+RISING = "it must hold rising whole numbers from 0 to at most 255"
 
 
 def changed(*changes: tuple[str, Any]) -> dict[str, Any]:
@@ -54,7 +54,7 @@ def test_committed_file_is_valid_and_is_what_dvc_reads() -> None:
 
 # Each message begins with the key and its value, then says what is allowed.
 BAD: dict[str, tuple[str, Any, str]] = {
-    "unknown section": ("atack", {}, "atack is unknown; the sections are attack, corrupt, download, embed, evalu"),
+    "unknown section": ("atack", {}, "atack is unknown; check the spelling or remove it (keys are attack, corrupt,"),
     "unknown key": ("attack.epsilon", 8, "attack.epsilon is unknown"),
     "unknown deep key": ("corrupt.mix.rotation.degrees", 5.0, "corrupt.mix.rotation.degrees is unknown"),
     "unknown key of a recipe": ("recipes.cpu.lr", 0.1, "recipes.cpu.lr is unknown"),
@@ -62,17 +62,17 @@ BAD: dict[str, tuple[str, Any, str]] = {
     "unknown corruption": (
         "suite.corruptions",
         ["fog", "smoke"],
-        "suite.corruptions has 'smoke', which does not exist; there are gaussian_noise, shot_noise,",
+        "suite.corruptions has 'smoke', which does not exist; choose one of gaussian_noise, shot_noise,",
     ),
     "none of the fifteen": (
         "suite.corruptions",
         ["speckle_noise"],
-        "suite.corruptions has none of CIFAR-10-C's 15; name at least one of gaussian_noise, shot_noise,",
+        "suite.corruptions is ['speckle_noise']; add at least one of CIFAR-10-C's 15: gaussian_noise, shot_noise,",
     ),
     "repeated corruption": (
         "suite.corruptions",
         ["fog", "fog"],
-        "suite.corruptions is ['fog', 'fog']: fog stands in it more than once; name each once",
+        "suite.corruptions is ['fog', 'fog']: fog is listed more than once; list each only once",
     ),
     "missing section": ("embed", ABSENT, "embed is missing"),
     "missing top value": ("recipe", ABSENT, "recipe is missing"),
@@ -95,7 +95,7 @@ BAD: dict[str, tuple[str, Any, str]] = {
     "unknown dataset": (
         "download.dataset",
         "mnist",
-        f"download.dataset is 'mnist', which does not exist; there are {', '.join(datasets.names())}",
+        f"download.dataset is 'mnist', which does not exist; choose one of {', '.join(datasets.names())}",
     ),
     "unknown metric": ("embed.metric", "l1", "embed.metric is 'l1': string should match pattern '^(cosine|eucli"),
     "negative section seed": ("attack.seed", -1, "attack.seed is -1: input should be greater than or equal to 0"),
@@ -113,85 +113,89 @@ BAD: dict[str, tuple[str, Any, str]] = {
     "the same plane twice": (
         "stability.seeds",
         [0, 1, 0],
-        "stability.seeds is [0, 1, 0]: each seed once: a plane is the same as itself",
+        "stability.seeds is [0, 1, 0]: list each seed only once, because equal seeds give equal planes",
     ),
     "epsilons not rising": (EPSILONS, [0, 2, 1, 4, 8], f"{EPSILONS} is [0, 2, 1, 4, 8]: {RISING}"),
     "epsilon twice": (EPSILONS, [0, 1, 1, 2, 4, 8], f"{EPSILONS} is [0, 1, 1, 2, 4, 8]: {RISING}"),
     "no epsilon 0": (EPSILONS, [1, 2, 4, 8], f"{EPSILONS} is [1, 2, 4, 8]: {RISING}"),
     "epsilon 256": (EPSILONS, [0, 1, 2, 4, 8, 256], f"{EPSILONS} is [0, 1, 2, 4, 8, 256]: {RISING}"),
-    "no epsilon 4": (EPSILONS, [0, 1, 2, 8], f"{EPSILONS} is [0, 1, 2, 8]: 4 must be in it"),
+    "no epsilon 4": (EPSILONS, [0, 1, 2, 8], f"{EPSILONS} is [0, 1, 2, 8]: add 4; reports/metrics.json"),
     "no epsilons": (EPSILONS, [], f"{EPSILONS} is []: list should have at least 1 item"),
-    "no losses": ("losses", [], "losses is []; it must be a list of at least one loss"),
-    "losses no list": ("losses", "angular", "losses is 'angular'; it must be a list of at least one loss"),
+    "no losses": ("losses", [], "losses is []; it must be a list with at least one loss"),
+    "losses no list": ("losses", "angular", "losses is 'angular'; it must be a list with at least one loss"),
     "no train sets": ("train_sets", [], "train_sets is []: list should have at least 1 item"),
     "no seeds": ("seeds", [], "seeds is []: list should have at least 1 item"),
     "seeds no list": ("seeds", 0, "seeds is 0: input should be a valid list"),
     "text for a seed": ("seeds", [0, "1"], "seeds.1 is '1': input should be a valid integer"),
-    "negative seed": ("seeds", [0, -1], "seeds is [0, -1]: -1 is negative; seeds are 0 or more"),
-    "repeated seed": ("seeds", [0, 1, 0], "seeds is [0, 1, 0]: 0 stands in it more than once; name each once"),
+    "negative seed": ("seeds", [0, -1], "seeds is [0, -1]: -1 is negative; a seed must be 0 or more"),
+    "repeated seed": ("seeds", [0, 1, 0], "seeds is [0, 1, 0]: 0 is listed more than once; list each only once"),
     "repeated train set": (
         "train_sets",
         ["clean", "corrupted", "clean"],
-        "train_sets is ['clean', 'corrupted', 'clean']: clean stands in it more than once; name each once",
+        "train_sets is ['clean', 'corrupted', 'clean']: clean is listed more than once; list each only once",
     ),
     "repeated loss": (
         "losses",
         ["angular", "cross_entropy", "angular"],
-        "losses is ['angular', 'cross_entropy', 'angular']: angular stands in it more than once; name each once",
+        "losses is ['angular', 'cross_entropy', 'angular']: angular is listed more than once; list each only once",
     ),
     "hyphen in a train set": (
         "train_sets",
         ["clean", "my-set"],
-        "train_sets is ['clean', 'my-set']: 'my-set' must be lower-case letters, digits and _ (a hyphen joins names)",
+        "train_sets is ['clean', 'my-set']: 'my-set' must start with a lower-case letter, then only a to z, 0 to 9 and",
     ),
     "hyphen in a loss": ("losses", ["cross-entropy"], f"losses has 'cross-entropy', {NO_LOSS}"),
     "corruption that is not there": (
         "corrupt.before",
         [{"corruption": "smoke", "severity": 3, "probability": 0.5}],
-        "corrupt.before has 'smoke', which does not exist; there are gaussian_noise,",
+        "corrupt.before has 'smoke', which does not exist; choose one of gaussian_noise,",
     ),
     "unknown train set": (
         "train_sets",
         ["clean", "noisy"],
-        f"train_sets has 'noisy', which does not exist; there are {', '.join(training_sets.names())}",
+        f"train_sets has 'noisy', which does not exist; choose one of {', '.join(training_sets.names())}",
     ),
     "train set without its block": (
         "train_set_config.corrupted",
         ABSENT,
-        "train_set_config.corrupted is missing; it may be empty: {}",
+        "train_set_config.corrupted is missing; add it, with its settings or as {} if it has none",
     ),
-    "block of an unknown train set": ("train_set_config.noisy", {}, "train_set_config.noisy is unknown; there are aug"),
+    "block of an unknown train set": ("train_set_config.noisy", {}, "train_set_config.noisy is unknown; rename or re"),
     "train set out of range": (
         "train_set_config.augmix.severity",
         11.0,
         "train_set_config.augmix.severity is 11.0: input should be less than or equal to 10",
     ),
-    "no blocks of train sets": ("train_set_config", None, "train_set_config must hold a block for each of augmix"),
+    "no blocks of train sets": ("train_set_config", None, "train_set_config is None; it must have a block for each"),
     "unknown loss": ("loss", "nonsense", f"loss is 'nonsense', {NO_LOSS}"),
     "loss no text": ("loss", None, f"loss is None, {NO_LOSS}"),
     "unknown loss in losses": ("losses", ["angular", 3], f"losses has 3, {NO_LOSS}"),
-    "loss without its block": ("loss_config.angular", ABSENT, "loss_config.angular is missing; it may be empty"),
+    "loss without its block": ("loss_config.angular", ABSENT, "loss_config.angular is missing; add it"),
     "loss with an empty block": ("loss_config.angular", None, "loss_config.angular is None: input should be a valid d"),
-    "block of an unknown loss": ("loss_config.nonsense", {}, f"loss_config.nonsense is unknown; there are {LOSSES}"),
-    "no blocks of losses": ("loss_config", None, "loss_config must hold a block for each of angular,"),
+    "block of an unknown loss": (
+        "loss_config.nonsense",
+        {},
+        f"loss_config.nonsense is unknown; rename or remove it (known are {LOSSES})",
+    ),
+    "no blocks of losses": ("loss_config", None, "loss_config is None; it must have a block for each of cross_"),
     "loss out of range": (
         "loss_config.cross_entropy.label_smoothing",
         1.0,
         "loss_config.cross_entropy.label_smoothing is 1.0: input should be less than 1",
     ),
     "infinite number": ("loss_config.angular.temperature", float("inf"), "loss_config.angular.temperature is inf: "),
-    "size that is not the dataset's": ("download.size", 64, "download.size is 64: the images of cifar10 have 32 pix"),
+    "size that is not the dataset's": ("download.size", 64, "download.size is 64, but cifar10 images are 32 pixels"),
     "no folder of images": (
         "download",
         {"dataset": "folder", "folder": None, "size": 32},
-        "download.folder is None: set it to the folder of your images, PATH of PATH/{train,test}/CLASS/",
+        "download.folder is None; set it to the folder of your images, with the layout FOLDER/{train,test}/CLASS/",
     ),
-    "recipe's name no text": ("recipes", {2024: {}}, "recipes has 2024; a name is lower-case letters"),
-    "recipe's name dotted": ("recipes", {"a.b": {}}, "recipes has 'a.b'; a name is lower-case letters"),
-    "unknown recipe": ("recipe", "nonsense", "recipe is 'nonsense'; recipes has cpu"),
+    "recipe's name no text": ("recipes", {2024: {}}, "recipes has the name 2024; use only lower-case letters"),
+    "recipe's name dotted": ("recipes", {"a.b": {}}, "recipes has the name 'a.b'; use only lower-case letters"),
+    "unknown recipe": ("recipe", "nonsense", "recipe is 'nonsense', which is not in recipes; choose one of cpu"),
     "recipe no text": ("recipe", 3, "recipe is 3: input should be a valid string"),
-    "no recipes": ("recipes", None, "recipes must hold a block for each recipe"),
-    "recipe that is not chosen": ("recipes.other", {}, "recipes.other.network is missing; recipes.other.st"),
+    "no recipes": ("recipes", None, "recipes is None; it must have a block for each recipe"),
+    "recipe that is not chosen": ("recipes.other", {}, "recipes.other.network is missing (add it); recipes.oth"),
 }
 
 
@@ -204,9 +208,7 @@ def test_bad_value_is_named_with_what_is_allowed(key: str, value: Any, told: str
 
 
 def test_padding_as_large_as_the_image_is_refused() -> None:
-    with pytest.raises(
-        StudyError, match=r"recipes.cpu.crop_padding is 8; images of 8 pixels can be padded by at most 7"
-    ):
+    with pytest.raises(StudyError, match=r"recipes.cpu.crop_padding is 8; images 8 pixels wide allow at most 7"):
         check(changed(("download.dataset", "digits"), ("download.size", 8), ("recipes.cpu.crop_padding", 8)))
 
 
@@ -215,7 +217,7 @@ def test_loss_outside_losses_is_answered_with_what_to_type() -> None:
         check(changed(("loss", "angular"), ("losses", ["cross_entropy"])))
     assert str(caught.value) == (
         "params.yaml: loss is 'angular', which exists but is not in losses ['cross_entropy']; "
-        "type -S loss=angular -S 'losses=[cross_entropy,angular]'"
+        "add it: -S loss=angular -S 'losses=[cross_entropy,angular]'"
     )
 
 
@@ -267,13 +269,13 @@ def test_number_with_an_exponent_and_no_point_is_a_number(tmp_path: Path) -> Non
 @pytest.mark.parametrize(
     ("content", "told"),
     [
-        (b"split: [", "is not YAML: .* line 1, column"),
-        (b"split:\n\t- 1\n", "is not YAML: .* line 2, column 1"),
-        (b"seeds: [0]\nseeds: [1]\n", 'is not YAML: .*duplicate key "seeds"'),
-        (b"loss: \xff\xff\n", "is not YAML: "),
-        (b"loss: !!python/name:os.system x\n", "is not YAML: "),
-        (b"", "must hold a mapping of sections"),
-        (b"- loss\n", "must hold a mapping of sections"),
+        (b"split: [", "is not valid YAML; .* line 1, column"),
+        (b"split:\n\t- 1\n", "is not valid YAML; .* line 2, column 1"),
+        (b"seeds: [0]\nseeds: [1]\n", 'is not valid YAML; .*duplicate key "seeds"'),
+        (b"loss: \xff\xff\n", "is not valid YAML; "),
+        (b"loss: !!python/name:os.system x\n", "is not valid YAML; "),
+        (b"", "must hold keys with values"),
+        (b"- loss\n", "must hold keys with values"),
     ],
 )
 def test_broken_file_is_told_in_one_line(tmp_path: Path, content: bytes, told: str) -> None:
@@ -304,9 +306,9 @@ MISTAKES: dict[str, tuple[str, str, str]] = {  # kind, source, what is told afte
     "loss: import": (
         "losses",
         f"{CONFIG}import absent_library\n",
-        ", line 3: importing it fails (ModuleNotFoundError: No module named 'absent_library'); correct it",
+        ", line 3: the import fails (ModuleNotFoundError: No module named 'absent_library'); correct the file",
     ),
-    "loss: fault": ("losses", "\n\n1 / 0", ", line 3: importing it fails (ZeroDivisionError: division by zero)"),
+    "loss: fault": ("losses", "\n\n1 / 0", ", line 3: the import fails (ZeroDivisionError: division by zero)"),
     "loss: StudyError": (
         "losses",
         "from robustness_study.core.errors import StudyError\nraise StudyError('no')",
@@ -315,10 +317,10 @@ MISTAKES: dict[str, tuple[str, str, str]] = {  # kind, source, what is told afte
     "loss: no Config": (
         "losses",
         "BATCHES = 'shuffled'\ndef make_head(c, f, k): pass",
-        " has no Config; add it, as in the files beside it",
+        " does not define Config; add it, as in the other files of its folder",
     ),
-    "loss: no BATCHES": ("losses", f"{CONFIG}def make_head(c, f, k): pass", " has no BATCHES; add it"),
-    "loss: nothing but a Config": ("losses", CONFIG, " has no BATCHES and no make_head; add it"),
+    "loss: no BATCHES": ("losses", f"{CONFIG}def make_head(c, f, k): pass", " does not define BATCHES; add it"),
+    "loss: nothing but a Config": ("losses", CONFIG, " does not define BATCHES and make_head; add it"),
     "loss: other batches": (
         "losses",
         LOSS.replace("shuffled", "balanced"),
@@ -327,15 +329,19 @@ MISTAKES: dict[str, tuple[str, str, str]] = {  # kind, source, what is told afte
     "loss: other Config": (
         "losses",
         LOSS.replace("class Config(Section)", "class Config"),
-        ": Config must be a class derived from core/section.py's Section",
+        ": Config must be a subclass of Section (core/section.py); correct it",
     ),
     "training set: syntax": ("training_sets", "\ndef broken(", f", {NOT_PYTHON}"),
-    "training set: no make": ("training_sets", f"{CONFIG}CHANGES = ()", " has no make; add it"),
-    "training set: no CHANGES": ("training_sets", TRAIN_SET.replace("CHANGES", "OTHER"), " has no CHANGES; add it"),
+    "training set: no make": ("training_sets", f"{CONFIG}CHANGES = ()", " does not define make; add it"),
+    "training set: no CHANGES": (
+        "training_sets",
+        TRAIN_SET.replace("CHANGES", "OTHER"),
+        " does not define CHANGES; add it",
+    ),
     "training set: a text for CHANGES": (
         "training_sets",
         TRAIN_SET.replace("()\n", "('blur')\n"),
-        ": CHANGES is 'blur'; it must be a tuple, () or as ('blur',), of noise, brightness,",
+        ": CHANGES is 'blur'; it must be a tuple such as () or ('blur',), with names from noise, brightness,",
     ),
     "training set: unknown kind": (
         "training_sets",
@@ -343,24 +349,24 @@ MISTAKES: dict[str, tuple[str, str, str]] = {  # kind, source, what is told afte
         ": CHANGES is ('blur', 'smoke'); it must be a tuple",
     ),
     "dataset: syntax": ("datasets", "\ndef broken(", f", {NOT_PYTHON}"),
-    "dataset: no functions": ("datasets", "", " has no check and no load; add it"),
+    "dataset: no functions": ("datasets", "", " does not define check and load; add it"),
     "network: syntax": ("networks", "\ndef broken(", f", {NOT_PYTHON}"),
     "network: relative import": (
         "networks",
         f"{NETWORK}from . import resnet18\n",
-        ", line 4, has a relative import, which is not followed; write the module's whole name, as in `from rob",
+        ", line 4: relative imports are not allowed; write the full name of the module, for example `from rob",
     ),
     "network: relative import of a module": (
         "networks",
         f"{NETWORK}from .resnet18 import make\n",
-        ", line 4, has a relative import",
+        ", line 4: relative imports are not allowed",
     ),
-    "network: no make": ("networks", NETWORK.replace("make", "build"), " has no make; add it"),
-    "network: no start": ("networks", "def make(network): pass", " has no start_as_identity; add it"),
+    "network: no make": ("networks", NETWORK.replace("make", "build"), " does not define make; add it"),
+    "network: no start": ("networks", "def make(network): pass", " does not define start_as_identity; add it"),
     "corruption: four constants": (
         "corruptions",
         FADE,
-        ", line 2: fade has constants for 4 severities; it must have 5",
+        ", line 2: @corruption of fade has constants for 4 severities; it must have 5",
     ),
     "corruption: syntax": ("corruptions", "\ndef broken(", f", {NOT_PYTHON}"),
 }
@@ -440,8 +446,8 @@ def test_blocks_that_a_network_does_not_have_cannot_start_as_the_identity(answer
 
 @pytest.mark.parametrize(
     ("name", "told"),
-    [("absent", "robustness_study/attacks/absent.py does not exist; write it, with run"),
-     ("ball", "robustness_study/attacks/ball.py has no run; add it, as in the files beside it")],
+    [("absent", "robustness_study/attacks/absent.py does not exist; create it and define run in it"),
+     ("ball", "robustness_study/attacks/ball.py does not define run; add it, as in the other files of its folder")],
 )  # fmt: skip
 def test_attack_without_its_file_is_told(name: str, told: str, monkeypatch: pytest.MonkeyPatch) -> None:
     entry = catalogue.Entry(name=name, settings=catalogue.Settings, titles={"mine": "mine"}, about="Mine.")
@@ -471,8 +477,8 @@ def python(top: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
     [
         (json.dumps(changed(("attack.epsilon", 8))), "error: params.yaml: attack.epsilon is unknown"),
         (json.dumps(changed(("loss", "nonsense"))), "error: params.yaml: loss is 'nonsense', which does not exist"),
-        ("split: [", "error: params.yaml is not YAML: "),
-        (None, "error: params.yaml does not exist; run from the top of the repository"),
+        ("split: [", "error: params.yaml is not valid YAML; "),
+        (None, "error: params.yaml does not exist here; run the command from the top folder"),
     ],
     ids=["unknown key", "unknown loss", "broken", "absent"],
 )

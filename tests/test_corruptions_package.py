@@ -138,13 +138,13 @@ def test_a_function_or_a_file_more_is_a_corruption_more_and_changes_no_benchmark
 @pytest.mark.parametrize(
     ("source", "message"),
     [
-        (IMPORT + SHADE.format(name="fog"), "has a corruption 'fog', as "),
-        (IMPORT + SHADE.format(name="seen"), "light.py has a corruption 'seen', which also names a row of tables"),
-        (IMPORT + SHADE.format(name="light"), "light.py has a corruption 'light', which also names a row"),
+        (IMPORT + SHADE.format(name="fog"), ".py both have a corruption 'fog'; rename one"),
+        (IMPORT + SHADE.format(name="seen"), "light.py has a corruption 'seen', but a row of the tables has this name"),
+        (IMPORT + SHADE.format(name="light"), "light.py has a corruption 'light', but a row"),
         ("def broken(", "robustness_study/corruptions/light.py, line 1, is not valid Python ("),
         (
             IMPORT + SHADE.format(name="shade").replace("0.9, ", ""),
-            "shade has constants for 4 severities; it must have 5",
+            "@corruption of shade has constants for 4 severities; it must have 5",
         ),
     ],
 )
@@ -236,14 +236,14 @@ def test_images_stay_in_range_and_are_changed(name: str) -> None:
 @pytest.mark.parametrize(
     ("images", "severity", "message"),
     [
-        ([[[1]]], 3, r"images are of the type list; they must be a numpy array, uint8 N×H×H×3"),
+        ([[[1]]], 3, r"images have the type list; they must be a numpy array, uint8 N×H×H×3"),
         (IMAGES.astype(np.float32), 3, r"float32 12×32×32×3; they must be uint8 N×H×H×3"),
         (IMAGES[:, :16], 3, r"uint8 12×16×32×3"),
         (IMAGES[..., :1], 3, r"12×32×32×1"),
         (IMAGES[:, :4, :4], 3, r"4 pixels wide; they must have at least 8"),
-        (IMAGES, 6, r"no severity 6; severities are 0 \(nothing\) to 5"),
-        (IMAGES, 2.5, r"no severity 2.5; severities are 0"),
-        (IMAGES, [1] * 11, r"severity has the shape \(11,\) for 12 images; give one for all or one for each"),
+        (IMAGES, 6, r"severity is 6; it must be a whole number from 0 \(unchanged\) to 5"),
+        (IMAGES, 2.5, r"severity is 2.5; it must be a whole number"),
+        (IMAGES, [1] * 11, r"severity has shape \(11,\) for 12 images; give one for all or one for each"),
     ],
 )
 def test_what_cannot_be_corrupted_is_told(images: np.ndarray, severity: Any, message: str) -> None:
@@ -253,14 +253,14 @@ def test_what_cannot_be_corrupted_is_told(images: np.ndarray, severity: Any, mes
 
 
 def test_unknown_corruption_is_told_with_all_names() -> None:
-    with pytest.raises(StudyError, match=r"no corruption 'smoke'; there are gaussian_noise, .*mix_without_flip"):
+    with pytest.raises(StudyError, match=r"no corruption 'smoke'; choose one of gaussian_noise, .*mix_without_flip"):
         corrupt(IMAGES, "smoke", 1, seed=0, split="test")
 
 
 @pytest.mark.parametrize(
     ("indices", "message"),
     [
-        ([3], r"indices have the shape \(1,\) for 12 images; give one for each"),
+        ([3], r"indices have shape \(1,\) for 12 images; give one for each image"),
         (list(range(-1, 11)), r"indices must be whole numbers, 0 or more"),
         (np.arange(12) / 2, r"indices must be whole numbers, 0 or more"),
     ],
@@ -309,23 +309,23 @@ def test_command_draws_a_sheet(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["in.npz"], "IN.npz, OUT and --corruption (or --sheet) are needed"),
-        (["absent.npz", "out.npz", "--corruption", "fog"], "absent.npz does not exist; name a file that holds"),
+        (["in.npz"], "IN.npz, OUT and --corruption (or --sheet) are required"),
+        (["absent.npz", "out.npz", "--corruption", "fog"], "absent.npz does not exist; give a file with"),
         (["empty.npz", "out.npz", "--corruption", "fog"], "empty.npz has no images; it must hold"),
         (["number.npz", "out.npz", "--corruption", "fog"], "images are uint8"),
-        (["broken.npz", "out.npz", "--corruption", "fog"], "broken.npz is no .npz file of plain arrays"),
+        (["broken.npz", "out.npz", "--corruption", "fog"], "broken.npz is not an .npz file of arrays"),
         (["flat.npz", "out.npz", "--corruption", "fog"], "images are uint8 12×32×32; they must be"),
-        (["in.npz", "out", "--corruption", "fog"], "out must end in .npz"),
-        (["in.npz", "out.npz", "--sheet"], "out.npz must end in .png"),
+        (["in.npz", "out", "--corruption", "fog"], "the output file is out, but its name must end in .npz"),
+        (["in.npz", "out.npz", "--sheet"], "the output file is out.npz, but its name must end in .png"),
         (["in.npz", "out.npz", "--corruption", "smoke"], "invalid choice: 'smoke'"),
         (["in.npz", "out.npz", "--corruption", "fog", "--severity", "6"], "invalid choice: 6"),
         (["in.npz", "out.npz", "--corruption", "fog", "--depth"], "unrecognized arguments: --depth"),
         (["folder", "out.npz", "--corruption", "fog"], "Is a directory: folder"),
         (["in.npz", "in.npz/out.npz", "--corruption", "fog"], "in.npz"),
         (["kept.npz", "out.npz", "--corruption", "fog"], "kept.npz has an array named allow_pickle"),
-        (["cut.npz", "out.npz", "--corruption", "fog"], "cut.npz is no .npz file of plain arrays"),
-        (["flipped.npz", "out.npz", "--corruption", "fog"], "flipped.npz is no .npz file of plain arrays"),
-        (["one.npy", "out.npz", "--corruption", "fog"], "one.npy is no .npz file of plain arrays"),
+        (["cut.npz", "out.npz", "--corruption", "fog"], "cut.npz is not an .npz file of arrays"),
+        (["flipped.npz", "out.npz", "--corruption", "fog"], "flipped.npz is not an .npz file of arrays"),
+        (["one.npy", "out.npz", "--corruption", "fog"], "one.npy is not an .npz file of arrays"),
     ],
 )
 def test_command_says_what_is_wrong(arguments: list[str], message: str, tmp_path: Path) -> None:

@@ -102,7 +102,7 @@ def test_order_of_members_does_not_matter(archive: Path, tmp_path: Path) -> None
 def test_truncated_archive_is_refused(archive: Path, tmp_path: Path, kept_bytes: int) -> None:
     cut = tmp_path / "cut.tar.gz"
     cut.write_bytes(archive.read_bytes()[:kept_bytes])
-    with pytest.raises(StudyError, match=r"cut\.tar\.gz (cannot be read .*; get it again|lacks )"):
+    with pytest.raises(StudyError, match=r"cut\.tar\.gz (cannot be read .*; delete it and get it again|has no )"):
         cifar10.read_archive(cut, RECORDS)
 
 
@@ -128,7 +128,7 @@ def test_other_files_are_refused(tmp_path: Path) -> None:
 def test_missing_member_is_named(tmp_path: Path, name: str) -> None:
     content = members()
     del content[name]
-    with pytest.raises(StudyError, match=f"lacks {name};"):
+    with pytest.raises(StudyError, match=f"has no {name};"):
         cifar10.read_archive(pack(tmp_path / "a.tar.gz", content), RECORDS)
 
 
@@ -153,7 +153,7 @@ def test_link_in_place_of_a_member_is_refused(tmp_path: Path) -> None:
         info = tarfile.TarInfo(cifar10.TEST)
         info.type, info.linkname = tarfile.SYMTYPE, "elsewhere"
         tar.addfile(info)
-    with pytest.raises(StudyError, match=r"test_batch\.bin is no plain file"):
+    with pytest.raises(StudyError, match=r"test_batch\.bin is not a regular file"):
         cifar10.read_archive(path, RECORDS)
 
 
@@ -179,7 +179,7 @@ def test_named_archive_is_unofficial_unless_it_has_the_checksum(archive: Path, t
 
 
 def test_named_archive_must_exist(tmp_path: Path) -> None:
-    with pytest.raises(StudyError, match=r"CIFAR10_ARCHIVE names .*absent, which is no file"):
+    with pytest.raises(StudyError, match=r"CIFAR10_ARCHIVE is .*absent, which is not a file"):
         cifar10.load_archive(tmp_path / "absent", tmp_path / "kept")
 
 
@@ -189,7 +189,9 @@ def test_kept_archive_is_used_without_a_network(archive: Path, closed_url: str) 
 
 
 def test_kept_archive_of_another_checksum_is_refused_and_left(archive: Path, closed_url: str) -> None:
-    with pytest.raises(StudyError, match=r"delete it to fetch it again, or run with CIFAR10_ARCHIVE=\S+small\.tar\.gz"):
+    with pytest.raises(
+        StudyError, match=r"delete the file to download it again, or run with CIFAR10_ARCHIVE=\S+small\.tar"
+    ):
         cifar10.load_archive(None, archive, closed_url, records=RECORDS)
     assert archive.exists()
 
@@ -314,7 +316,7 @@ def test_fetch_without_a_length(server: Server, target: Path) -> None:
 
 def test_broken_transfer_is_kept_and_continued(server: Server, target: Path) -> None:
     server.cut = CHUNK * 3 + 55
-    with pytest.raises(StudyError, match="run again, which continues the part"):
+    with pytest.raises(StudyError, match="run the command again to continue"):
         fetch(server.url, target, md5(server.payload))
     kept = target.with_name(target.name + ".part").read_bytes()
     assert len(kept) >= CHUNK * 2 and server.payload.startswith(kept) and not target.exists()
@@ -340,14 +342,14 @@ def test_complete_part_is_only_checked(server: Server, target: Path) -> None:
 @pytest.mark.parametrize("earlier", [b"", b"foreign", bytes(CHUNK * 9)])
 def test_wrong_checksum_deletes_the_part(server: Server, target: Path, earlier: bytes) -> None:
     part_of(target, earlier)
-    with pytest.raises(StudyError, match=r"has MD5 .*, not .*; it is deleted: run again"):
+    with pytest.raises(StudyError, match=r"has MD5 .*, not .*; it was deleted, run the command again"):
         fetch(server.url, target, md5(server.payload) if earlier else "0" * 32)
     assert list(target.parent.iterdir()) == []
 
 
 def test_another_range_than_asked_for_is_not_appended(server: Server, target: Path) -> None:
     part, server.shift = part_of(target, server.payload[:5000]), 10
-    with pytest.raises(StudyError, match="another range"):
+    with pytest.raises(StudyError, match="a different range"):
         fetch(server.url, target, md5(server.payload))
     assert part.read_bytes() == server.payload[:5000]
 
@@ -374,7 +376,7 @@ def test_disk_that_is_full_is_told_and_the_part_is_kept(
 
     with monkeypatch.context() as patched:
         patched.setattr("robustness_study.datasets.fetch.receive", receive)
-        with pytest.raises(StudyError, match=r"\.part \(No space left on device\): put that right"):
+        with pytest.raises(StudyError, match=r"\.part while downloading .* \(No space left on device\); correct this"):
             fetch(server.url, target, md5(server.payload))
     assert not target.exists()
     fetch(server.url, target, md5(server.payload))
@@ -388,7 +390,7 @@ def test_no_network_is_one_clear_line(closed_url: str, tmp_path: Path, monkeypat
         cifar10.load_archive(None, KEPT, closed_url)
     text = str(caught.value)
     assert "put the file at data/external/cifar-10-binary.tar.gz" in text
-    assert "`make demo` needs no network" in text and "it is kept" in text
+    assert "`make demo` needs no network" in text and "is kept" in text
     assert "\n" not in text and part.read_bytes() == b"so far"
 
 
@@ -513,22 +515,22 @@ def a_third_class_in_test(top: Path) -> None:
 
 
 FAULTS = {
-    "no train": (remove("train/cat", "train/dog", "train/.hidden", "train"), "has no folder named 'train'"),
-    "no test": (remove("test/cat", "test/dog", "test"), "has no folder named 'test'"),
-    "class only in train": (remove("test/dog"), "train has classes that test has not: 'dog'"),
-    "class only in test": (a_third_class_in_test, "test has classes that train has not: 'eel'"),
-    "one class": (remove("train/dog", "test/dog"), "the dataset has 1 class; it must have 2 to 256"),
+    "no train": (remove("train/cat", "train/dog", "train/.hidden", "train"), "has no subfolder 'train'"),
+    "no test": (remove("test/cat", "test/dog", "test"), "has no subfolder 'test'"),
+    "class only in train": (remove("test/dog"), "train has classes that test does not have: 'dog'"),
+    "class only in test": (a_third_class_in_test, "test has classes that train does not have: 'eel'"),
+    "one class": (remove("train/dog", "test/dog"), "the dataset has 1 class; it must have 2 to 256 classes"),
     "one training image": (
         remove("train/cat/a.png", "train/cat/b.PNG"),
-        "class 'cat' has 1 training image; at least 2 are needed: one to train on and one to validate",
+        "class 'cat' has 1 training image; add some: at least 2 are needed (training and validation)",
     ),
     "no training image": (
         remove("train/dog/a.png", "train/dog/b.PNG", "train/dog/c.jpeg"),
-        "class 'dog' has 0 training images; at least 2",
+        "class 'dog' has 0 training images; add some: at least 2",
     ),
-    "no test image": (remove("test/dog/x.JPG"), "class 'dog' has no test image; at least 1 is needed"),
-    "no image": (lambda top: (top / "train/dog/b.PNG").write_text("text"), "'train/dog/b.PNG' is no readable"),
-    "half an image": (half_a_file, "'train/dog/c.jpeg' is no readable PNG or JPEG"),
+    "no test image": (remove("test/dog/x.JPG"), "class 'dog' has no test image; add at least 1"),
+    "no image": (lambda top: (top / "train/dog/b.PNG").write_text("text"), "'train/dog/b.PNG' is not a readable"),
+    "half an image": (half_a_file, "'train/dog/c.jpeg' is not a readable PNG or JPEG"),
     "16 bits": (sixteen_bits, "'train/dog/a.png' has more than 8 bits per channel"),
 }
 
@@ -543,7 +545,7 @@ def test_fault_of_a_folder_is_named(pictures: Path, name: str) -> None:
 
 
 def test_folder_must_exist(tmp_path: Path) -> None:
-    with pytest.raises(StudyError, match=r"download\.folder is '.*absent', which is no folder"):
+    with pytest.raises(StudyError, match=r"download\.folder is '.*absent', which is not a folder"):
         folder.load_folder(tmp_path / "absent", 32)
 
 
@@ -578,12 +580,15 @@ def dataset_with(**changes: object) -> Dataset:
         ({"train_images": np.zeros((4, 8, 8, 3), np.float32)}, "training images are float32"),
         ({"test_labels": np.array([0, 0, 1, 1])}, "test labels are int64"),
         ({"train_labels": np.array([[0], [0], [1], [1]], np.uint8)}, "shape"),
-        ({"train_labels": np.array([0, 0, 1, 2], np.uint8)}, "training image 3 has label 2, but labels end at 1"),
+        (
+            {"train_labels": np.array([0, 0, 1, 2], np.uint8)},
+            "training image 3 has label 2, but the largest label is 1",
+        ),
         ({"train_labels": np.array([0, 0, 0, 1], np.uint8)}, "class 'dog' has 1 training image;"),
         ({"test_labels": np.array([1, 1, 1, 1], np.uint8)}, "class 'cat' has no test image"),
         ({"classes": ["cat"]}, "has 1 class;"),
         ({"classes": [str(number) for number in range(257)]}, "has 257 classes;"),
-        ({"classes": ["cat", "cat"]}, "two classes named 'cat'"),
+        ({"classes": ["cat", "cat"]}, "two classes with the name 'cat'"),
     ],
 )
 def test_validate_refuses(changes: dict[str, object], told: str) -> None:
@@ -639,9 +644,9 @@ def test_failing_stage_prints_one_line_and_writes_nothing(
     if case == "network":
         environment["HTTPS_PROXY"] = f"http://127.0.0.1:{closed_port}"
     told = {
-        "key": "download.dataset is 'mnist', which does not exist; there are cifar10, ",
-        "size": "download.size is 64: the images of cifar10 have 32 pixels, set that",
-        "folder": "download.folder is None: set it to the folder of your images",
+        "key": "download.dataset is 'mnist', which does not exist; choose one of cifar10, ",
+        "size": "download.size is 64, but cifar10 images are 32 pixels wide; set it to 32",
+        "folder": "download.folder is None; set it to the folder of your images",
         "archive": "has 61,460 bytes, not 30,730,000",
         "checksum": "data/external/cifar-10-binary.tar.gz has MD5",
         "network": "put the file at data/external/cifar-10-binary.tar.gz",

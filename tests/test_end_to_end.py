@@ -215,7 +215,7 @@ def test_a_file_of_another_network_or_loss_re_trains_nothing(study: Repository) 
 
 def test_a_bad_parameter_is_named_before_any_work(study: Repository) -> None:
     printed = study.dvc("exp", "run", "-S", "loss=nonsense", fails=True)
-    assert f"loss is 'nonsense', which does not exist; there are {', '.join(losses.names())}" in printed
+    assert f"loss is 'nonsense', which does not exist; choose one of {', '.join(losses.names())}" in printed
     assert ran(printed) == {"check"}
     study.typed("touch params.yaml")
     study.typed("git checkout params.yaml dvc.lock reports")

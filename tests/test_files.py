@@ -89,7 +89,7 @@ def test_json_is_indented_and_read_back(tmp_path: Path) -> None:
 @pytest.mark.parametrize("number", [float("nan"), float("inf"), float("-inf"), np.float64("nan")])
 def test_json_refuses_what_json_does_not_have(tmp_path: Path, number: float) -> None:
     write_json(tmp_path / "a.json", {"a": 1.0})
-    with pytest.raises(StudyError, match=r"a\.json would hold a figure that is NaN or infinite"):
+    with pytest.raises(StudyError, match=r"a\.json is not written: one of its values is NaN or infinite"):
         write_json(tmp_path / "a.json", {"rows": [{"a": number}]})
     assert read_json(tmp_path / "a.json") == {"a": 1.0} and len(list(tmp_path.iterdir())) == 1
 
@@ -136,15 +136,15 @@ def test_pickles_are_not_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
 @pytest.mark.parametrize(
     ("read", "content", "told"),
     [
-        (lambda path: read_npz(path, "images"), None, "does not exist; `dvc repro` makes it, `dvc checkout` restores"),
+        (lambda path: read_npz(path, "images"), None, "does not exist; run `dvc repro` to make it or `dvc checkout`"),
         (
             lambda path: read_npz(path, "flags", "labels"),
             ARRAYS,
             "has no array named .*labels.*; delete it and run `dvc",
         ),
-        (lambda path: read_npz(path, "images"), "", "is broken or no .npz file; delete it and run"),
-        (lambda path: read_npz(path, "images"), "hello", "is broken or no .npz file; delete it and run"),
-        (read_json, None, "does not exist; `dvc repro` makes it"),
+        (lambda path: read_npz(path, "images"), "", "is broken or is not an .npz file; delete it and run"),
+        (lambda path: read_npz(path, "images"), "hello", "is broken or is not an .npz file; delete it and run"),
+        (read_json, None, "does not exist; run `dvc repro` to make it"),
         (read_json, "", r"is not JSON \(.*\); delete it and run `dvc repro`"),
         (read_json, '{"a": 1,\n', r"is not JSON \(.*\); delete it and run `dvc repro`"),
     ],

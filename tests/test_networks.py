@@ -299,9 +299,9 @@ def test_network_that_gives_no_features_is_told(
 @pytest.mark.parametrize(
     ("source", "told"),
     [
-        (NO_BLOCKS, r"mine.py has no make; add it, as in the files beside it"),
-        ("def make(network):\n    return nn.Flatten()\n", r"mine.py has no start_as_identity; add it"),
-        ("import absent_library\n", r"mine.py, line 2: importing it fails \(ModuleNotFoundError: No module named"),
+        (NO_BLOCKS, r"mine.py does not define make; add it, as in the other files of its folder"),
+        ("def make(network):\n    return nn.Flatten()\n", r"mine.py does not define start_as_identity; add it"),
+        ("import absent_library\n", r"mine.py, line 2: the import fails \(ModuleNotFoundError: No module named"),
     ],
 )
 def test_file_that_cannot_be_used_is_told_when_a_network_is_built(

@@ -154,7 +154,7 @@ def test_entry_point_lists_corrupts_and_says_what_is_wrong(environment: Path, tm
         np.testing.assert_array_equal(out["images"], corrupt(IMAGES, "frost", 2, seed=0, split="test"), strict=True)
     for arguments, message in (
         (("in.npz", "x.npz", "--corruption", "smoke"), "error: argument --corruption: invalid choice: 'smoke'"),
-        (("in.npz", "x.png", "--sheet"), "error: --sheet needs matplotlib; type pip install 'robustness-study[pict"),
+        (("in.npz", "x.png", "--sheet"), "error: --sheet needs matplotlib; install it with: pip install 'robustness"),
     ):
         done = run(command, *arguments, cwd=tmp_path)
         assert done.returncode != 0 and done.stdout == ""

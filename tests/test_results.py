@@ -284,7 +284,7 @@ def test_attacks_transferred_between_other_models_are_refused(study: Path, other
 @pytest.mark.parametrize("name", ["transfer.json", "stability.json"])
 def test_what_is_of_no_single_model_must_be_there_and_the_headline_does_not_need_it(study: Path, name: str) -> None:
     Path(f"reports/{name}").unlink()
-    with pytest.raises(StudyError, match=f"reports/{name} does not exist; `dvc repro` makes it"):
+    with pytest.raises(StudyError, match=f"reports/{name} does not exist; run `dvc repro` to make it"):
         compare.main()
     assert outputs(study) == {}
     headline.main()

@@ -72,7 +72,9 @@ def test_equal_classes_are_not_cut_alike() -> None:
 
 
 def test_class_of_one_image_is_named() -> None:
-    with pytest.raises(StudyError, match=r"^split: class 3 has 1 training image; at least 2 are needed, .*validate$"):
+    with pytest.raises(
+        StudyError, match=r"^split: class 3 has only 1 training image; add .* at least 2, .*validation$"
+    ):
         split(np.array([0, 0, 3, 0]), 0.5, 0)
 
 
@@ -120,7 +122,7 @@ def test_a_leak_across_splits_is_found(
     else:
         test[7], one, other = train[validates[9]], other, "test image 7"
     write_inputs(train, test)
-    with pytest.raises(StudyError, match=f"1 image.* two sides, {one} and {other} for") as caught:
+    with pytest.raises(StudyError, match=f"1 image.* in two parts, for example {one} and {other}, so") as caught:
         stage.main()
     assert "\n" not in str(caught.value) and not Path("data/split/5.npz").exists()
     write_inputs(train, test, accept_duplicates=True)

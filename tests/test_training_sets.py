@@ -66,7 +66,7 @@ def test_images_that_are_not_aligned_are_refused(made: np.ndarray, monkeypatch: 
     vars(broken)["make"] = lambda clean, corrupted, config: made
     monkeypatch.setattr(training_sets, "_module", lambda name: broken)
     config = training_sets.config_class
-    with pytest.raises(StudyError, match=r"'mine' made .* they must be uint8 of shape .*one for each raw"):
+    with pytest.raises(StudyError, match=r"mine\.py: make returned .* they must be uint8 of shape .*one for each raw"):
         training_sets.make("mine", CLEAN, CORRUPTED, config)  # type: ignore[arg-type]
 
 
@@ -81,5 +81,5 @@ def test_stage_writes_images_alone_and_refuses_an_unknown_name(tmp_path: Path, m
     with np.load(tmp_path / "data/training_sets/corrupted.npz") as archive:
         assert archive.files == ["images"] and np.array_equal(archive["images"], CORRUPTED)
     monkeypatch.setattr(sys, "argv", ["training_set", "--train-set", "noisy"])
-    with pytest.raises(StudyError, match="'noisy' is not one of training_sets; there are augmix, clean, "):
+    with pytest.raises(StudyError, match="'noisy' does not exist in training_sets; choose one of augmix, clean, "):
         stage.main()

@@ -1,1 +1,1 @@
-"""What training does to images in each epoch."""
+"""Random changes that training makes to images in each epoch."""

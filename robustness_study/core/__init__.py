@@ -1,1 +1,1 @@
-"""What every package builds on: errors, files, params, seeds, one model's name."""
+"""Basic tools that all packages use: errors, files, params, seeds, and the name of one model."""

@@ -1,7 +1,7 @@
-"""A process that dies with the one that started it.
+"""Ends this process when the process that started it ends.
 
-`kill -9` of `dvc repro` leaves the stage's process running. A second `dvc repro` would then train the
-same model beside it, both would write, and DVC would cache the mixture as valid.
+`kill -9` on `dvc repro` leaves the process of the stage running. A second `dvc repro` would then train the same model
+at the same time. Both would write files, and DVC would cache the mixture as valid.
 """
 
 from __future__ import annotations
@@ -20,9 +20,10 @@ SHELLS = ("sh", "bash", "dash", "zsh", "fish", "ksh")
 
 
 def die_with_parent() -> None:
-    """Watch, from a thread, the process that started this one; kill this one when it is gone.
+    """Start a thread that kills this process when the process that started it is gone.
 
-    The shell that DVC wraps a command in outlives DVC, so where the parent is a shell its parent is watched too.
+    DVC runs a command in a shell, and the shell survives DVC. So if the parent is a shell, the thread also watches
+    the parent of the shell.
     """
     import psutil
 

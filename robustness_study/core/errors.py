@@ -1,4 +1,4 @@
-"""Errors a person can act on: one line that says what was wrong, where, and what to do."""
+"""Errors that the user can correct: one line that says what is wrong, where, and what to do."""
 
 from __future__ import annotations
 
@@ -7,13 +7,13 @@ from collections.abc import Callable
 
 
 class StudyError(Exception):
-    """Something the person running the study can put right; its text is one line."""
+    """An error that the user can correct. Its text is one line."""
 
 
 def run(main: Callable[[], None]) -> None:
-    """Run a stage's `main`; a StudyError ends it with its one line on stderr and exit status 1.
+    """Run the `main` of a stage. A StudyError ends it with one line on stderr and exit status 1.
 
-    So does the system's refusal of a file: a full disk, a missing permission.
+    An operating system error about a file (a full disk, a missing permission) ends it in the same way.
     """
     try:
         main()
@@ -22,4 +22,6 @@ def run(main: Callable[[], None]) -> None:
     except OSError as error:
         if error.strerror is None:
             raise
-        sys.exit(f"error: {error.strerror}{f': {error.filename}' if error.filename else ''}; put that right, run again")
+        sys.exit(
+            f"error: {error.strerror}{f': {error.filename}' if error.filename else ''}; correct this and run again"
+        )

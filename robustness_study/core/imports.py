@@ -1,6 +1,7 @@
-"""Which of the project's files a file runs: its imports, followed through the project.
+"""Finds the project files that a Python file imports, directly or through other project files.
 
-A checkpoint's fingerprint and `check` hash exactly these files, and a test compares them with `deps` in dvc.yaml.
+The fingerprint of a checkpoint and the stage `check` hash exactly these files. A test compares them with `deps` in
+dvc.yaml.
 """
 
 from __future__ import annotations
@@ -12,14 +13,16 @@ from pathlib import Path
 
 from robustness_study.core.errors import StudyError
 
-ROOT = Path(__file__).resolve().parents[2]  # of the repository, or of the folder that the library is installed in
+ROOT = Path(__file__).resolve().parents[2]  # top of the repository, or the folder in which the library is installed
 
 
 def project_imports(*paths: Path) -> set[str]:
-    """The project files that `paths` import, directly or not, themselves included, as posix paths from the root.
+    """The project files that `paths` import, directly or indirectly, and `paths` themselves.
 
-    Imports inside functions count. Those for type checkers alone do not, nor does a file that holds nothing but a
-    docstring (most packages' `__init__.py`). Modules that are found by their name at run time are not followed.
+    They are returned as posix paths from the root. Imports inside functions count. Three things do not count: imports
+    for type checkers only, files with only a docstring (most `__init__.py` files), and modules that are loaded by
+    name at run time.
+
     Raises StudyError, with file and line, if a file is not valid Python or has a relative import.
     """
     found: set[Path] = set()
@@ -33,7 +36,7 @@ def project_imports(*paths: Path) -> set[str]:
 
 
 def code_digest(paths: Iterable[str]) -> str:
-    """SHA-256, in hexadecimal, of these files' names and contents; paths as `project_imports` gives them."""
+    """SHA-256, in hexadecimal, of the names and contents of these files. `paths` are as `project_imports` returns."""
     digest = hashlib.sha256()
     for path in sorted(paths):
         content = (ROOT / path).read_bytes()
@@ -42,7 +45,7 @@ def code_digest(paths: Iterable[str]) -> str:
 
 
 def parsed(path: Path) -> ast.Module:
-    """A Python file's syntax tree; nothing is imported. Raises StudyError, with file and line, if it is not valid."""
+    """The syntax tree of a Python file. Imports nothing. Raises StudyError, with file and line, if it is not valid."""
     try:
         return ast.parse(path.read_bytes())
     except SyntaxError as error:
@@ -53,7 +56,7 @@ def parsed(path: Path) -> ast.Module:
 
 
 def from_root(path: Path) -> str:
-    """The file as a path from the root of the project, or as it is if it lies elsewhere."""
+    """The path of the file from the root of the project, or `path` itself if the file is elsewhere."""
     return (path.relative_to(ROOT) if path.is_relative_to(ROOT) else path).as_posix()
 
 
@@ -67,27 +70,27 @@ def _imported(path: Path) -> set[str]:
         for inner in ast.walk(node)
     }
     for node in ast.walk(tree):
-        if id(node) in for_types:  # never runs
+        if id(node) in for_types:  # for type checkers only: this import never runs
             continue
         if isinstance(node, ast.Import):
             modules |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom):
             if node.level or not node.module:
                 raise StudyError(
-                    f"{from_root(path)}, line {node.lineno}, has a relative import, which is not followed; write the "
-                    "module's whole name, as in `from robustness_study.core import seeds`"
+                    f"{from_root(path)}, line {node.lineno}: relative imports are not allowed; write the full name "
+                    "of the module, for example `from robustness_study.core import seeds`"
                 )
             modules |= {node.module} | {f"{node.module}.{alias.name}" for alias in node.names}
     return modules
 
 
 def _files(module: str) -> list[Path]:
-    """The files that importing `module` runs: its own and its packages'."""
+    """The project files that Python runs to import `module`: its own file and the `__init__.py` of its packages."""
     files = []
     parts = module.split(".")
     for length in range(1, len(parts) + 1):
-        place = ROOT.joinpath(*parts[:length])
-        files += [file for file in (place.with_suffix(".py"), place / "__init__.py") if file.is_file()]
+        base = ROOT.joinpath(*parts[:length])
+        files += [file for file in (base.with_suffix(".py"), base / "__init__.py") if file.is_file()]
     return files
 
 

@@ -1,7 +1,7 @@
-"""Reading params.yaml with the parser DVC uses, and naming what is wrong with it in one line.
+"""Reads and validates params.yaml. An error is one line with the key, the value and what is allowed.
 
-DVC reads YAML 1.2 (`1e-3` is a number there and a string in YAML 1.1), so this does as well.
-Only a stage's `main()` calls `section`; everything else is handed validated values.
+It uses the same parser as DVC, for YAML 1.2. There `1e-3` is a number; in YAML 1.1 it is a string.
+Only the `main()` of a stage calls `section`. All other code receives validated values.
 """
 
 from __future__ import annotations
@@ -21,34 +21,34 @@ AnySection = TypeVar("AnySection", bound=Section)
 
 
 def read(path: Path = PATH) -> dict[str, Any]:
-    """The whole file as plain values; StudyError if it is absent or no mapping."""
+    """The whole file as plain values. Raises StudyError if it does not exist or is not a mapping."""
     try:
         values = YAML(typ="safe", pure=True).load(path)
     except (FileNotFoundError, IsADirectoryError):
-        raise StudyError(f"{path} does not exist; run from the top of the repository") from None
+        raise StudyError(f"{path} does not exist here; run the command from the top folder of the repository") from None
     except YAMLError as error:
-        raise StudyError(f"{path} is not YAML: {' '.join(str(error).split())}") from None
+        raise StudyError(f"{path} is not valid YAML; correct it: {' '.join(str(error).split())}") from None
     if not isinstance(values, dict):
-        raise StudyError(f"{path} must hold a mapping of sections")
+        raise StudyError(f"{path} must hold keys with values, for example `recipe: cpu`; restore it with git")
     return values
 
 
 def section(name: str, schema: type[AnySection]) -> AnySection:
-    """The section `name` ("attack", "recipes.cpu"), validated; StudyError names the wrong key."""
+    """The validated section `name` (for example "attack" or "recipes.cpu"). Raises StudyError with the wrong key."""
     return validated(name, lookup(read(), name), schema)
 
 
 def lookup(values: dict[str, Any], name: str) -> Any:
-    """The value under a dotted name; StudyError if there is none."""
+    """The value at a dotted name such as "recipes.cpu". Raises StudyError if the key is missing."""
     for part in name.split("."):
         if not isinstance(values, dict) or part not in values:
-            raise StudyError(f"params.yaml: {name} is missing")
+            raise StudyError(f"params.yaml: {name} is missing; add it")
         values = values[part]
     return values
 
 
 def validated(name: str, value: Any, schema: type[AnySection]) -> AnySection:
-    """`value` as a `schema`; StudyError with key, value and what is allowed."""
+    """`value` as an object of the class `schema`. Raises StudyError with key, value and what is allowed."""
     try:
         return schema.model_validate(value)
     except ValidationError as error:
@@ -56,15 +56,15 @@ def validated(name: str, value: Any, schema: type[AnySection]) -> AnySection:
 
 
 def describe(name: str, error: ValidationError) -> list[str]:
-    """Each fault of a section as `key: value, what is allowed`."""
+    """One text for each mistake in a section: the key, its value and what is allowed."""
     faults = []
     for fault in error.errors():
         key = ".".join(filter(None, [name, *(str(part) for part in fault["loc"])]))
         match fault["type"]:
             case "missing":
-                faults.append(f"{key} is missing")
+                faults.append(f"{key} is missing (add it)")
             case "extra_forbidden":
-                faults.append(f"{key} is unknown (a typing mistake?)")
+                faults.append(f"{key} is unknown (check the spelling or remove it)")
             case _:
                 allowed = fault["msg"].removeprefix("Value error, ")
                 faults.append(f"{key} is {fault['input']!r}: {allowed[0].lower()}{allowed[1:]}")

@@ -1,7 +1,7 @@
-"""Registries: a package that holds one file for each idea of a kind (a loss, a network, …), found by the file's name.
+"""Finds ideas (losses, networks, …) by file name. A package holds one kind of idea, with one file for each idea.
 
-Files that begin with `_` are helpers. So a person adds an idea by adding a file. A file with a mistake is answered in
-one line, with the line of the file where Python says it.
+To add an idea, add a file. Files with a name that begins with `_` are helpers. If a file has a mistake, the error is
+one line that gives the file and the line number.
 """
 
 from __future__ import annotations
@@ -20,77 +20,81 @@ from robustness_study.core.imports import from_root, parsed
 
 
 def names(path: Iterable[str], helpers: Collection[str] = ()) -> list[str]:
-    """The ideas in a package, sorted: its modules but those that begin with `_` or are among `helpers`.
+    """The sorted names of the ideas in a package: its modules without helpers. Imports nothing.
 
-    `path` is the package's `__path__`. Nothing is imported.
+    `path` is the `__path__` of the package. Helpers are the modules in `helpers` and those that begin with `_`.
     """
     found = (module.name for module in pkgutil.iter_modules(path))
     return sorted(name for name in found if not name.startswith("_") and name not in helpers)
 
 
 def module(package: str, name: str, available: Collection[str], needs: Collection[str]) -> Any:
-    """The module of the idea `name` in `package`, which must define the names in `needs`.
+    """The imported module of the idea `name` in `package`.
 
-    Raises StudyError if `name` is not `available`, if its file cannot be imported, or if it lacks a name.
+    Raises StudyError if `name` is not in `available`, if its file cannot be imported, or if the file does not define
+    all names in `needs`.
     """
     if name not in available:
         kind = package.rpartition(".")[2]
-        raise StudyError(f"{name!r} is not one of {kind}; there are {', '.join(available)}")
+        raise StudyError(f"{name!r} does not exist in {kind}; choose one of {', '.join(available)}")
     found = imported(f"{package}.{name}")
-    _refuse_lack(_file(package, name), needs, vars(found))
+    _check_defined(_file(package, name), needs, vars(found))
     return found
 
 
 def imported(name: str) -> Any:
-    """The module of that dotted name. Raises StudyError, with file and line, if an import of it fails."""
+    """The imported module with this dotted name. Raises StudyError, with file and line, if the import fails."""
     try:
         return importlib.import_module(name)
     except Exception as error:
         path = _file(*name.rsplit(".", 1))
         if path.is_file():
-            parsed(path)  # says where, if the mistake is one of syntax
+            parsed(path)  # for a syntax error, this raises StudyError with the line
         lines = [frame.lineno for frame in traceback.extract_tb(error.__traceback__) if Path(frame.filename) == path]
         where = from_root(path) + (f", line {lines[-1]}" if lines else "")
         if isinstance(error, StudyError):
             raise StudyError(f"{where}: {error}") from None
         reason = " ".join(f"{type(error).__name__}: {error}".split())[:300]
-        raise StudyError(f"{where}: importing it fails ({reason}); correct it") from error
+        raise StudyError(f"{where}: the import fails ({reason}); correct the file") from error
 
 
 def look(package: str, name: str, needs: Collection[str]) -> dict[str, ast.stmt]:
-    """What the file of the idea `name` defines at its top, by name, read without importing it.
+    """The names that the file of the idea `name` defines at top level → their statements. Imports nothing.
 
-    Raises StudyError if there is no such file, if it is not valid Python, or if it lacks one of the names in `needs`.
+    Raises StudyError if the file does not exist, if it is not valid Python, or if it does not define all names in
+    `needs`.
     """
     path = _file(package, name)
     if not path.is_file():
-        raise StudyError(f"{from_root(path)} does not exist; write it, with {' and '.join(needs)}")
+        raise StudyError(f"{from_root(path)} does not exist; create it and define {' and '.join(needs)} in it")
     found = _defined(parsed(path).body)
     if "*" not in found:
-        _refuse_lack(path, needs, found)
+        _check_defined(path, needs, found)
     return found
 
 
 def file_of(package: str, name: str) -> str:
-    """The file of the idea `name` in `package`, as a path from the root of the project."""
+    """The path from the root of the project of the file of the idea `name` in `package`."""
     return f"{package.replace('.', '/')}/{name}.py"
 
 
 def _file(package: str, name: str) -> Path:
-    """Where the file is, or would be."""
+    """The path of the file, whether the file exists or not."""
     spec = find_spec(f"{package}.{name}")
     found = None if spec is None else spec.origin
     return Path(found or Path(importlib.import_module(package).__path__[0]) / f"{name}.py")
 
 
-def _refuse_lack(path: Path, needs: Collection[str], found: Collection[str]) -> None:
-    absent = [name for name in needs if name not in found]
-    if absent:
-        raise StudyError(f"{from_root(path)} has no {' and no '.join(absent)}; add it, as in the files beside it")
+def _check_defined(path: Path, needs: Collection[str], found: Collection[str]) -> None:
+    missing = [name for name in needs if name not in found]
+    if missing:
+        raise StudyError(
+            f"{from_root(path)} does not define {' and '.join(missing)}; add it, as in the other files of its folder"
+        )
 
 
 def _defined(body: list[ast.stmt]) -> dict[str, ast.stmt]:
-    """Name → the last statement that binds it; `*` if a star import may bind any."""
+    """Name → the last statement that defines it. The key `*` stands for a star import, which may define any name."""
     found: dict[str, ast.stmt] = {}
     for node in body:
         match node:

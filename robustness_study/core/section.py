@@ -1,4 +1,4 @@
-"""What every params section has in common: frozen, typed, and no key that nobody reads."""
+"""The base class of all params sections: fixed values, strict types, no unknown keys."""
 
 from __future__ import annotations
 
@@ -6,6 +6,6 @@ from pydantic import BaseModel, ConfigDict
 
 
 class Section(BaseModel):
-    """A validated, immutable section of params.yaml; unknown keys and loose types are errors."""
+    """A validated section of params.yaml that cannot change. Unknown keys and wrong types are errors."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)

@@ -1,7 +1,7 @@
-"""Seeds derived from names, so that order, batch size and thread count never change a result.
+"""Derives seeds from names, so that order, batch size and number of threads never change a result.
 
-`derive_seed(0, "split")` is a number that depends on the names alone. `streams(...)` gives one
-independent random stream per image, keyed by the image's index.
+`derive_seed(0, "split")` is a number that depends only on the seed and the names. `streams(...)` gives each image its
+own independent random stream, which depends on the index of the image.
 """
 
 from __future__ import annotations
@@ -13,16 +13,16 @@ import numpy as np
 
 
 def derive_seed(seed: int, *names: str | int) -> int:
-    """A seed in [0, 2⁶³) that depends on `seed` and the names only (BLAKE2b of their text)."""
+    """A seed in [0, 2⁶³) that depends only on `seed` and the names (BLAKE2b hash of their text)."""
     text = "\x1f".join([str(seed), *(f"{type(name).__name__}:{name}" for name in names)])
     digest = hashlib.blake2b(text.encode(), digest_size=8).digest()
     return int.from_bytes(digest, "little") >> 1
 
 
 def streams(indices: Sequence[int] | np.ndarray, seed: int, *names: str | int) -> Iterator[np.random.Generator]:
-    """One generator per image index, the same whatever other indices are asked for.
+    """One random generator for each image index. It does not depend on the other indices.
 
-    The Philox counter-based generator (Salmon et al. 2011) takes (names, index) as its 128-bit key.
+    It is the counter-based generator Philox (Salmon et al. 2011). Its 128-bit key is made of seed, names and index.
     """
     key = derive_seed(seed, *names)
     for index in indices:

@@ -1,4 +1,4 @@
-"""Blur: out of focus, through frosted glass, by motion, by zooming, Gaussian. Lengths are in pixels of 32."""
+"""Blurs: defocus, frosted glass, motion, zoom, Gaussian. Lengths are in pixels of an image 32 pixels wide."""
 
 from __future__ import annotations
 
@@ -26,9 +26,9 @@ from robustness_study.corruptions.sampling import (
 
 @corruption((0.3, 0.4), (0.4, 0.5), (0.5, 0.6), (1.0, 0.2), (1.5, 0.1))
 def defocus_blur(images: Tensor, constants: tuple[float, float], draws: Draws) -> Tensor:
-    """A disk of a radius, its edge softened by a Gaussian of 3×3 pixels."""
+    """Blur with a disk, as out of focus. Constants: radius of the disk, σ of the 3×3 Gaussian that softens its edge."""
     radius, softness = (constant * scale_of(images) for constant in constants)
-    reach = math.ceil(radius) + 1  # the softening adds a pixel
+    reach = math.ceil(radius) + 1  # one pixel more, because the Gaussian widens the disk
     at = np.arange(-reach, reach + 1)
     disk = (at[:, None] ** 2 + at**2 <= radius**2).astype(np.float64)
     soft = np.exp(-0.5 * (np.arange(-1, 2) / softness) ** 2)
@@ -49,21 +49,22 @@ def defocus_blur(images: Tensor, constants: tuple[float, float], draws: Draws) -
 
 @corruption((0.05, 1, 1), (0.25, 1, 1), (0.4, 1, 1), (0.25, 1, 2), (0.4, 1, 2))
 def glass_blur(images: Tensor, constants: tuple[float, int, int], draws: Draws) -> Tensor:
-    """Blurred; then each pixel, from bottom right to top left, takes the value of one nearby; and blurred again.
+    """Blur, then copy to each pixel, from bottom right to top left, the value of a random near pixel, then blur again.
 
-    The paper's text swaps the two pixels; its generator, whose images the field uses, copies. Shifts are whole
-    pixels in [−shift, shift), `times` over.
+    The text of the paper swaps the two pixels. Its published generator copies, and so does this function, because the
+    images of that generator are in general use. Shifts are whole pixels in [−shift, shift). Constants: σ of the blur,
+    `shift`, and the number of passes over the image.
     """
     sigma, shift, times = constants[0] * scale_of(images), max(1, round(constants[1] * scale_of(images))), constants[2]
     side = side_of(images)
     inner = side - 2 * shift
     shifts = draws.integers(-shift, shift, times, inner, inner, 2).cpu().numpy()
     count, positions = len(images), np.arange(side * side)
-    # Where each pixel's value comes from, pixels × images; `takes` is where in that it is looked up, pixel by pixel.
+    # `source` (pixels × images) is the position that each pixel's value comes from; `takes` are positions in `source`.
     source = np.repeat(positions[:, None], count, axis=1)
     pixels = positions.reshape(side, side)[side - shift : shift : -1, side - shift : shift : -1].ravel()
-    for once in range(times):
-        moved = shifts[:, once, ::-1, ::-1].reshape(count, -1, 2).transpose(1, 0, 2)
+    for turn in range(times):
+        moved = shifts[:, turn, ::-1, ::-1].reshape(count, -1, 2).transpose(1, 0, 2)
         takes = (pixels[:, None] + moved[:, :, 1] * side + moved[:, :, 0]) * count + np.arange(count)
         for pixel, take in zip(pixels.tolist(), takes, strict=True):
             source[pixel] = source.take(take)
@@ -74,24 +75,27 @@ def glass_blur(images: Tensor, constants: tuple[float, int, int], draws: Draws) 
 
 @corruption((6, 1.0), (6, 1.5), (6, 2.0), (8, 2.0), (9, 2.5))
 def motion_blur(images: Tensor, constants: tuple[float, float], draws: Draws) -> Tensor:
-    """Along a line within 45° of the horizontal, fading as half a Gaussian does."""
+    """Blur along a line, at a random angle of at most 45° from the horizontal. Constants: radius and σ.
+
+    The weights along the line are those of one half of a Gaussian.
+    """
     radius, sigma = (constant * scale_of(images) for constant in constants)
     return along_lines(images, draws.uniform(-45, 45), motion_weights(radius, sigma))
 
 
 @corruption(7, 12, 16, 21, 26)
 def zoom_blur(images: Tensor, steps: int, draws: Draws) -> Tensor:
-    """The mean of the image and of its enlargements 1.00, 1.01, 1.02 and so on, `steps` of them."""
+    """The mean of the image and of `steps` enlargements of it, by the factors 1.00, 1.01, 1.02 and so on."""
     side, enlarged = side_of(images), torch.zeros_like(images)
-    # On few pixels, several enlargements in a row are the same: made once, and added as often.
-    for sizes, alike in groupby(zoom_sizes(side, 1 + step / 100) for step in range(steps)):
+    # On small images, several enlargements in a row are equal. Each is made once and added as often as needed.
+    for sizes, equal in groupby(zoom_sizes(side, 1 + step / 100) for step in range(steps)):
         large = apply(zoom(side, *sizes), images)
-        for _ in alike:
+        for _ in equal:
             enlarged += large
     return (images + enlarged) / (steps + 1)
 
 
 @corruption(0.4, 0.6, 0.7, 0.8, 1.0)
 def gaussian_blur(images: Tensor, sigma: float, draws: Draws) -> Tensor:
-    """A Gaussian of standard deviation `sigma`."""
+    """Blur with a Gaussian of standard deviation `sigma`."""
     return blur(images, sigma * scale_of(images))

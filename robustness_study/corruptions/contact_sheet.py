@@ -1,4 +1,4 @@
-"""The contact sheet: an image under many corruptions, a row each, a column a severity."""
+"""The contact sheet: a picture of one image under many corruptions, one row for each, one column for each severity."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from matplotlib.figure import Figure
 
 from robustness_study.plotting import save
 
-INCHES = 0.62  # an image's side
+INCHES = 0.62  # width of an image in inches
 
 
 def contact_sheet(path: str | Path, rows: Mapping[str, Sequence[np.ndarray]], columns: int = 2) -> None:
-    """Draw rows of images H×W×3, named; the first of a row is the clean one, then severities 1, 2, and so on.
+    """Draw `rows`: name → images H×W×3, first the clean image, then severities 1, 2, and so on.
 
-    The rows are set in `columns` blocks beside each other, so that the sheet is about square.
+    The rows are in `columns` blocks next to each other, so that the sheet is about square.
     """
     names, severities = list(rows), len(next(iter(rows.values())))
     lines = math.ceil(len(names) / columns)

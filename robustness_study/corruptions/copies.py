@@ -1,8 +1,7 @@
-"""The studies' corrupted copy of every image: corruptions by name first, then the mix, rounded to bytes.
+"""Makes the corrupted copy of every image: first the named corruptions, then the studies' corruption (the mix).
 
-In: images uint8 N×H×W×3, in the order of the raw split. Out: their copies and what was drawn for each. A copy depends
-on the seed, the split and the image's index alone. The mix is colour jitter, rotation, horizontal flip and Gaussian
-noise, see `robustness_study.corruptions.mix`.
+Images are uint8 N×H×W×3, in the order of the raw split. A copy depends only on the seed, the split and the index of the
+image. The mix is colour jitter, rotation, horizontal flip and Gaussian noise, see `robustness_study.corruptions.mix`.
 """
 
 from __future__ import annotations
@@ -15,13 +14,16 @@ from robustness_study.core.seeds import derive_seed, streams
 from robustness_study.corruptions import corrupt
 from robustness_study.corruptions.mix import MixStrengths, draw_mix, draw_noise, mix
 
-CHUNK = 1000  # images in memory as floats at a time; no effect on the result
+CHUNK = 1000  # images that are floats in memory at a time; does not change the result
 
 
 def mixed_copies(
     images: np.ndarray, strengths: MixStrengths, seed: int, split: str
 ) -> tuple[np.ndarray, dict[str, np.ndarray]]:
-    """Copies of images uint8 N×H×W×3 under the mix, rounded, in the same shape; and the draws, arrays of length N."""
+    """Copies of the images under the mix, and the random numbers of each image.
+
+    Images and copies are uint8 N×H×W×3. The random numbers are arrays of length N by name, see `draw_mix`.
+    """
     draws = draw_mix(np.arange(len(images)), strengths, seed, split)
     corrupted = np.empty_like(images)
     for start in range(0, len(images), CHUNK):
@@ -35,16 +37,17 @@ def mixed_copies(
 
 
 def under_named(images: np.ndarray, named: Sequence[tuple[str, int, float]], seed: int, split: str) -> np.ndarray:
-    """Copies of images uint8 N×H×H×3 under corruptions one after the other: each a name, a severity, a probability.
+    """Copies of images uint8 N×H×H×3 under the corruptions in `named`, one after the other.
 
-    The images themselves if none is named. Raises StudyError if a corruption cannot take such images.
+    Each corruption is (name, severity, probability that an image gets it). Returns `images` itself if `named` is empty.
+    Raises StudyError if a corruption does not exist or cannot take such images.
     """
     if not named:
         return images
     images = images.copy()
     for place, (name, severity, probability) in enumerate(named):
-        lots = streams(np.arange(len(images)), seed, split, "before", place, name)
-        (chosen,) = np.nonzero([rng.random() < probability for rng in lots])
-        own = derive_seed(seed, "before", place)  # the same corruption a second time draws other numbers
+        rngs = streams(np.arange(len(images)), seed, split, "before", place, name)
+        (chosen,) = np.nonzero([rng.random() < probability for rng in rngs])
+        own = derive_seed(seed, "before", place)  # if a corruption is named twice, its random numbers differ
         images[chosen] = corrupt(images[chosen], name, severity, seed=own, split=split, indices=chosen)
     return images

@@ -1,4 +1,4 @@
-"""Digital: contrast, elastic distortion, pixelation, JPEG, saturation."""
+"""Digital corruptions: contrast, elastic distortion, pixelation, JPEG compression, saturation."""
 
 from __future__ import annotations
 
@@ -17,18 +17,19 @@ from robustness_study.corruptions.sampling import apply, blur, box, side_of
 
 @corruption(0.75, 0.5, 0.4, 0.3, 0.15)
 def contrast(images: Tensor, factor: float, draws: Draws) -> Tensor:
-    """Scaled about the mean of each image's channel."""
-    mean = images.double().mean((2, 3), keepdim=True).float()  # in float32 it would depend on the order of the sum
+    """Scale each channel of an image about its mean, by `factor`."""
+    mean = images.double().mean((2, 3), keepdim=True).float()  # in float64, because a float32 sum depends on its order
     return (images - mean) * factor + mean
 
 
 @corruption((0.0, 0.0, 0.08), (0.05, 0.2, 0.07), (0.08, 0.06, 0.06), (0.1, 0.04, 0.05), (0.1, 0.03, 0.03))
 def elastic_transform(images: Tensor, constants: tuple[float, float, float], draws: Draws) -> Tensor:
-    """A random affine map, then smooth random displacements (Simard et al. 2003); constants are shares of the side.
+    """A random affine map, then smooth random displacements (Simard et al. 2003).
 
-    As in the generator, displacements begin as noise of one pixel, so for the same share they are weaker on a larger
-    image.
-    The affine map takes three points around the middle to where they are after a uniform shift of each.
+    The affine map moves three points around the middle, each by a uniform random shift. The displacements are smoothed
+    noise. As in the published generator, this noise has one value for each pixel. So for the same constants the
+    displacements are weaker on a larger image. Constants, as shares of the image width: strength and σ of the
+    displacements, largest shift of the three points.
     """
     side = side_of(images)
     strength, sigma, shift = (constant * side for constant in constants)
@@ -53,10 +54,10 @@ def elastic_transform(images: Tensor, constants: tuple[float, float, float], dra
 
 @corruption(0.95, 0.9, 0.85, 0.75, 0.65)
 def pixelate(images: Tensor, share: float, draws: Draws) -> Tensor:
-    """Shrunk to a share of the side and enlarged again, both with a box filter.
+    """Shrink the image to a share of its width and enlarge it again, both with a box filter.
 
-    In whole levels, half a level rounded up, along rows and then along columns, as Pillow does: whether half a
-    level goes up or down must not depend on rounding errors.
+    As in Pillow, values are rounded to whole levels, half a level up, first along rows and then along columns. The
+    levels are whole numbers, so that rounding errors cannot decide whether half a level goes up or down.
     """
     side = side_of(images)
     small = int(side * share)
@@ -68,7 +69,7 @@ def pixelate(images: Tensor, share: float, draws: Draws) -> Tensor:
 
 @corruption(80, 65, 58, 50, 40)
 def jpeg_compression(images: Tensor, quality: int, draws: Draws) -> Tensor:
-    """Written as JPEG (libjpeg through Pillow, colour subsampled) and read again."""
+    """Save as JPEG with this quality (libjpeg through Pillow, with colour subsampling) and read it again."""
     from PIL import Image
 
     read = []
@@ -81,5 +82,5 @@ def jpeg_compression(images: Tensor, quality: int, draws: Draws) -> Tensor:
 
 @corruption((0.3, 0.0), (0.1, 0.0), (1.5, 0.0), (2.0, 0.1), (2.5, 0.2))
 def saturate(images: Tensor, constants: tuple[float, float], draws: Draws) -> Tensor:
-    """The saturation times a factor, plus an offset."""
+    """Multiply the saturation by a factor and add an offset; the constants are the two."""
     return with_saturation(images, *constants)

@@ -1,4 +1,4 @@
-"""What a batch draws: for each image from a stream of its own."""
+"""Random numbers for a batch of images: each image has its own random stream."""
 
 from __future__ import annotations
 
@@ -13,31 +13,32 @@ from robustness_study.core.seeds import derive_seed
 
 
 class Key(ISeedSequence):
-    """Philox's key as it is. `Philox(key=…)` also asks the system for entropy, in vain, and for most of its time."""
+    """Gives Philox its key directly. `Philox(key=…)` also reads entropy that it does not use, which takes most time."""
 
     def __init__(self, words: np.ndarray) -> None:
         self.words = words
 
     def generate_state(self, n_words: int, dtype: Any = np.uint64) -> np.ndarray:
-        """The key's two words of 64 bits, which are what Philox asks for."""
+        """The two words of the key, 64 bits each. Philox asks for exactly these."""
         assert n_words == len(self.words) and np.dtype(dtype) == self.words.dtype
         return self.words
 
 
 def generators(indices: np.ndarray, seed: int, *names: str | int) -> list[np.random.Generator]:
-    """What `seeds.streams` makes, a generator for each index (0 or more), in a third of the time.
+    """One generator for each index, equal to those of `seeds.streams`, in a third of the time.
 
-    Here and not there, as corruptions alone make them by the hundred thousand.
+    Only corruptions need this speed, because they make hundreds of thousands of generators. Raises ValueError if an
+    index is negative.
     """
     if np.any(np.asarray(indices) < 0):
-        raise ValueError(f"index {min(indices)} is negative; an image's index is 0 or more")
+        raise ValueError(f"index {min(indices)} is negative; the index of an image must be 0 or more")
     words = np.empty((len(indices), 2), np.uint64)
     words[:, 0], words[:, 1] = indices, derive_seed(seed, *names)
     return [np.random.Generator(np.random.Philox(Key(key))) for key in words]  # type: ignore[arg-type]  # numpy's stubs allow its own SeedSequence alone
 
 
 class Draws:
-    """Random numbers of N images, as float32 or int64 tensors with N first; one call goes on where the last ended."""
+    """Random numbers for N images, as float32 or int64 tensors with N first. Each call continues the streams."""
 
     def __init__(
         self, indices: np.ndarray, seed: int, split: str, corruption: str, severity: int, device: str = "cpu"
@@ -48,7 +49,7 @@ class Draws:
 
     @property
     def rngs(self) -> list[np.random.Generator]:
-        """The images' generators, made when the first number is asked for."""
+        """The generators of the images, made at the first call."""
         if self._rngs is None:
             self._rngs = generators(self.indices, *self._key)
         return self._rngs
@@ -57,18 +58,18 @@ class Draws:
         return torch.from_numpy(np.stack(drawn)).to(self.device)
 
     def normal(self, *shape: int) -> Tensor:
-        """Standard normal."""
+        """Standard normal numbers, float32 N×`shape`."""
         return self._gather([rng.standard_normal(shape, np.float32) for rng in self.rngs])
 
     def uniform(self, low: float, high: float, *shape: int) -> Tensor:
-        """Uniform in [low, high)."""
+        """Uniform numbers in [low, high), float32 N×`shape`."""
         return low + (high - low) * self._gather([rng.random(shape, np.float32) for rng in self.rngs])
 
     def integers(self, low: int, high: int, *shape: int) -> Tensor:
-        """Whole numbers in [low, high)."""
+        """Uniform whole numbers in [low, high), int64 N×`shape`."""
         return self._gather([rng.integers(low, high, shape) for rng in self.rngs])
 
     def poisson(self, rates: Tensor) -> Tensor:
-        """Counts of these rates, one of N×… for each image."""
+        """Poisson counts with the given rates, float32 in the shape of `rates`, N×…."""
         pairs = zip(self.rngs, rates.cpu().numpy(), strict=True)
         return self._gather([rng.poisson(rate).astype(np.float32) for rng, rate in pairs])

@@ -1,7 +1,7 @@
-"""How drops of water refract light, in the way of CIFAR-10-C's spatter: bytes N×1×H×W, taken and given as float32.
+"""How drops of water refract light, as in the corruption spatter of CIFAR-10-C.
 
-The reference strings together an edge detector (Canny 1986), a distance to the edges, an equalised histogram and
-an emboss filter; each is written here for a batch.
+Images are N×1×H×W, with whole values from 0 to 255 as float32. The reference code runs an edge detector (Canny 1986),
+a distance to the edges, a histogram equalisation and an emboss filter. Here each of these works on a batch.
 """
 
 from __future__ import annotations
@@ -12,38 +12,44 @@ import torch
 from torch import Tensor
 from torch.nn.functional import pad
 
-FARTHEST = 20  # pixels; distances beyond count as this
+FARTHEST = 20  # pixels; larger distances count as this
 
 
 def neighbours(images: Tensor, mode: str) -> Callable[[int, int], Tensor]:
-    """What gives, for a step down and to the right of −1, 0 or 1, each pixel's neighbour there; `mode` is pad's."""
+    """A function of (down, right), each −1, 0 or 1, that gives the neighbour of every pixel in that direction.
+
+    `mode` is the padding mode of torch's `pad` at the border.
+    """
     framed = pad(images, (1, 1, 1, 1), mode=mode)
     height, width = images.shape[2:]
     return lambda down, right: framed[:, :, 1 + down : 1 + down + height, 1 + right : 1 + right + width]
 
 
 def sobel(images: Tensor) -> tuple[Tensor, Tensor]:
-    """Derivatives along x and along y."""
+    """The derivatives along x and along y, by the Sobel filter."""
     at = neighbours(images, "replicate")
     falling, rising = at(1, 1) - at(-1, -1), at(-1, 1) - at(1, -1)
     return falling + rising + 2 * (at(0, 1) - at(0, -1)), falling - rising + 2 * (at(1, 0) - at(-1, 0))
 
 
 def around(marked: Tensor) -> Tensor:
-    """Where a pixel or one of its eight neighbours is marked."""
+    """A bool mask that is true where a pixel or one of its eight neighbours is marked."""
     at = neighbours(marked.byte(), "constant")
     rows = neighbours(at(0, -1) | at(0, 0) | at(0, 1), "constant")
     return (rows(-1, 0) | rows(0, 0) | rows(1, 0)).bool()
 
 
 def edges(images: Tensor, weak: float, strong: float) -> Tensor:
-    """Where Canny's detector sees an edge: ridges of the gradient above `weak`, connected to one above `strong`."""
+    """A bool mask of the edges that Canny's detector finds.
+
+    An edge is a ridge of the gradient above `weak` that is connected to a ridge above `strong`.
+    """
     along_x, along_y = sobel(images)
     size = along_x.abs() + along_y.abs()
-    beside = neighbours(size, "constant")
+    at = neighbours(size, "constant")
 
     def ridge(down: int, right: int) -> Tensor:
-        return (size > beside(-down, -right)) & (size >= beside(down, right))
+        return (size > at(-down, -right)) & (size >= at(down, right))
 
     slope = torch.tan(torch.deg2rad(torch.tensor(22.5))).item()
     flat, steep = along_y.abs() < slope * along_x.abs(), along_y.abs() > along_x.abs() / slope
@@ -61,9 +67,9 @@ def edges(images: Tensor, weak: float, strong: float) -> Tensor:
 
 
 def distance(marked: Tensor) -> Tensor:
-    """Distance in pixels to the nearest marked pixel, at most `FARTHEST`."""
+    """The distance of each pixel to the nearest marked pixel, in pixels, at most `FARTHEST`."""
     far = FARTHEST**2
-    squares = torch.where(marked, 0, far).short()  # of 16 bits, as none is more than twice `far`
+    squares = torch.where(marked, 0, far).short()  # 16 bits are enough, because no value is more than twice `far`
     for axis in (2, 3):
         nearest = squares.clone()
         size = squares.shape[axis]
@@ -77,7 +83,7 @@ def distance(marked: Tensor) -> Tensor:
 
 
 def mean_of_nine(images: Tensor) -> Tensor:
-    """The mean over 3×3 pixels, added in the same order for every image: what follows rounds it down."""
+    """The mean over 3×3 pixels. The sum has a fixed order for every image, because the result is rounded down later."""
     at = neighbours(images, "reflect")
     total = torch.zeros_like(images)
     for row in (-1, 0, 1):
@@ -87,7 +93,7 @@ def mean_of_nine(images: Tensor) -> Tensor:
 
 
 def equalised(images: Tensor) -> Tensor:
-    """Bytes whose histogram is flat, from 0 to 255; an image of one level stays as it is."""
+    """Images with an equalised (flat) histogram from 0 to 255. An image with only one level stays unchanged."""
     levels = images.long().flatten(1)
     counts = torch.zeros((len(images), 256), device=images.device).scatter_add_(
         1, levels, torch.ones(levels.shape).to(images)
@@ -99,8 +105,8 @@ def equalised(images: Tensor) -> Tensor:
 
 
 def refraction(layer: Tensor) -> Tensor:
-    """How bright each pixel of a layer of water is, bytes: bright below and right of its rims."""
+    """The brightness of each pixel of a layer of water, 0 to 255: bright below and right of the edges of drops."""
     away = equalised(mean_of_nine(distance(edges(layer, 50, 150))).floor())
     at = neighbours(away, "reflect")
-    lit = at(0, 0) + at(0, 1) - at(0, -1) + at(1, 0) - at(-1, 0) + 2 * (at(1, 1) - at(-1, -1))  # embossed
+    lit = at(0, 0) + at(0, 1) - at(0, -1) + at(1, 0) - at(-1, 0) + 2 * (at(1, 1) - at(-1, -1))  # emboss filter
     return mean_of_nine(lit.clamp(0, 255)).round()

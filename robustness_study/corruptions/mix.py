@@ -1,9 +1,8 @@
-"""The two studies' mix: what is drawn for each image, and how it is applied, in batches.
+"""The studies' corruption (the mix): draws the random numbers of each image and applies the mix, in batches.
 
-Images are float32 in [0, 1], N×3×H×W; results are clipped to [0, 1]. Every draw comes from a stream
-keyed by (seed, raw split, index, corruption), so an image's corrupted copy does not depend on the
-batch, the order, or which other corruptions run. `mix` is the two studies' own: colour jitter,
-rotation, horizontal flip and Gaussian noise, all applied to each image.
+The mix is colour jitter, rotation, horizontal flip and Gaussian noise; each image gets all four. Images are float32 in
+[0, 1], N×3×H×W, and results are clipped to [0, 1]. All random numbers come from a stream that depends only on seed, raw
+split, index and corruption. So the copy of an image does not depend on the batch, the order, or other corruptions.
 """
 
 from __future__ import annotations
@@ -21,7 +20,7 @@ JITTERS = ("brightness", "contrast", "saturation", "hue")
 
 @dataclass(frozen=True)
 class JitterStrengths:
-    """Largest relative change of brightness, contrast and saturation, in [0, 1]; of hue in turns, in [0, 0.5]."""
+    """Largest relative change of brightness, contrast and saturation, in [0, 1]; of hue, in full turns, in [0, 0.5]."""
 
     brightness: float
     contrast: float
@@ -31,16 +30,19 @@ class JitterStrengths:
 
 @dataclass(frozen=True)
 class MixStrengths:
-    """What the mix may do to an image. `sigma` is the noise's standard deviation where images are in [0, 1]."""
+    """The strengths of the mix. `sigma` is the standard deviation of the noise, for images in [0, 1]."""
 
     color_jitter: JitterStrengths
-    max_degrees: float  # of rotation, either way
+    max_degrees: float  # of rotation, in both directions
     flip_probability: float
     sigma: float
 
 
 def mix(images: np.ndarray, draws: dict[str, np.ndarray], noise: np.ndarray) -> np.ndarray:
-    """All corruptions of the mix, in the order params names them; `noise` as the images, in [0, 1] units."""
+    """The images under all four corruptions of the mix, in the order of params.yaml.
+
+    `draws` is from `draw_mix`. `noise` has the shape of the images and is added to their values in [0, 1].
+    """
     images = color_jitter(images, draws)
     images = rotation(images, draws["angle_degrees"])
     images = horizontal_flip(images, draws["flipped"])
@@ -48,7 +50,7 @@ def mix(images: np.ndarray, draws: dict[str, np.ndarray], noise: np.ndarray) -> 
 
 
 def draw_mix(indices: np.ndarray, strengths: MixStrengths, seed: int, split: str) -> dict[str, np.ndarray]:
-    """What the mix does to each image: arrays of length N, under the names that data/corrupted records."""
+    """The random numbers of the mix for each image: arrays of length N, with the names used in data/corrupted."""
 
     def each(corruption: str) -> Iterator[np.random.Generator]:
         return streams(indices, seed, split, corruption)
@@ -68,7 +70,10 @@ def draw_noise(indices: np.ndarray, sigma: float, seed: int, split: str, shape: 
 
 
 def draw_color_jitter(rngs: Iterator[np.random.Generator], strengths: JitterStrengths) -> dict[str, np.ndarray]:
-    """A factor each for brightness, contrast and saturation, a turn of hue, and the order of the four."""
+    """For each image: factors of brightness, contrast and saturation, the turn of hue, and the order of the four.
+
+    Arrays by name: float32 (N,), and `jitter_order` uint8 (N, 4), in which number i stands for `JITTERS[i]`.
+    """
     largest = [strengths.brightness, strengths.contrast, strengths.saturation, strengths.hue]
     changes, orders = [], []
     for rng in rngs:
@@ -80,7 +85,7 @@ def draw_color_jitter(rngs: Iterator[np.random.Generator], strengths: JitterStre
 
 
 def color_jitter(images: np.ndarray, draws: dict[str, np.ndarray]) -> np.ndarray:
-    """Brightness, contrast, saturation (factors, N) and hue (turns, N) in each image's own order (N×4)."""
+    """Change brightness, contrast, saturation and hue, in the order of each image. See `draw_color_jitter`."""
     functions = {"brightness": brightness, "contrast": contrast, "saturation": saturation, "hue": hue}
     images = images.copy()
     for place in range(len(JITTERS)):
@@ -97,22 +102,22 @@ def _blend(images: np.ndarray, others: np.ndarray | float, factors: np.ndarray) 
 
 
 def brightness(images: np.ndarray, factors: np.ndarray) -> np.ndarray:
-    """Scale towards or away from black."""
+    """Scale the values by factors (N,), so towards or away from black."""
     return _blend(images, 0.0, factors)
 
 
 def contrast(images: np.ndarray, factors: np.ndarray) -> np.ndarray:
-    """Scale about the image's mean grey."""
+    """Scale the values about the mean grey of the image, by factors (N,)."""
     return _blend(images, (images * GREY).sum(1, keepdims=True).mean((2, 3), keepdims=True), factors)
 
 
 def saturation(images: np.ndarray, factors: np.ndarray) -> np.ndarray:
-    """Scale about each pixel's grey."""
+    """Scale the values about the grey value of each pixel, by factors (N,)."""
     return _blend(images, (images * GREY).sum(1, keepdims=True), factors)
 
 
 def hue(images: np.ndarray, turns: np.ndarray) -> np.ndarray:
-    """Turn each pixel's hue, keeping HSV's saturation and value (Smith 1978)."""
+    """Change the hue of each pixel by `turns` (N,), in full turns. Keeps saturation and value of HSV (Smith 1978)."""
     value, low = images.max(1), images.min(1)  # (N, H, W)
     chroma = value - low
     red, green, blue = images[:, 0], images[:, 1], images[:, 2]
@@ -121,19 +126,19 @@ def hue(images: np.ndarray, turns: np.ndarray) -> np.ndarray:
         [value == red, value == green], [((green - blue) / safe) % 6, (blue - red) / safe + 2], (red - green) / safe + 4
     )
     sixths = sixths + 6 * turns.reshape(-1, 1, 1)
-    # Each channel is a trapezoid over the colour wheel, a third of a turn from the next.
+    # Over the colour wheel, each channel is a trapezoid. The three are a third of a turn apart.
     places = (np.array([5, 3, 1], np.float32).reshape(1, 3, 1, 1) + sixths[:, None]) % 6
     height = np.clip(np.minimum(places, 4 - places), 0, 1)
     return np.clip(value[:, None] - chroma[:, None] * height, 0, 1).astype(np.float32)
 
 
 def horizontal_flip(images: np.ndarray, flipped: np.ndarray) -> np.ndarray:
-    """Mirror the images for which `flipped` (N, bool) holds."""
+    """Mirror the images for which `flipped` (N,), bool, is true."""
     return np.where(flipped.reshape(-1, 1, 1, 1), images[..., ::-1], images)
 
 
 def rotation(images: np.ndarray, angles_degrees: np.ndarray) -> np.ndarray:
-    """Turn counter-clockwise about the centre, bilinear, black where nothing comes from."""
+    """Rotate images counter-clockwise about the centre by angles (N,), bilinearly. Areas from outside are black."""
     count, channels, height, width = images.shape
     angles = np.deg2rad(angles_degrees).astype(np.float32).reshape(-1, 1, 1)
     y, x = np.meshgrid(np.arange(height) - (height - 1) / 2, np.arange(width) - (width - 1) / 2, indexing="ij")

@@ -1,7 +1,7 @@
-"""The list of corruptions: every function in this package with the decorator `@corruption(...)`.
+"""The list of corruptions: all functions in this package with the decorator `@corruption(...)`.
 
-A file of such functions is a family. To add a corruption, add a function to a file of this folder, or add a file. The
-names are read from the source with `ast`, so listing them imports neither torch nor the families.
+Each file with such functions is a family. To add a corruption, add a function to a file of this folder, or add a file.
+The names are read from the source code with `ast`, so listing them imports neither torch nor the families.
 """
 
 from __future__ import annotations
@@ -25,23 +25,29 @@ if TYPE_CHECKING:
     Function = Callable[[Tensor, Any, Draws], Tensor]
 
 FOLDER = Path(__file__).parent
-FIRST = ("noise", "blur", "weather", "digital")  # the order of CIFAR-10-C; other families follow by alphabet
+FIRST = ("noise", "blur", "weather", "digital")  # the order of CIFAR-10-C; other families follow in alphabetical order
 SEVERITIES = (1, 2, 3, 4, 5)
-RESERVED = {"clean", "main", "held_out", "seen", "unseen"}  # rows of the study's tables, as the families are
+RESERVED = {
+    "clean",
+    "main",
+    "held_out",
+    "seen",
+    "unseen",
+}  # row names in the tables of the report, like the families
 
 
 @dataclass(frozen=True)
 class Corruption:
-    """A function and its constants at the five severities."""
+    """One corruption: its function and its constants at the five severities."""
 
     name: str
     severities: tuple[Any, ...]
     function: Function
 
     def __call__(self, images: Tensor, severity: int, draws: Draws) -> Tensor:
-        """Corrupt images N×3×H×H, float32 in [0, 1], all at one severity, 0 (unchanged) to 5. Same shape and range.
+        """Corrupted images, in the same shape and range as `images`: N×3×H×H, float32 in [0, 1].
 
-        Raises StudyError if there is no such severity.
+        `severity` is 0 (unchanged) to 5, for all images. Raises StudyError for any other severity.
         """
         check_severity(severity)
         if severity == 0:
@@ -50,17 +56,17 @@ class Corruption:
 
 
 def check_severity(severity: Any) -> None:
-    """Raise StudyError if `severity` is not one of 0 to 5."""
+    """Raise StudyError if `severity` is not a whole number from 0 to 5."""
     if severity not in (0, *SEVERITIES):
-        raise StudyError(f"there is no severity {severity}; severities are 0 (nothing) to 5")
+        raise StudyError(f"severity is {severity}; it must be a whole number from 0 (unchanged) to 5")
 
 
 def corruption(*severities: Any) -> Callable[[Function], Corruption]:
-    """Make a function a corruption; the arguments are its constants at severities 1 to 5.
+    """A decorator that makes a function a corruption. The arguments are its constants at severities 1 to 5.
 
-    The function takes images N×3×H×H, float32 in [0, 1], the constants of one severity and the random draws, and
-    returns images of that shape. Values outside [0, 1] are clipped afterwards. It must not write to its input.
-    Raises StudyError if there are not five severities.
+    The function takes images N×3×H×H, float32 in [0, 1], the constants of one severity and a `Draws` object for random
+    numbers. It returns images of the same shape. Values outside [0, 1] are clipped afterwards. It must not change its
+    input. Raises StudyError if there are not five severities.
     """
 
     def decorate(function: Function) -> Corruption:
@@ -73,10 +79,10 @@ def corruption(*severities: Any) -> Callable[[Function], Corruption]:
 
 @cache
 def families() -> dict[str, tuple[str, ...]]:
-    """Family → its corruptions, in the order of the source. A family is a file of this package.
+    """Family → its corruptions, in the order of the source code. A family is a file of this package.
 
-    Raises StudyError if a file is not valid Python, if a corruption has not five severities, or if a name is used twice
-    or has another meaning.
+    Raises StudyError if a file is not valid Python, if a corruption does not have five severities, if a name is used
+    twice, or if it is also the name of a row in the tables.
     """
     found = {path.stem: _decorated(path) for path in sorted(FOLDER.glob("*.py"))}
     ordered = [*FIRST, *(family for family in found if family not in FIRST)]
@@ -85,15 +91,17 @@ def families() -> dict[str, tuple[str, ...]]:
     for family, members in kept.items():
         for name in members:
             if name in RESERVED or name in kept:
-                raise StudyError(f"{family}.py has a corruption {name!r}, which also names a row of tables; rename it")
+                raise StudyError(
+                    f"{family}.py has a corruption {name!r}, but a row of the tables has this name; rename it"
+                )
             if name in owner:
-                raise StudyError(f"{family}.py has a corruption {name!r}, as {owner[name]}.py has; rename one")
+                raise StudyError(f"{family}.py and {owner[name]}.py both have a corruption {name!r}; rename one")
             owner[name] = family
     return kept
 
 
 def _decorated(path: Path) -> tuple[str, ...]:
-    """The functions at the top level of a file that have the decorator `@corruption(...)`."""
+    """The names of the top-level functions of a file that have the decorator `@corruption(...)`."""
     found = []
     for node in parsed(path).body:
         if not isinstance(node, ast.FunctionDef):
@@ -109,7 +117,7 @@ def _decorated(path: Path) -> tuple[str, ...]:
 
 
 def _wrong_number(name: str, constants: int) -> str:
-    return f"{name} has constants for {constants} severities; it must have 5"
+    return f"@corruption of {name} has constants for {constants} severities; it must have 5"
 
 
 def _last_name(node: ast.expr) -> str | None:
@@ -120,22 +128,22 @@ def _last_name(node: ast.expr) -> str | None:
 
 
 def names() -> list[str]:
-    """All corruptions, family by family."""
+    """The names of all corruptions, sorted by family."""
     return [name for members in families().values() for name in members]
 
 
 def family_of(name: str) -> str:
-    """The family of a corruption. Raises StudyError, with all names, if there is none of that name."""
+    """The family of a corruption. Raises StudyError, with all names, if the corruption does not exist."""
     for family, members in families().items():
         if name in members:
             return family
-    raise StudyError(f"there is no corruption {name!r}; there are {', '.join(names())}")
+    raise StudyError(f"there is no corruption {name!r}; choose one of {', '.join(names())}")
 
 
 def find(name: str) -> Corruption:
-    """The corruption of that name. Imports its family, and so torch.
+    """The corruption with this name. Imports its family, and so torch.
 
-    Raises StudyError if there is none, or if its family cannot be imported.
+    Raises StudyError if the corruption does not exist or its family cannot be imported.
     """
     found: Corruption = getattr(registry.imported(f"robustness_study.corruptions.{family_of(name)}"), name)
     return found

@@ -1,8 +1,8 @@
-"""Linear maps of rows and columns, as matrices: blurring, zooming, shrinking; and sampling along lines.
+"""Blurs, zooms and shrinks images with matrices for rows and columns, and samples images along lines.
 
-A filter that is separable, borders included, is one matrix for the rows and one for the columns. Lengths are in
-pixels. How a product of matrices adds up depends on how many images there are; so that an image's bytes do not,
-products are in float64, whose rounding errors the bytes do not see.
+A separable filter, including its treatment of borders, is one matrix for the rows and one for the columns. Lengths are
+in pixels. The rounding errors of a matrix product depend on the number of images. Products are in float64, so that
+these errors are too small to change the bytes of an image.
 """
 
 from __future__ import annotations
@@ -16,21 +16,21 @@ import torch
 from torch import Tensor
 from torch.nn.functional import pad
 
-PLANES_PIXELS = 60 * 32 * 32  # in float64 at a time, so that they stay in a processor's cache
+PLANES_PIXELS = 60 * 32 * 32  # pixels in float64 at a time, so that they fit into the cache of the processor
 
 
 def side_of(images: Tensor) -> int:
-    """The side of square images."""
+    """The width in pixels of square images."""
     return images.shape[-1]
 
 
 def scale_of(images: Tensor) -> float:
-    """How many times wider than CIFAR-10's 32 pixels, which the published constants are for, images are."""
+    """The width of the images divided by 32 pixels. The published constants are for CIFAR-10, with width 32."""
     return side_of(images) / 32
 
 
 def apply(matrix: np.ndarray, images: Tensor) -> Tensor:
-    """The matrix (M×H, float64), along rows and along columns, of images …×H×H → …×M×M, float32."""
+    """Apply a matrix, float64 M×H, to the rows and the columns of images …×H×H. Returns float32 …×M×M."""
     square = torch.from_numpy(matrix).to(images.device)
     planes = images.reshape(-1, *images.shape[-2:])
     out = torch.empty((len(planes), len(square), len(square)), device=images.device)
@@ -41,7 +41,7 @@ def apply(matrix: np.ndarray, images: Tensor) -> Tensor:
 
 
 def gaussian_weights(sigma: float, truncate: float) -> np.ndarray:
-    """A Gaussian's weights at whole pixels up to `truncate`·σ, which sum to one."""
+    """The weights of a Gaussian at whole pixels up to `truncate`·σ from its centre. They sum to 1."""
     radius = int(truncate * sigma + 0.5)
     weights = np.exp(-0.5 * (np.arange(-radius, radius + 1) / sigma) ** 2) if sigma > 0 else np.ones(1)
     return weights / weights.sum()
@@ -49,10 +49,10 @@ def gaussian_weights(sigma: float, truncate: float) -> np.ndarray:
 
 @lru_cache(maxsize=64)
 def gaussian(side: int, sigma: float, truncate: float = 4.0, border: str = "edge") -> np.ndarray:
-    """The matrix that blurs with a Gaussian; `border` is numpy's name: edge or symmetric."""
+    """The matrix, side×side, that blurs with a Gaussian. `border` is a mode of numpy's `pad`: edge or symmetric."""
     weights = gaussian_weights(sigma, truncate)
     radius = len(weights) // 2
-    # Each row of the identity, blurred: what a pixel at the border sees beyond is a pixel within.
+    # A pixel that the filter takes from outside the border is replaced by a pixel inside; `source` says which one.
     source = np.pad(np.arange(side), radius, mode=border)  # type: ignore[call-overload]  # the mode is a string here
     matrix = np.zeros((side, side))
     for tap, weight in enumerate(weights):
@@ -61,19 +61,22 @@ def gaussian(side: int, sigma: float, truncate: float = 4.0, border: str = "edge
 
 
 def blur(images: Tensor, sigma: float, truncate: float = 4.0, border: str = "edge") -> Tensor:
-    """Images …×H×H blurred with a Gaussian of `sigma` pixels."""
+    """Images …×H×H, blurred with a Gaussian with a standard deviation of `sigma` pixels."""
     return apply(gaussian(side_of(images), sigma, truncate, border), images)
 
 
 def zoom_sizes(side: int, factor: float) -> tuple[int, int]:
-    """How many pixels of the middle are enlarged, and to how many, to zoom in by `factor`."""
+    """To zoom in by `factor`: the number of pixels in the middle to enlarge, and their number after that."""
     middle = math.ceil(side / factor)
     return middle, round(middle * factor)
 
 
 @lru_cache(maxsize=64)
 def zoom(side: int, middle: int, large: int) -> np.ndarray:
-    """The matrix that enlarges the `middle` pixels to `large`, linearly, ends on ends, and cuts to `side`."""
+    """The matrix, side×side, that enlarges the `middle` central pixels to `large` pixels and crops to `side`.
+
+    The interpolation is linear, and the first and last pixels stay at the ends.
+    """
     first = (side - middle) // 2
     matrix = np.zeros((side, side))
     for row in range(side):
@@ -86,7 +89,7 @@ def zoom(side: int, middle: int, large: int) -> np.ndarray:
 
 @lru_cache(maxsize=64)
 def box(side: int, new: int) -> np.ndarray:
-    """The matrix, new×side, of a box filter: the mean of all pixels whose centres are in the new pixel."""
+    """The matrix, new×side, of a box filter: each new pixel is the mean of the pixels with their centres in it."""
     ratio = side / new
     half = 0.5 * max(ratio, 1.0)
     centres = np.arange(side) + 0.5
@@ -98,30 +101,31 @@ def box(side: int, new: int) -> np.ndarray:
 
 
 def motion_weights(radius: float, sigma: float) -> np.ndarray:
-    """One half of a Gaussian, from its peak on, over 2⌈radius⌉ + 1 pixels; what weighs nothing is left out."""
+    """The weights of one half of a Gaussian, from its peak, at 2⌈radius⌉ + 1 pixels. Leaves out weights near zero."""
     weights = np.exp(-0.5 * (np.arange(2 * math.ceil(radius) + 1) / sigma) ** 2)
     weights /= weights.sum()
     return weights[weights > 1e-6]
 
 
 def along_lines(images: Tensor, angles_degrees: Tensor, weights: np.ndarray) -> Tensor:
-    """Each pixel becomes the weighted sum of those on a line that begins at it: the motion blur of N×C×H×H images.
+    """Motion blur of images N×C×H×H: each pixel becomes the weighted sum of the pixels on a line that starts there.
 
-    Tap i of an image's line is the pixel next to i pixels along its angle (N); beyond the border, the nearest one.
+    `angles_degrees` (N,) are the directions of the lines. Weight i is for the pixel nearest to the point at distance i
+    on the line. Outside the image, the nearest border pixel is used.
     """
     radians = torch.deg2rad(angles_degrees.double())
-    order = radians.argsort()  # images of nearly the same angle have the same taps, and are moved together
+    order = radians.argsort()  # images with nearly equal angles have the same shifts and are moved together
     taps = torch.arange(len(weights), device=images.device)[:, None]
     down = torch.ceil(taps * radians[order].sin() - 0.5).long().tolist()
     right = torch.ceil(taps * radians[order].cos() - 0.5).long().tolist()
     height, width = images.shape[2:]
-    border = len(weights) - 1  # no tap is farther away
+    border = len(weights) - 1  # the longest shift
     framed = pad(images[order], (border,) * 4, mode="replicate")
     out = torch.zeros_like(images)
     for weight, rows, columns in zip(weights.tolist(), down, right, strict=True):
         start = 0
-        for (row, column), alike in groupby(zip(rows, columns, strict=True)):
-            end = start + len(list(alike))
+        for (row, column), equal in groupby(zip(rows, columns, strict=True)):
+            end = start + len(list(equal))
             top, left = border + row, border + column
             out[start:end] += weight * framed[start:end, :, top : top + height, left : left + width]
             start = end

@@ -1,8 +1,8 @@
-"""The two studies' own: colour jitter, mirroring, a small rotation, and the mix of them with noise.
+"""The corruptions of the two studies: colour jitter, flip, a small rotation, and the mix of these with noise.
 
-Severity 5 is what the studies used, and the strength of `corrupt.mix` in params.yaml; at severity s the strengths are
-s/5 of that.
-Training's own mix is `robustness_study.corruptions.mix` with the strengths of params.yaml.
+Severity 5 has the strengths of the studies, which are also those of `corrupt.mix` in params.yaml. Severity s has s/5 of
+these strengths. The corrupted training images come from `robustness_study.corruptions.mix`, with the strengths of
+params.yaml.
 """
 
 from __future__ import annotations
@@ -24,13 +24,13 @@ SIGMA = 0.1
 
 
 def as_tensor(images: np.ndarray, like: Tensor) -> Tensor:
-    """Images of numpy where the others are."""
+    """A numpy array as a float32 tensor on the device of `like`."""
     return torch.from_numpy(np.ascontiguousarray(images, np.float32)).to(like.device)
 
 
 @corruption(*SHARES)
 def color_jitter(images: Tensor, share: float, draws: Draws) -> Tensor:
-    """Brightness, contrast, saturation and hue, each changed at random, in random order."""
+    """Change brightness, contrast, saturation and hue at random, in random order."""
     strengths = JitterStrengths(
         brightness=BRIGHTNESS * share, contrast=CONTRAST * share, saturation=SATURATION * share, hue=HUE * share
     )
@@ -41,21 +41,21 @@ def color_jitter(images: Tensor, share: float, draws: Draws) -> Tensor:
 
 @corruption(*SHARES)
 def horizontal_flip(images: Tensor, share: float, draws: Draws) -> Tensor:
-    """Mirrored, with a probability of half the share."""
+    """Mirror an image with a probability of half the share."""
     mirrored = draws.uniform(0, 1) < FLIP_PROBABILITY * share
     return torch.where(mirrored.view(-1, 1, 1, 1), images.flip(3), images)
 
 
 @corruption(*SHARES)
 def rotation(images: Tensor, share: float, draws: Draws) -> Tensor:
-    """Turned by up to 10° times the share, black where nothing comes from."""
+    """Rotate by at most 10° times the share, in both directions. Areas from outside the image are black."""
     angles = draws.uniform(-MAX_DEGREES * share, MAX_DEGREES * share)
     return as_tensor(functions.rotation(images.cpu().numpy(), angles.cpu().numpy()), images)
 
 
 @corruption(*SHARES)
 def mix(images: Tensor, share: float, draws: Draws) -> Tensor:
-    """Colour jitter, rotation, mirroring and Gaussian noise: what the studies trained on."""
+    """Colour jitter, rotation, flip and Gaussian noise: the corruption of the studies' training images."""
     jittered = color_jitter.function(images, share, draws)
     turned = rotation.function(jittered, share, draws)
     mirrored = horizontal_flip.function(turned, share, draws)
@@ -64,7 +64,7 @@ def mix(images: Tensor, share: float, draws: Draws) -> Tensor:
 
 @corruption(*SHARES)
 def mix_without_flip(images: Tensor, share: float, draws: Draws) -> Tensor:
-    """Colour jitter, rotation and Gaussian noise: the mix without its flip, because training already flips images."""
+    """The mix without its flip (colour jitter, rotation, Gaussian noise), because training already flips images."""
     jittered = color_jitter.function(images, share, draws)
     turned = rotation.function(jittered, share, draws)
     return turned + SIGMA * share * draws.normal(*images.shape[1:])

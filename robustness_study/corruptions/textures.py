@@ -1,4 +1,4 @@
-"""Random textures, one for each image, N×H×W: clouds and ice."""
+"""Random textures N×H×W, one for each image: clouds and ice."""
 
 from __future__ import annotations
 
@@ -12,9 +12,10 @@ from robustness_study.corruptions.sampling import along_lines, motion_weights
 
 
 def clouds(side: int, decay: float, draws: Draws) -> Tensor:
-    """A plasma fractal in [0, 1], by midpoint displacement on a torus (Fournier, Fussell & Carpenter 1982).
+    """Clouds N×side×side in [0, 1]: a plasma fractal by midpoint displacement (Fournier, Fussell & Carpenter 1982).
 
-    The range of the displacements shrinks by decay² each time their spacing is halved.
+    Opposite borders fit together (a torus). The range of the displacements is divided by decay² each time their
+    spacing is halved.
     """
     size = 2 ** math.ceil(math.log2(side))
     count = len(draws.indices)
@@ -36,14 +37,15 @@ def clouds(side: int, decay: float, draws: Draws) -> Tensor:
     return ((heights - low) / (high - low))[:, :side, :side]
 
 
-# Chosen so that frost changes 500 images as much as CIFAR-10-C's does: tests/test_corruptions_reference.py.
+# Chosen so that frost changes 500 images as much as that of CIFAR-10-C; see tests/test_corruptions_reference.py.
 ICE_MEAN, ICE_BETWEEN, ICE_CLOUDS, ICE_NEEDLES = 0.578, 0.19, 0.25, 0.1
 
 
 def ice(side: int, scale: float, draws: Draws) -> Tensor:
-    """Frost on a window in [0, 1]: needles in two directions 60° apart, as ice crystals grow, on clouds of ice.
+    """Frost on a window, N×side×side in [0, 1]: needles of ice on clouds of ice.
 
-    How thick it is differs from image to image, as from place to place on a window.
+    The needles have two directions, 60° apart, as ice crystals grow. The mean thickness is different for each image, as
+    it is in different places on a window. `scale` is the width of the images divided by 32 pixels.
     """
     thickness = ICE_MEAN + ICE_BETWEEN * draws.normal(1, 1)
     patches = ICE_CLOUDS * (clouds(side, 1.4, draws) - 0.5)

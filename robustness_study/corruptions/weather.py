@@ -1,4 +1,4 @@
-"""Weather: snow, frost, fog, brightness, spatter. Lengths are in pixels of 32."""
+"""Weather: snow, frost, fog, brightness, spatter. Lengths are in pixels of an image 32 pixels wide."""
 
 from __future__ import annotations
 
@@ -30,8 +30,10 @@ from robustness_study.corruptions.textures import clouds, ice
     (0.3, 0.3, 1.25, 0.65, 14, 12, 0.8),
 )
 def snow(images: Tensor, constants: tuple[float, ...], draws: Draws) -> Tensor:
-    """The image whitened, and streaks of flakes; constants are the flakes' mean, σ, enlargement, threshold, the
-    streak's radius and σ, and the share of the image that is kept.
+    """Make the image whiter and add streaks of snowflakes.
+
+    Constants: mean, σ, enlargement and threshold of the flakes; radius and σ of the streaks; the share of the image
+    that is kept.
     """
     mean, sigma, enlarged, threshold, radius, fade, kept = constants
     side, scale = side_of(images), scale_of(images)
@@ -46,14 +48,20 @@ def snow(images: Tensor, constants: tuple[float, ...], draws: Draws) -> Tensor:
 
 @corruption((1.0, 0.2), (1.0, 0.3), (0.9, 0.4), (0.85, 0.4), (0.75, 0.45))
 def frost(images: Tensor, weights: tuple[float, float], draws: Draws) -> Tensor:
-    """The weighted sum of the image and of ice on the window; the ice is drawn, where the paper has photographs."""
+    """The weighted sum of the image and of ice on a window. The ice is generated; the paper uses photographs of ice.
+
+    Constants: the weights of the image and of the ice.
+    """
     of_image, of_ice = weights
     return of_image * images + of_ice * ice(side_of(images), scale_of(images), draws)[:, None]
 
 
 @corruption((0.2, 3.0), (0.5, 3.0), (0.75, 2.5), (1.0, 2.0), (1.5, 1.75))
 def fog(images: Tensor, constants: tuple[float, float], draws: Draws) -> Tensor:
-    """Clouds of a strength and a decay of their roughness, added; then as bright as before."""
+    """Add clouds, then scale the image so that it is as bright as before.
+
+    Constants: strength of the clouds, and the decay of their roughness.
+    """
     strength, decay = constants
     brightest = images.amax((1, 2, 3), keepdim=True)
     foggy = images + strength * clouds(side_of(images), decay, draws)[:, None]
@@ -62,7 +70,7 @@ def fog(images: Tensor, constants: tuple[float, float], draws: Draws) -> Tensor:
 
 @corruption(0.05, 0.1, 0.15, 0.2, 0.3)
 def brightness(images: Tensor, added: float, draws: Draws) -> Tensor:
-    """The value of each pixel's hue, saturation and value, raised."""
+    """Raise the HSV value of each pixel by `added`."""
     return with_value(images, (images.amax(1, keepdim=True) + added).clamp(max=1))
 
 
@@ -78,12 +86,13 @@ MUD = (63 / 255, 42 / 255, 20 / 255)
     (0.65, 0.1, 0.5, 0.68, 0.6, "mud"),
 )
 def spatter(images: Tensor, constants: tuple[float, float, float, float, float, str], draws: Draws) -> Tensor:
-    """Drops of water that refract, or spots of mud; constants are the layer's mean, σ, smoothing, threshold, and the
-    strength of water or the smoothing of mud.
+    """Add drops of water that refract light, or spots of mud.
+
+    Constants: mean, σ, smoothing and threshold of the layer; the strength of water or the smoothing of mud; the kind.
     """
     mean, sigma, smoothing, threshold, strength, kind = constants
     side, scale = side_of(images), scale_of(images)
-    # Twice the smoothing leaves half the deviation: it has to grow as well, or larger images would stay dry.
+    # Twice the smoothing halves the standard deviation, so σ must grow as well. Else larger images would have no drops.
     layer = mean + blur(sigma * scale * draws.normal(1, side, side), smoothing * scale)
     colour = torch.tensor(WATER if kind == "water" else MUD, device=images.device).view(1, 3, 1, 1)
     if kind == "mud":

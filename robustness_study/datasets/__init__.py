@@ -1,7 +1,8 @@
-"""Datasets: one file each, found by its name. The file says what it needs of params, and loads the images.
+"""Datasets: one file for each, found by its name. The file checks its settings and loads the images.
 
-A dataset file holds `check(choice)`, which raises StudyError if the `download` section does not suit it, and
-`load(choice, places)`, which returns a `Dataset` (base.py). Importing it imports neither torch nor an image library.
+A dataset file defines `check(choice)`, which raises StudyError if the `download` section does not fit the dataset, and
+`load(choice, places)`, which returns a `Dataset` (base.py). Importing the file must not import torch or an image
+library.
 """
 
 from __future__ import annotations
@@ -18,21 +19,22 @@ NEEDS = ("check", "load")
 
 
 def names() -> list[str]:
-    """The datasets there are: the files beside this one."""
+    """The names of all datasets: the other files in this folder."""
     return registry.names(__path__, HELPERS)
 
 
 def check(choice: Download) -> None:
-    """Raises StudyError if there is no such dataset, its file has a mistake, or these settings do not suit it."""
+    """Raise StudyError if the dataset does not exist, if its file has a mistake, or if the settings do not fit it."""
     if choice.dataset not in names():
         raise StudyError(
-            f"params.yaml: download.dataset is {choice.dataset!r}, which does not exist; there are {', '.join(names())}"
+            f"params.yaml: download.dataset is {choice.dataset!r}, which does not exist; "
+            f"choose one of {', '.join(names())}"
         )
     _module(choice.dataset).check(choice)
 
 
 def load(choice: Download, places: Places) -> Dataset:
-    """The dataset that params name. Raises StudyError if it cannot be read."""
+    """The dataset chosen in params. Raises StudyError if it cannot be read."""
     return _module(choice.dataset).load(choice, places)
 
 

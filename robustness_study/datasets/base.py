@@ -1,7 +1,6 @@
-"""What every dataset is once loaded, and the checks that hold for all of them.
+"""The class `Dataset`, which every loader returns, and the checks that every dataset must pass.
 
-In: the arrays and names a loader made. Out: the same as a `Dataset`, which `validate` refuses with one
-line if the stages after it could not work with it.
+`validate` raises StudyError if the later stages could not use the dataset.
 """
 
 from __future__ import annotations
@@ -16,13 +15,13 @@ import numpy as np
 
 from robustness_study.core.errors import StudyError
 
-VARIABLE = "CIFAR10_ARCHIVE"  # of the environment: an archive to use instead of fetching
+VARIABLE = "CIFAR10_ARCHIVE"  # environment variable: path of an archive to use instead of a download
 MOST_CLASSES = 256  # a label is one byte
 
 
 @dataclass(frozen=True)
 class Places:
-    """Where a dataset may find its files: the archive that a person named, and the folder for what is fetched."""
+    """Where a dataset finds its files: the archive that the user named (or None), and the folder for downloads."""
 
     archive: Path | None
     fetched: Path
@@ -30,7 +29,7 @@ class Places:
 
 @dataclass(frozen=True)
 class Dataset:
-    """Images uint8 N×S×S×3 with labels uint8 N; `official` if they are the publisher's own release."""
+    """Images uint8 N×S×S×3 with labels uint8 (N,). `official`: they are the original release of the publisher."""
 
     name: str
     origin: str
@@ -44,7 +43,10 @@ class Dataset:
 
 
 def validate(dataset: Dataset, size: int) -> None:
-    """StudyError unless shapes, dtypes, labels and the images per class are as promised."""
+    """Raise StudyError if classes, shapes, types, labels or the number of images of a class are not valid.
+
+    `size` is the required width and height of the images in pixels.
+    """
     check_classes(dataset.classes)
     check_arrays("training", dataset.train_images, dataset.train_labels, size, len(dataset.classes))
     check_arrays("test", dataset.test_images, dataset.test_labels, size, len(dataset.classes))
@@ -56,49 +58,52 @@ def validate(dataset: Dataset, size: int) -> None:
 
 
 def check_classes(classes: Sequence[str]) -> None:
-    """StudyError unless there are 2 to 256 classes, each with a name of its own."""
+    """Raise StudyError unless there are 2 to 256 classes with different names."""
     if not 2 <= len(classes) <= MOST_CLASSES:
         raise StudyError(
-            f"the dataset has {number(len(classes), 'class', 'classes')}; it must have 2 to {MOST_CLASSES}"
+            f"the dataset has {number(len(classes), 'class', 'classes')}; it must have 2 to {MOST_CLASSES} classes"
         )
     twice = [name for name in classes if classes.count(name) > 1]
     if twice:
-        raise StudyError(f"the dataset has two classes named {twice[0]!r}; rename one")
+        raise StudyError(f"the dataset has two classes with the name {twice[0]!r}; rename one")
 
 
 def check_arrays(part: str, images: np.ndarray, labels: np.ndarray, size: int, classes: int) -> None:
-    """StudyError unless one part's images and labels fit each other, `size` and the number of classes."""
+    """Raise StudyError unless the images and labels of one part fit each other, `size` and the number of classes."""
     wanted = (len(labels), size, size, 3)
     if labels.ndim != 1 or images.shape != wanted:
-        raise StudyError(f"{part} images have shape {images.shape}, not {wanted}; the dataset's loader is at fault")
+        raise StudyError(f"{part} images have shape {images.shape}, not {wanted}; correct `load` in the dataset's file")
     for what, array in (("images", images), ("labels", labels)):
         if array.dtype != np.uint8:
-            raise StudyError(f"{part} {what} are {array.dtype}, not uint8; the dataset's loader is at fault")
+            raise StudyError(f"{part} {what} are {array.dtype}, not uint8; correct `load` in the dataset's file")
     beyond = np.flatnonzero(labels >= classes)
     if beyond.size:
         at = int(beyond[0])
         raise StudyError(
-            f"{part} image {at} has label {labels[at]}, but labels end at {classes - 1}; get the dataset again"
+            f"{part} image {at} has label {labels[at]}, but the largest label is {classes - 1}; get the dataset again"
         )
 
 
 def check_counts(classes: Sequence[str], train: Sequence[int], test: Sequence[int]) -> None:
-    """StudyError unless each class can be trained on, validated and tested."""
+    """Raise StudyError unless each class has at least 2 training images and 1 test image.
+
+    `train` and `test` are the numbers of images of each class, in the order of `classes`.
+    """
     for name, trained, tested in zip(classes, train, test, strict=True):
         if trained < 2:
             images = number(trained, "training image", "training images")
-            raise StudyError(f"class {name!r} has {images}; at least 2 are needed: one to train on and one to validate")
+            raise StudyError(f"class {name!r} has {images}; add some: at least 2 are needed (training and validation)")
         if tested < 1:
-            raise StudyError(f"class {name!r} has no test image; at least 1 is needed")
+            raise StudyError(f"class {name!r} has no test image; add at least 1")
 
 
 def class_counts(labels: np.ndarray, classes: Sequence[str]) -> list[int]:
-    """How many images each class has, in the order of `classes`."""
+    """The number of images of each class, in the order of `classes`."""
     return [int(count) for count in np.bincount(labels, minlength=len(classes))]
 
 
 def describe(dataset: Dataset, size: int) -> dict[str, Any]:
-    """What source.json says of a dataset of images `size` pixels wide; no path of the machine it was made on."""
+    """The content of source.json for a dataset with images `size` pixels wide. It has no path of this machine."""
     return {
         "name": dataset.name,
         "origin": dataset.origin,
@@ -114,7 +119,7 @@ def describe(dataset: Dataset, size: int) -> dict[str, Any]:
 
 
 def array_checksum(*arrays: np.ndarray) -> str:
-    """SHA-256 over shapes, dtypes and values: the identity of a dataset that comes as no single file."""
+    """SHA-256 of shapes, types and values. It identifies a dataset that is not a single file."""
     digest = hashlib.sha256()
     for array in arrays:
         digest.update(f"{array.dtype}{array.shape}".encode())
@@ -123,5 +128,5 @@ def array_checksum(*arrays: np.ndarray) -> str:
 
 
 def number(count: int, one: str, many: str) -> str:
-    """`count` with the noun that agrees with it."""
+    """`count` followed by the noun: `one` if the count is 1, else `many`."""
     return f"{count} {one if count == 1 else many}"

@@ -1,7 +1,7 @@
-"""CIFAR-10 (Krizhevsky 2009) from the archive of its binary release, read without unpacking it.
+"""CIFAR-10 (Krizhevsky 2009): 32×32 images, read from the archive of the binary release.
 
-In: where an archive is or is to be fetched from. Out: a `Dataset` of 32×32 images. The archive is only
-ever read as bytes of exactly the expected sizes; nothing in it is unpickled or written to disk.
+The archive is downloaded if it is not there. It is read only as bytes of exactly the expected sizes: nothing in it is
+unpickled or written to disk.
 Format and checksum: https://www.cs.toronto.edu/~kriz/cifar.html
 """
 
@@ -23,8 +23,8 @@ URL = "https://www.cs.toronto.edu/~kriz/cifar-10-binary.tar.gz"
 MD5 = "c32a1d4ab5d03f1284b67883e8d87530"
 ARCHIVE = "cifar-10-binary.tar.gz"
 SIDE = 32
-RECORDS = 10_000  # per batch file
-RECORD_BYTES = 1 + 3 * SIDE * SIDE  # the label, then the red, green and blue planes
+RECORDS = 10_000  # in each batch file
+RECORD_BYTES = 1 + 3 * SIDE * SIDE  # the label, then all red, all green and all blue values
 FOLDER = "cifar-10-batches-bin"
 NAMES = f"{FOLDER}/batches.meta.txt"
 TRAIN = [f"{FOLDER}/data_batch_{number}.bin" for number in range(1, 6)]
@@ -34,20 +34,23 @@ CLASSES = 10
 
 
 def check(choice: Download) -> None:
-    """StudyError unless `size` is the images' own."""
+    """Raise StudyError unless `size` is 32, the width of the images."""
     if choice.size != SIDE:
         raise StudyError(
-            f"params.yaml: download.size is {choice.size}: the images of cifar10 have {SIDE} pixels, set that"
+            f"params.yaml: download.size is {choice.size}, but cifar10 images are {SIDE} pixels wide; set it to {SIDE}"
         )
 
 
 def load(choice: Download, places: Places) -> Dataset:
-    """The dataset from the archive that a person named, else from the official one, which is fetched once."""
+    """The dataset from the archive that the user named, or else from the official archive, which is downloaded once."""
     return load_archive(places.archive, places.fetched / ARCHIVE)
 
 
 def load_archive(named: Path | None, kept: Path, url: str = URL, md5: str = MD5, records: int = RECORDS) -> Dataset:
-    """The dataset from the archive `named`, whatever its checksum; else the official one, kept at `kept`."""
+    """The dataset from the archive `named`, with any checksum. If that is None: from the official archive at `kept`.
+
+    `records` is the number of images in each batch file. Raises StudyError if the archive cannot be had or is broken.
+    """
     archive = named or kept
     checksum = checksum_of_named(archive) if named else ensure_official(kept, url, md5)
     names, batches = read_archive(archive, records)
@@ -65,29 +68,38 @@ def load_archive(named: Path | None, kept: Path, url: str = URL, md5: str = MD5,
 
 
 def checksum_of_named(archive: Path) -> str:
-    """The MD5 of the archive a person named; StudyError if there is no such file."""
+    """The MD5 of the archive that the user named. Raises StudyError if the file does not exist."""
     if not archive.is_file():
-        raise StudyError(f"{VARIABLE} names {archive}, which is no file; correct it, or unset it to fetch the dataset")
+        raise StudyError(
+            f"the environment variable {VARIABLE} is {archive}, which is not a file; correct the path, or unset the "
+            "variable to download the dataset"
+        )
     return md5_of(archive)
 
 
 def ensure_official(kept: Path, url: str, md5: str) -> str:
-    """Fetch the archive unless it is at `kept`; its MD5, or StudyError if that is not the official one."""
+    """Download the archive to `kept` if it is not there. Returns its MD5.
+
+    Raises StudyError if the download fails or if the MD5 is not the official one.
+    """
     if not kept.exists():
-        print(f"fetching {url}", flush=True)
+        print(f"download: fetching {url}", flush=True)
         fetch(url, kept, md5)
         return md5
     found = md5_of(kept)
     if found != md5:
         raise StudyError(
-            f"{kept} has MD5 {found}, not the official {md5}; delete it to fetch it again, "
-            f"or run with {VARIABLE}={kept} to use it as unofficial"
+            f"{kept} has MD5 {found}, not the official {md5}; delete the file to download it again, "
+            f"or run with {VARIABLE}={kept} to use it as unofficial data"
         )
     return found
 
 
 def read_archive(archive: Path, records: int = RECORDS) -> tuple[list[str], dict[str, tuple[np.ndarray, np.ndarray]]]:
-    """The class names, and each batch's (images, labels) by member name; StudyError if anything is amiss."""
+    """The class names, and for each batch file its (images, labels).
+
+    `records` is the number of images in each batch file. Raises StudyError if the archive is broken or incomplete.
+    """
     names: list[str] = []
     batches: dict[str, tuple[np.ndarray, np.ndarray]] = {}
     try:
@@ -99,21 +111,26 @@ def read_archive(archive: Path, records: int = RECORDS) -> tuple[list[str], dict
                     content = read_member(archive, tar, member, records * RECORD_BYTES)
                     batches[member.name] = parse_batch(archive, member.name, content)
             while stream.read(1 << 20):
-                pass  # gzip compares its own checksum at the very end only
+                pass  # read to the end, because gzip compares its checksum only there
     except (tarfile.TarError, EOFError, OSError, zlib.error) as error:
-        raise StudyError(f"{archive} cannot be read ({' '.join(str(error).split())}); get it again") from None
+        raise StudyError(
+            f"{archive} cannot be read ({' '.join(str(error).split())}); delete it and get it again"
+        ) from None
     present = set(batches) | ({NAMES} if names else set())
     missing = [member for member in (NAMES, *TRAIN, TEST) if member not in present]
     if missing:
-        raise StudyError(f"{archive} lacks {missing[0]}; it must be CIFAR-10's binary release, packed as {URL}")
+        raise StudyError(f"{archive} has no {missing[0]}; use the binary release of CIFAR-10, with the files of {URL}")
     return names, batches
 
 
 def read_member(archive: Path, tar: tarfile.TarFile, member: tarfile.TarInfo, size: int | None) -> bytes:
-    """A member's bytes, `size` of them (None: a few); StudyError before reading if it is anything else."""
+    """The content of a file in the archive: exactly `size` bytes (None: at most 4,096 bytes).
+
+    Raises StudyError, before it reads, if the size is different or if it is not a regular file.
+    """
     stream = tar.extractfile(member) if member.isreg() else None
     if stream is None:
-        raise StudyError(f"{archive}: {member.name} is no plain file; get the archive again")
+        raise StudyError(f"{archive}: {member.name} is not a regular file; get the archive again")
     if member.size > MOST_NAME_BYTES if size is None else member.size != size:
         wanted = f"at most {MOST_NAME_BYTES:,}" if size is None else f"{size:,}"
         raise StudyError(f"{archive}: {member.name} has {member.size:,} bytes, not {wanted}; get the archive again")
@@ -121,7 +138,7 @@ def read_member(archive: Path, tar: tarfile.TarFile, member: tarfile.TarInfo, si
 
 
 def parse_names(archive: Path, content: bytes) -> list[str]:
-    """The ten class names, one a line."""
+    """The ten class names, one on each line of `content`. Raises StudyError if there are not ten."""
     names = content.decode("utf-8", errors="replace").split()
     if len(names) != CLASSES:
         raise StudyError(f"{archive}: {NAMES} has {len(names)} class names, not {CLASSES}; get the archive again")
@@ -129,7 +146,7 @@ def parse_names(archive: Path, content: bytes) -> list[str]:
 
 
 def parse_batch(archive: Path, member: str, content: bytes) -> tuple[np.ndarray, np.ndarray]:
-    """Images N×32×32×3 and labels N of one batch file."""
+    """Images uint8 N×32×32×3 and labels uint8 (N,) of one batch file. Raises StudyError if a label is above 9."""
     table = np.frombuffer(content, np.uint8).reshape(-1, RECORD_BYTES)
     labels = table[:, 0].copy()
     beyond = np.flatnonzero(labels >= CLASSES)

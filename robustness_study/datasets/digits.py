@@ -1,6 +1,6 @@
-"""The handwritten digits that scikit-learn brings along: a dataset for a run without a network.
+"""The handwritten digits that come with scikit-learn: a dataset that needs no download.
 
-In: the side in pixels. Out: a `Dataset` of 1797 images in 10 classes, enlarged from 8×8 grey values.
+The dataset has 1797 images in 10 classes, enlarged from 8×8 grey values.
 """
 
 from __future__ import annotations
@@ -11,21 +11,21 @@ from robustness_study.core.seeds import derive_seed
 from robustness_study.datasets.base import Dataset, Places, array_checksum
 from robustness_study.schema.download import Download
 
-BRIGHTEST = 16  # the dataset's grey values are 0..16
-TEST_DIVISOR = 6  # one image in so many is for testing, as in CIFAR-10
+BRIGHTEST = 16  # the grey values of the dataset are 0 to 16
+TEST_DIVISOR = 6  # one image in six is a test image, as in CIFAR-10
 
 
 def check(choice: Download) -> None:
-    """Nothing to refuse: any size will do."""
+    """Do nothing: every size is valid."""
 
 
 def load(choice: Download, places: Places) -> Dataset:
-    """The digits at the side that params name."""
+    """The digits at the size given in params."""
     return enlarged_digits(choice.size)
 
 
 def enlarged_digits(size: int) -> Dataset:
-    """The digits at `size`×`size` pixels, cut into training and test images within each class."""
+    """The digits at `size`×`size` pixels. A sixth of each class is for testing, the rest for training."""
     from sklearn.datasets import load_digits
 
     source = load_digits()
@@ -47,7 +47,7 @@ def enlarged_digits(size: int) -> Dataset:
 
 
 def enlarge(values: np.ndarray, size: int) -> np.ndarray:
-    """Grey values 0..16 as bytes 0..255, bilinearly enlarged and repeated in three channels."""
+    """Grey values N×8×8 from 0 to 16 as images uint8 N×size×size×3, resized bilinearly, with three equal channels."""
     from PIL import Image
 
     grey = np.rint(values * (255 / BRIGHTEST)).astype(np.uint8)
@@ -56,9 +56,9 @@ def enlarge(values: np.ndarray, size: int) -> np.ndarray:
 
 
 def held_out(labels: np.ndarray) -> np.ndarray:
-    """True for a sixth of each class, chosen by a hash of the image's index.
+    """A mask (N,) for `labels` (N,) that is True for a sixth of each class: the test images.
 
-    A hash, not a generator's shuffle: the choice is then the same under every version of numpy.
+    The choice uses a hash of the image's index and no random generator, so it is the same with every version of numpy.
     """
     mask = np.zeros(len(labels), dtype=bool)
     for label in np.unique(labels):

@@ -1,6 +1,6 @@
-"""A person's own images: `FOLDER/{train,test}/CLASS/*.{png,jpg,jpeg}`.
+"""Your own images, from a folder with the layout `FOLDER/{train,test}/CLASS/*.{png,jpg,jpeg}`.
 
-In: that folder and the side in pixels. Out: a `Dataset` with the classes and files in sorted order.
+Classes and files are in sorted order. Images are cropped to squares and resized.
 """
 
 from __future__ import annotations
@@ -18,26 +18,29 @@ LAYOUT = "FOLDER/{train,test}/CLASS/*.{png,jpg,jpeg}"
 
 
 def check(choice: Download) -> None:
-    """StudyError unless params name a folder."""
+    """Raise StudyError unless params name a folder."""
     if not choice.folder:
         raise StudyError(
-            f"params.yaml: download.folder is {choice.folder}: set it to the folder of your images, PATH of "
-            f"{LAYOUT.replace('FOLDER', 'PATH')}"
+            f"params.yaml: download.folder is {choice.folder}; set it to the folder of your images, with the layout "
+            f"{LAYOUT}"
         )
 
 
 def load(choice: Download, places: Places) -> Dataset:
-    """The images of the folder that params name."""
-    assert choice.folder, "check asks for it"
+    """The images of the folder given in params."""
+    assert choice.folder, "`check` makes sure that a folder is named"
     return load_folder(Path(choice.folder), choice.size)
 
 
 def load_folder(folder: Path, size: int) -> Dataset:
-    """The images under `folder`, cropped to squares and resized to `size`×`size` pixels."""
+    """The images in `folder`, cropped to squares and resized to `size`×`size` pixels.
+
+    Raises StudyError if the layout is wrong, a class has too few images, or an image cannot be read.
+    """
     classes = common_classes(folder)
     check_classes(classes)
     train, test = files_of(folder / "train", classes), files_of(folder / "test", classes)
-    # Before any image is read: reading thousands takes minutes, this takes none.
+    # This check comes first because it is fast, and reading thousands of images takes minutes.
     check_counts(classes, [len(files) for files in train], [len(files) for files in test])
     arrays = *read_all(folder, train, size), *read_all(folder, test, size)
     return Dataset(
@@ -54,29 +57,31 @@ def load_folder(folder: Path, size: int) -> Dataset:
 
 
 def common_classes(folder: Path) -> list[str]:
-    """The sorted class names; StudyError unless train and test are there and have the same ones."""
+    """The sorted class names. Raises StudyError unless the folders train and test exist and have the same classes."""
     if not folder.is_dir():
-        raise StudyError(f"params.yaml: download.folder is {str(folder)!r}, which is no folder; {LAYOUT} is wanted")
+        raise StudyError(
+            f"params.yaml: download.folder is {str(folder)!r}, which is not a folder; name one with the layout {LAYOUT}"
+        )
     found = {}
     for part in ("train", "test"):
         if not (folder / part).is_dir():
-            raise StudyError(f"{folder} has no folder named {part!r}; {LAYOUT} is wanted")
+            raise StudyError(f"{folder} has no subfolder {part!r}; add it, the layout must be {LAYOUT}")
         found[part] = {path.name for path in visible(folder / part) if path.is_dir()}
     for part, other in (("train", "test"), ("test", "train")):
         lone = sorted(found[part] - found[other])
         if lone:
             names = ", ".join(repr(name) for name in lone[:5]) + (", ..." if len(lone) > 5 else "")
-            raise StudyError(f"{folder}: {part} has classes that {other} has not: {names}; both must have the same")
+            raise StudyError(f"{folder}: {part} has classes that {other} does not have: {names}; make them the same")
     return sorted(found["train"])
 
 
 def visible(folder: Path) -> list[Path]:
-    """What a folder holds, sorted, without the hidden files that desktops and editors leave."""
+    """The sorted content of a folder, without hidden files (desktops and editors create those)."""
     return sorted(path for path in folder.iterdir() if not path.name.startswith("."))
 
 
 def files_of(part: Path, classes: list[str]) -> list[list[Path]]:
-    """Each class's image files."""
+    """The image files of each class, in the order of `classes`."""
     return [
         [path for path in visible(part / name) if path.suffix.lower() in SUFFIXES and path.is_file()]
         for name in classes
@@ -84,7 +89,7 @@ def files_of(part: Path, classes: list[str]) -> list[list[Path]]:
 
 
 def read_all(folder: Path, files: list[list[Path]], size: int) -> tuple[np.ndarray, np.ndarray]:
-    """Images and labels of one part, class by class."""
+    """Images uint8 N×size×size×3 and labels uint8 (N,) of one part. `files` has the files of each class."""
     labels = np.repeat(np.arange(len(files)), [len(paths) for paths in files]).astype(np.uint8)
     images = np.empty((len(labels), size, size, 3), dtype=np.uint8)
     for index, path in enumerate(path for paths in files for path in paths):
@@ -93,22 +98,25 @@ def read_all(folder: Path, files: list[list[Path]], size: int) -> tuple[np.ndarr
 
 
 def read_image(path: Path, shown: Path, size: int) -> np.ndarray:
-    """One image as RGB bytes: upright, its central square, resized. StudyError calls it `shown`.
+    """One image as RGB, uint8 size×size×3: turned upright, cropped to its central square, and resized.
 
-    Each pixel is the mean of the area it covers (BOX). Filters with negative lobes such as Lanczos ring at
-    edges, and this study measures how classifiers take to small high-frequency patterns.
+    Each pixel is the mean of the area that it covers (BOX filter). Filters with negative weights, such as Lanczos,
+    add ripples at edges. This study measures how classifiers react to small high-frequency patterns, so the resize
+    must not add any. Raises StudyError, with the path `shown`, if the file is not a PNG or JPEG with 8 bits.
     """
     from PIL import Image, ImageOps
 
     try:
         with Image.open(path, formats=("PNG", "JPEG")) as image:
             deep = image.mode in ("I", "F") or image.mode.startswith("I;")
-            upright = ImageOps.exif_transpose(image)  # cameras store the turn beside the pixels
+            upright = ImageOps.exif_transpose(image)  # cameras store the rotation separately from the pixels
             rgb = upright.convert("RGB")
     except (OSError, ValueError, SyntaxError, Image.DecompressionBombError):
-        raise StudyError(f"download.folder: {str(shown)!r} is no readable PNG or JPEG; remove or replace it") from None
-    if deep:  # which PIL would clip to white
-        raise StudyError(f"download.folder: {str(shown)!r} has more than 8 bits per channel; save it with 8")
+        raise StudyError(
+            f"download.folder: {str(shown)!r} is not a readable PNG or JPEG; remove or replace it"
+        ) from None
+    if deep:  # PIL would clip bright values to white
+        raise StudyError(f"download.folder: {str(shown)!r} has more than 8 bits per channel; save it with 8 bits")
     side = min(rgb.size)
     left, top = (rgb.width - side) // 2, (rgb.height - side) // 2
     square = (left, top, left + side, top + side)

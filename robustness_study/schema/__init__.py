@@ -1,1 +1,1 @@
-"""One schema file per params section, so that a new key in one section re-runs no other stage."""
+"""One schema file for each section of params.yaml. So a new key in one section re-runs only the stages that read it."""

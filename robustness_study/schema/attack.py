@@ -12,12 +12,12 @@ HEADLINE_EPSILONS_255 = (1, 2, 4, 8)
 
 
 class Attack(Section):
-    """What all attacks share, and in `attacks` a block for each attack that runs beside FGSM.
+    """Settings that all attacks share. `attacks` has a block for each attack that runs in addition to FGSM.
 
-    `images` test images are attacked, stratified, with the sizes `epsilons_255` in grey levels; attacks that serve as
-    controls get `control_images` of them. The grid of examples shows `examples` images at `example_epsilon_255`; so do
-    `embed` and the angles in attack.json. `accept` names the alarms that do not end the stage. What the blocks and the
-    alarms may be is in robustness_study/attacks/catalogue.py, which checks them.
+    `images` is the number of attacked test images, stratified. Attacks that serve as controls use `control_images` of
+    them. `epsilons_255` are the sizes of the attack, in units of 1/255. The grid of examples shows `examples` images at
+    `example_epsilon_255`; `embed` and the angles in attack.json use this size as well. `accept` lists the alarms that
+    do not stop the stage. robustness_study/attacks/catalogue.py defines and checks the blocks and the alarms.
     """
 
     epsilons_255: list[int] = Field(min_length=1)
@@ -34,10 +34,10 @@ class Attack(Section):
     @classmethod
     def _ladder(cls, values: list[int]) -> list[int]:
         if sorted(set(values)) != values or values[0] != 0 or values[-1] > 255:
-            raise ValueError("whole grey levels that rise from 0 to at most 255 are allowed, as in [0, 1, 2, 4, 8]")
+            raise ValueError("it must hold rising whole numbers from 0 to at most 255, for example [0, 1, 2, 4, 8]")
         absent = [str(value) for value in HEADLINE_EPSILONS_255 if value not in values]
         if absent:
-            raise ValueError(f"{', '.join(absent)} must be in it: reports/metrics.json holds it as fgsm_{absent[0]}")
+            raise ValueError(f"add {', '.join(absent)}; reports/metrics.json reports it as fgsm_{absent[0]}")
         return values
 
     @field_validator("example_epsilon_255")
@@ -49,5 +49,5 @@ class Attack(Section):
         return value
 
     def sizes(self) -> list[int]:
-        """The ladder of epsilons without 0."""
+        """The values of `epsilons_255` without 0."""
         return [epsilon for epsilon in self.epsilons_255 if epsilon > 0]

@@ -1,4 +1,4 @@
-"""The `corrupt` section of params.yaml: what is applied to every image, corruptions by name and then the mix."""
+"""The `corrupt` section of params.yaml: named corruptions, then the studies' corruption (the mix)."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from robustness_study.corruptions.mix import JitterStrengths, MixStrengths
 
 
 class ColorJitter(Section):
-    """Largest relative change of brightness, contrast and saturation; largest turn of hue, in whole turns."""
+    """Largest relative change of brightness, contrast and saturation; largest change of hue, in full turns."""
 
     brightness: float = Field(ge=0, le=1)
     contrast: float = Field(ge=0, le=1)
@@ -18,25 +18,25 @@ class ColorJitter(Section):
 
 
 class Rotation(Section):
-    """The angle is uniform in ± this."""
+    """The angle is uniform in [−max_degrees, max_degrees]."""
 
     max_degrees: float = Field(ge=0, le=180)
 
 
 class HorizontalFlip(Section):
-    """The share of images that are mirrored."""
+    """The probability that an image is mirrored."""
 
     probability: float = Field(ge=0, le=1)
 
 
 class GaussianNoise(Section):
-    """Standard deviation where images are in [0, 1]."""
+    """`sigma` is the standard deviation, for images in [0, 1]."""
 
     sigma: float = Field(ge=0, le=1)
 
 
 class Mix(Section):
-    """Applied to each image in this order."""
+    """The four steps of the mix. Each image gets all of them, in this order."""
 
     color_jitter: ColorJitter
     rotation: Rotation
@@ -44,7 +44,7 @@ class Mix(Section):
     gaussian_noise: GaussianNoise
 
     def strengths(self) -> MixStrengths:
-        """The same values, as the corruptions take them."""
+        """The same values in the form that robustness_study/corruptions/mix.py uses."""
         return MixStrengths(
             JitterStrengths(**self.color_jitter.model_dump()),
             self.rotation.max_degrees,
@@ -54,7 +54,7 @@ class Mix(Section):
 
 
 class Named(Section):
-    """One of `robustness_study.corruptions`, on that share of the images."""
+    """One corruption of `robustness_study.corruptions`; each image gets it with this probability."""
 
     corruption: str
     severity: int = Field(ge=1, le=5)
@@ -62,9 +62,9 @@ class Named(Section):
 
 
 class Corrupt(Section):
-    """`seed` is the corruption's own: every split of the images sees the same corrupted copies.
+    """`seed` belongs to the corruption only, so all splits use the same corrupted copies.
 
-    `before` the mix, in this order, any of the project's corruptions.
+    `before` lists the corruptions that are applied before the mix, in this order.
     """
 
     seed: int = Field(ge=0)

@@ -1,4 +1,4 @@
-"""The `download` section of params.yaml: which images are studied."""
+"""The `download` section of params.yaml: the dataset of the study."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ from robustness_study.core.section import Section
 
 
 class Download(Section):
-    """`dataset` is the name of a file in robustness_study/datasets, which also says what it needs of the rest.
+    """`dataset` is the name of a file in robustness_study/datasets. That file also checks the other two keys.
 
-    `folder` is read by the dataset of that name alone; `size` is the side of the images, in pixels.
+    Only the dataset `folder` reads `folder`. `size` is the width and height of the images in pixels.
     """
 
     dataset: str

@@ -1,4 +1,4 @@
-"""The `embed` section of params.yaml: UMAP of the test images' features."""
+"""The `embed` section of params.yaml: UMAP of the features of test images."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from robustness_study.core.section import Section
 
 
 class Embed(Section):
-    """UMAP's settings (McInnes et al. 2018, arXiv 1802.03426); `images` test images, stratified."""
+    """Settings of UMAP (McInnes et al. 2018, arXiv 1802.03426). `images` is the number of test images, stratified."""
 
     images: int = Field(ge=10)
     neighbours: int = Field(ge=2, le=200)

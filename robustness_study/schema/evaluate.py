@@ -8,10 +8,10 @@ from robustness_study.core.section import Section
 
 
 class Evaluate(Section):
-    """`knn_neighbours` is the k of the nearest-neighbour classifier on the backbone's features.
+    """`knn_neighbours` is k of the nearest-neighbour classifier on the features of the backbone.
 
-    `probe_inverse_penalty` is how little the linear probe on them is regularised (scikit-learn's C).
-    `flip_test_time_augmentation` also scores each image together with its mirror image, beside the rest.
+    `probe_inverse_penalty` is scikit-learn's C of the linear probe on the same features; a small C is a strong penalty.
+    With `flip_test_time_augmentation`, an extra result scores each image together with its mirror image.
     """
 
     batch_size: int = Field(ge=1)

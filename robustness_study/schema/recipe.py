@@ -1,4 +1,4 @@
-"""The `recipes.NAME` sections of params.yaml: how a model is trained, whatever its loss."""
+"""The `recipes.NAME` sections of params.yaml: how a model is trained, for any loss."""
 
 from __future__ import annotations
 
@@ -10,9 +10,10 @@ from robustness_study.core.section import Section
 
 
 class Recipe(Section):
-    """One training recipe; every model of a study gets the same one. Each piece can be off.
+    """One training recipe. All models of a study use the same recipe. The comments in params.yaml explain each key.
 
-    `network` is a file of `robustness_study/networks`, or timm/NAME; `stem` is read by the network resnet18 alone.
+    `network` is the name of a file in `robustness_study/networks`, or timm/NAME. Only the network resnet18 reads
+    `stem`.
     """
 
     network: str = Field(min_length=1)

@@ -1,4 +1,4 @@
-"""The `split` section of params.yaml: how much of the training images is trained on."""
+"""The `split` section of params.yaml: which share of the training images is for training."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ from robustness_study.core.section import Section
 
 
 class Split(Section):
-    """The share of each class's training images that train; the rest validate.
+    """`train_share` of the training images of each class are for training, the others for validation.
 
-    `accept_duplicates`: go on where an image is on two sides under two indices.
+    With `accept_duplicates`, the stage continues if identical images are in two of training, validation and test.
     """
 
     train_share: float = Field(gt=0, lt=1)

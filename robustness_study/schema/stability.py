@@ -8,7 +8,7 @@ from robustness_study.core.section import Section
 
 
 class Stability(Section):
-    """`seeds` of the planes that are compared, `embed.seed` or not."""
+    """`seeds` are the seeds of the UMAP planes that are compared. `embed.seed` may be one of them."""
 
     seeds: list[int] = Field(min_length=2)
 
@@ -16,5 +16,5 @@ class Stability(Section):
     @classmethod
     def _no_repeats(cls, values: list[int]) -> list[int]:
         if len(set(values)) != len(values):
-            raise ValueError("each seed once: a plane is the same as itself")
+            raise ValueError("list each seed only once, because equal seeds give equal planes")
         return values

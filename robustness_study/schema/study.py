@@ -1,4 +1,4 @@
-"""The top of params.yaml: which models the study has and which loss makes the headline."""
+"""The top-level keys of params.yaml: the models of the study and the headline loss."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ NAME = re.compile(r"[a-z][a-z0-9_]*")
 
 
 class Study(Section):
-    """The matrix of models: losses × training sets × seeds, the headline's loss, the recipe's name."""
+    """The models are losses × training sets × seeds. `loss` is the headline loss, `recipe` the name of the recipe."""
 
     loss: str
     losses: list[str] = Field(min_length=1)
@@ -24,24 +24,26 @@ class Study(Section):
     @field_validator("losses", "train_sets", "seeds")
     @classmethod
     def _no_repeats(cls, values: list[str] | list[int]) -> list[str] | list[int]:
-        # DVC drops a repeated entry without a word.
+        # DVC would drop a repeated entry silently.
         repeated = [str(value) for value, times in Counter(values).items() if times > 1]
         if repeated:
-            raise ValueError(f"{', '.join(repeated)} stands in it more than once; name each once")
+            raise ValueError(f"{', '.join(repeated)} is listed more than once; list each only once")
         return values
 
     @field_validator("losses", "train_sets")
     @classmethod
     def _plain_names(cls, values: list[str]) -> list[str]:
-        # DVC joins names with hyphens, so `a-b` + `c` and `a` + `b-c` would be one stage.
+        # DVC joins names with hyphens, so `a-b` + `c` and `a` + `b-c` would be the same stage.
         for value in values:
             if not NAME.fullmatch(value):
-                raise ValueError(f"{value!r} must be lower-case letters, digits and _ (a hyphen joins names)")
+                raise ValueError(
+                    f"{value!r} must start with a lower-case letter, then only a to z, 0 to 9 and _; rename it"
+                )
         return values
 
     @field_validator("seeds")
     @classmethod
     def _no_negative_seed(cls, values: list[int]) -> list[int]:
         if min(values) < 0:
-            raise ValueError(f"{min(values)} is negative; seeds are 0 or more")
+            raise ValueError(f"{min(values)} is negative; a seed must be 0 or more")
         return values

@@ -1,4 +1,4 @@
-"""The `suite` section of params.yaml: which corruptions of test images models are scored on."""
+"""The `suite` section of params.yaml: the corruptions of test images on which models are scored."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from robustness_study.core.section import Section
 
 
 class Suite(Section):
-    """Each of `corruptions` at five severities, on `images` test images, stratified, the same for all."""
+    """Each of `corruptions` is applied at five severities to the same `images` test images, stratified."""
 
     corruptions: list[str] = Field(min_length=1)
     images: int = Field(ge=1)
@@ -19,5 +19,5 @@ class Suite(Section):
     def _once(cls, values: list[str]) -> list[str]:
         for value in values:
             if values.count(value) > 1:
-                raise ValueError(f"{value} stands in it more than once; name each once")
+                raise ValueError(f"{value} is listed more than once; list each only once")
         return values

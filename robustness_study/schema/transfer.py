@@ -1,4 +1,4 @@
-"""The `transfer` section of params.yaml."""
+"""The `transfer` section of params.yaml: attacked images of one model are given to all other models."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from robustness_study.core.section import Section
 
 
 class Transfer(Section):
-    """Each model is given the images of every other at `epsilon_255`; `images` of the attacked ones, stratified.
+    """Each model gets the images that were attacked through every other model, at `epsilon_255` in units of 1/255.
 
-    `accept` names alarms.
+    `images` is how many of the attacked images are used, stratified. `accept` lists alarms that do not stop the stage.
     """
 
     epsilon_255: int = Field(ge=1, le=255)

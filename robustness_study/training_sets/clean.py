@@ -1,4 +1,4 @@
-"""The images as they are."""
+"""The original images, unchanged."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ CHANGES: tuple[str, ...] = ()
 
 
 class Config(Section):
-    """Nothing to set."""
+    """It has no settings."""
 
 
 def make(clean: np.ndarray, corrupted: np.ndarray, config: Config) -> np.ndarray:
-    """The clean images."""
+    """The clean images, unchanged."""
     return clean

@@ -1,4 +1,4 @@
-"""The two studies' corrupted images: what the stage `corrupt` makes of every image."""
+"""The corrupted images of the two studies: the copies that the stage `corrupt` makes."""
 
 from __future__ import annotations
 
@@ -6,13 +6,13 @@ import numpy as np
 
 from robustness_study.core.section import Section
 
-CHANGES: tuple[str, ...] = ()  # the study's corruption counts as seen for every model, whatever it trained on
+CHANGES: tuple[str, ...] = ()  # the studies' corruption always counts as seen, for every training set
 
 
 class Config(Section):
-    """Nothing to set: the `corrupt` section says what the corruption is."""
+    """It has no settings: the `corrupt` section of params.yaml sets the corruption."""
 
 
 def make(clean: np.ndarray, corrupted: np.ndarray, config: Config) -> np.ndarray:
-    """The corrupted images."""
+    """The corrupted images, unchanged."""
     return corrupted
