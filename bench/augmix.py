@@ -59,9 +59,9 @@ def main() -> None:
     arguments = parser.parse_args()
     values = params.read()
     recipe = Recipe.model_validate(values["recipes"][values["recipe"]])
-    akin = seen(params.section("corrupt", Corrupt), recipe, (*TRAIN_SETS, AGAINST))
+    similar = seen(params.section("corrupt", Corrupt), recipe, (*TRAIN_SETS, AGAINST))
     cells = {
-        name: cell_results.read(Cell(arguments.loss, name, arguments.seed), akin) for name in (*TRAIN_SETS, AGAINST)
+        name: cell_results.read(Cell(arguments.loss, name, arguments.seed), similar) for name in (*TRAIN_SETS, AGAINST)
     }
     for name in TRAIN_SETS:
         cell_results.refuse_incomparable(cells[name], cells[AGAINST])
