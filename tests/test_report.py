@@ -809,8 +809,8 @@ def test_picture_under_a_heading_that_shows_none_is_refused(study: Path, monkeyp
     with pytest.raises(StudyError) as caught:
         compare.main()
     assert str(caught.value) == (
-        "robustness_study/report/pictures.py: the picture 'mine' has the heading 'Test acuracy', under which the report "
-        "shows no pictures; use one of Test accuracy, Fast gradient sign attack, Other attacks, Corruptions, "
+        "robustness_study/report/pictures.py: the picture 'mine' has the heading 'Test acuracy', under which the "
+        "report shows no pictures; use one of Test accuracy, Fast gradient sign attack, Other attacks, Corruptions, "
         "Recall of each class, Training"
     )
 

@@ -171,7 +171,8 @@ def difference(mean: float, p_holm: float | None, **names: str) -> Difference:
 
 def test_sentences_say_no_more_than_is_known() -> None:
     assert difference(0.012, 0.0031).sentence() == (
-        "angular − cross_entropy, trained on clean, tested on corrupted images: +1.2 points (+0.3 to +2.1), n = 5, p = 0.0031"
+        "angular − cross_entropy, trained on clean, tested on corrupted images: "
+        "+1.2 points (+0.3 to +2.1), n = 5, p = 0.0031"
     )
     assert difference(-0.012, 0.051).sentence() == (
         "angular − cross_entropy, trained on clean, tested on corrupted images: "
