@@ -16,7 +16,7 @@ OTHER_ATTACKS = (
     "the stage `attack` with an error, unless `attack.accept` names the alarm."
 )
 ONLY_CORRECT = "An image that is wrong without an attack also counts as wrong under {}."
-CHECKS = "The next table checks whether the attacks work as they should, with one column per model (loss, set, seed)."
+CHECKS = "The next table checks whether the attacks work as they should, with one column per model."
 IN_FULL = (
     "The next table has two more results for each ε. *Among images correct when clean*: the share of these images that "
     "remain correct under the attack. *Rounded to 8 bits*: the accuracy after each attacked image is rounded to 8 "

@@ -60,10 +60,10 @@ def how_to_read(first: Cell, seeds: int) -> str:
     numbers = [
         f"- **n** is the number of seeds, here n = {seeds} seeds.",
         "- **±** gives the standard deviation over seeds (ddof = 1), after the mean over seeds.",
-        "- **Brackets** give a 95 % interval over seeds and images: it covers the choice of both. Three kinds of value "
-        "differ. For `train_…` and `val_…` accuracies, mCE, calibration error, negative log-likelihood and angles, it "
-        "is over seeds alone. For the generalisation gap, it is over seeds and test images. If there is no bracket, "
-        f"the value is the same for every seed, and no interval can be computed. {CORRUPTED_ONCE}",
+        "- **Brackets** give a 95 % interval over seeds and images: it covers the choice of both. There are two "
+        "exceptions. The interval is over seeds alone for `train_…` and `val_…` accuracies, mCE, calibration error, "
+        "negative log-likelihood and angles. It is over seeds and test images for the generalisation gap. If there is "
+        f"no bracket, the value is the same for every seed, and no interval can be computed. {CORRUPTED_ONCE}",
         "- **p** is the probability of a difference at least as large as the observed one, in either direction, if "
         "there were no true difference. It is adjusted for the number of tests (Holm), unless it is McNemar's p.",
         f"- **Not distinguishable** (from chance) means that the adjusted p is not below {LEVEL}. It does not mean "

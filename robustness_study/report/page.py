@@ -126,8 +126,9 @@ def _sentences(found: list[Difference], concluded: list[Conclusion], seeds: int)
             "differences that answer the studies' conclusions, so that adding another loss changes no answer. The "
             f"other has all differences in the table. Where the adjusted p is not below {LEVEL}, the difference is not "
             "distinguishable from chance. This can happen even if the interval lies on one side of zero, because the "
-            "interval is not adjusted for the other differences. McNemar's p compares two models of one seed on the "
-            "same images; it is not adjusted."
+            "interval is not adjusted for the other differences. A conclusion is supported if differences that are "
+            "distinguishable from chance point in its direction, and contradicted if they point the other way. "
+            "McNemar's p compares two models of one seed on the same images; it is not adjusted."
         )
         verdict = "The studies' conclusions, with the differences that answer them (p adjusted for these alone):"
     else:
