@@ -7,12 +7,12 @@ from robustness_study.results.differences import LEVEL
 
 BEYOND_ACCURACY = (
     "All values are for test images, clean or corrupted. The *worst class* is the class with the lowest recall; it may "
-    "differ between seeds. *Correct when corrupted, among images correct when clean* is the share of images whose "
-    "corrupted copy is classified correctly too. Calibration error (15 bins) and negative log-likelihood are computed "
-    "from each loss's own logits, so they also depend on how the loss scales its logits. Angles are means over pairs "
-    "of test images, of the same class (*within*) or of different classes (*between*). *Features* are those of the "
-    "backbone; they are never negative, so no angle exceeds 90°. *Embeddings* are what some heads compute from the "
-    "features; for other heads the entry is empty."
+    "differ between seeds. *Correct when corrupted, among images correct when clean*: of the images that are "
+    "classified correctly without the corruption, the share that are still classified correctly with it. Calibration "
+    "error (15 bins) and negative log-likelihood are computed from each loss's own logits, so they also depend on how "
+    "the loss scales its logits. Angles are means over pairs of test images, of the same class (*within*) or of "
+    "different classes (*between*). *Features* are those of the backbone; they are never negative, so no angle exceeds "
+    "90°. *Embeddings* are what some heads compute from the features; for other heads the entry is empty."
 )
 RECALL = (
     "The recall of a class is the share of its test images that are classified correctly. The arrow means: training "
