@@ -1,9 +1,9 @@
-"""Stage `compare`: every model that params name → the comparison, its tables, pictures and report.
+"""Stage `compare`: the results of every model that params name → the comparison: tables, pictures and report.
 
-It reads files that are in git alone, so it runs on a fresh clone. It refuses, naming the cell, when one is missing: a
-comparison with a hole supports no conclusion. Out, under `reports/`: `comparison.json` (a DVC metric),
-`comparison.csv` and `curves.csv` (DVC plots), `statistics.json`, `corruption_errors.json`, `tables/`, `figures/`,
-`report.md`.
+It reads only files that are in git, so it runs on a fresh clone. If a cell is missing, it stops with an error that
+names the cell, because an incomplete comparison supports no conclusion. Out, under `reports/`: `comparison.json` (a DVC
+metric), `comparison.csv` and `curves.csv` (DVC plots), `statistics.json`, `corruption_errors.json`, `tables/`,
+`figures/`, `report.md`.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ REPORTS = Path("reports")
 
 
 def write_csv(name: str, frame: pd.DataFrame, index: bool = True, float_format: str | None = "%.6f") -> None:
-    """Write a table under reports/."""
+    """Writes a table to reports/NAME.csv."""
     write_text(REPORTS / f"{name}.csv", frame.to_csv(index=index, float_format=float_format, lineterminator="\n"))
 
 
@@ -37,10 +37,10 @@ def main() -> None:
     losses, train_sets, seeds = (params.lookup(values, name) for name in ("losses", "train_sets", "seeds"))
     recipe_name = params.lookup(values, "recipe")
     recipe = params.section(f"recipes.{recipe_name}", Recipe)
-    akin = seen(params.section("corrupt", Corrupt), recipe, train_sets)
-    cells = read_cells(losses, train_sets, seeds, akin)
+    similar = seen(params.section("corrupt", Corrupt), recipe, train_sets)
+    cells = read_cells(losses, train_sets, seeds, similar)
     study = Study(cells, read_json("reports/transfer.json"), read_json("reports/stability.json"))
-    study.refuse_foreign()
+    study.check_shared_files()
     for picture in PICTURES:
         picture.draw(REPORTS / f"figures/{picture.name}.png", study)
     for name, frame in study.tables.items():

@@ -1,7 +1,7 @@
-"""Stage `headline`: the models of the headline loss → `reports/metrics.json`, its curves and confusion.
+"""Stage `headline`: the results of the headline loss → `reports/metrics.json`, its curves and confusion matrices.
 
-The mean over seeds for each training set, under fixed paths and names whatever the loss, so that `dvc metrics diff` and
-`dvc plots diff` set one branch's headline beside another's.
+Metrics are means over seeds, for each training set. Paths and names do not depend on the loss, so that
+`dvc metrics diff` and `dvc plots diff` can compare the headlines of two branches.
 """
 
 from __future__ import annotations
@@ -26,8 +26,8 @@ def main() -> None:
     train_sets, seeds = params.lookup(values, "train_sets"), params.lookup(values, "seeds")
     recipe_name = params.lookup(values, "recipe")
     recipe = params.section(f"recipes.{recipe_name}", Recipe)
-    akin = seen(params.section("corrupt", Corrupt), recipe, train_sets)
-    cells = read_cells([loss], train_sets, seeds, akin, planes=False)
+    similar = seen(params.section("corrupt", Corrupt), recipe, train_sets)
+    cells = read_cells([loss], train_sets, seeds, similar, planes=False)
     every = [result for results in cells.values() for result in results]
     metrics = means_over_seeds(cells)[loss]
     by_train_set = {train_set: results for (_, train_set), results in cells.items()}

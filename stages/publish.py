@@ -1,7 +1,8 @@
-"""Stage `publish@LOSS-TRAINSET-SEED`: the small results of a model → `reports/cells/`, which is in git.
+"""Stage `publish@LOSS-TRAINSET-SEED`: copies the small results of a model to `reports/cells/`, which is in git.
 
-The stages of a model have cached outputs alone, so that DVC's run-cache and remotes know all of them. This stage copies
-what people, `compare` and `headline` read. It takes no time, so it needs no cache of its own.
+All outputs of a model's other stages are in DVC's cache, so that DVC's run-cache and remotes can restore them. This
+stage copies the results that people, `compare` and `headline` read. It takes almost no time, so its own outputs are
+not cached.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
-"""Stage `publish_shared`: results that concern several models → `reports/`, which is in git.
+"""Stage `publish_shared`: copies the results of `transfer` and `stability` to `reports/`, which is in git.
 
-That is how well images attacked through one model serve against another (`transfer`), and how stable a UMAP plane is
-(`stability`). As in `publish`, the stages themselves have cached outputs alone.
+`transfer` says how well images attacked through one model work against another model. `stability` says how much a UMAP
+plane depends on its seed. As in `publish`, all outputs of these stages are in DVC's cache.
 """
 
 from __future__ import annotations

@@ -80,7 +80,7 @@ SETTINGS: dict[str, dict[str, Any]] = {
 }
 STRESSED = 40
 SPREAD = (": std", ": n", ": lower_95", ": upper_95", ": covers")  # what a table's columns of spreads end with
-# Main and not akin to the mix, main and akin to it, held out, none of the benchmark's.
+# Main and unlike the mix, main and similar to the mix, held out, not in the benchmark.
 SUITE = ["fog", "gaussian_noise", "saturate", "mix_without_flip"]
 # How many images a figure is of; none for a difference of two.
 IMAGES_OF = {
@@ -92,7 +92,7 @@ IMAGES_OF = {
 }
 READ_OF_ALL = ("transfer.json", "stability.json")  # what compare reads that is of no cell
 Tree = dict[str, Any]
-# The mix and the augmentation, which say which corruptions are akin to training.
+# The mix and the augmentation, which say which corruptions are similar to training.
 COMMITTED = params.read(Path(__file__).resolve().parents[1] / "params.yaml")
 SECTIONS = {name: COMMITTED[name] for name in ("corrupt", "recipe", "recipes")}
 

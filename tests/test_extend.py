@@ -183,7 +183,7 @@ def test_what_the_ideas_compute_is_in_the_report(study: Repository) -> None:
     tables = dict(re.findall(r"\n## ([^\n]+)\n(.*?)(?=\n## |\Z)", report, re.DOTALL))
     assert "half_and_half → clean" in tables["Test accuracy"]
     assert "| fade " in tables["Corruptions"]
-    assert "| wrong both clean and corrupted " in tables["Beside accuracy"]
+    assert "| wrong both clean and corrupted " in tables["Beyond accuracy"]
     assert "(figures/drop.png)" in tables["Test accuracy"] and (study.path / "reports/figures/drop.png").is_file()
     stress = study.json("reports/cells/focal/clean-0/stress.json")
     assert {row["corruption"] for row in stress["rows"]} == {"clean", "gaussian_noise", "fog", "fade"}

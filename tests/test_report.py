@@ -165,11 +165,11 @@ def test_one_seed_has_no_spread_and_no_test(study: Path) -> None:
         assert figures[name]["interval_95"] == pytest.approx(wilson(expected[name], IMAGES_OF[name]), abs=1e-9)
     assert {difference["p_holm"] for difference in statistics["differences"]} == {None}
     assert {conclusion["verdict"] for conclusion in statistics["conclusions"]} == {"not tested: one seed"}
-    assert "nothing is tested and nothing concluded" in said("What can be said")
+    assert "nothing is tested and nothing is concluded" in said("Conclusions")
     # 44 of 50 images against 42, on the same images: two differ.
     error = 1.959963984540054 * np.sqrt(np.var([1] * 2 + [0] * 48, ddof=1) / 50) * 100
-    interval = f"−4.0 points (−{4 + error:.1f} to {error - 4:+.1f}), n = 1, over images alone"
-    assert f"  - angular − cross_entropy, clean → clean: {interval}" in said("What can be said")
+    interval = f"−4.0 points (−{4 + error:.1f} to {error - 4:+.1f}), n = 1, interval over images alone"
+    assert f"  - angular − cross_entropy, trained on clean, tested on clean images: {interval}" in said("Conclusions")
 
 
 def test_differences_are_of_one_loss_or_one_training_set_and_are_paired(compared: Path) -> None:
@@ -277,7 +277,8 @@ def beside(cell: Cell) -> dict[str, float | None]:
     return {
         **{f"recall of the worst class, {test}": min(recalls[test]) for test in tests},
         # The wrong ones are the last: whatever is right corrupted is right clean.
-        "right corrupted, of those right clean": right(cell, "test_corrupted") / right(cell, "test_clean"),
+        "correct when corrupted, among images correct when clean": right(cell, "test_corrupted")
+        / right(cell, "test_clean"),
         **{f"expected calibration error, {test}": calibration_error(cell, f"test_{test}") for test in tests},
         **{f"negative log-likelihood, {test}": loss_of(cell, f"test_{test}") for test in tests},
         **{
@@ -293,7 +294,7 @@ def beside(cell: Cell) -> dict[str, float | None]:
 def test_what_stands_beside_accuracy_has_students_interval_over_seeds(compared: Path) -> None:
     columns, found = table("beside_accuracy")
     assert columns == MODELS
-    in_report = rows_said("Beside accuracy")
+    in_report = rows_said("Beyond accuracy")
     for position, names in enumerate(product(LOSSES, TRAIN_SETS)):
         each = [beside(cell) for cell in cells_of(*names)]
         assert list(found)[: len(each[0])] == list(each[0])  # and then those that a person adds
@@ -306,7 +307,7 @@ def test_what_stands_beside_accuracy_has_students_interval_over_seeds(compared: 
             assert found[name][position] == pytest.approx(np.mean(values), abs=1e-6), name
             mean = float(np.mean(values))
             low, high = stats.t.interval(0.95, len(SEEDS) - 1, mean, stats.sem(values))
-            if name.startswith(("recall", "right")):
+            if name.startswith(("recall", "correct")):
                 images = 25 if name.startswith("recall") else right(cells_of(*names)[0], "test_clean")
                 of_images = math.sqrt(mean * (1 - mean) / images)
                 half = Error(of_images, stats.sem(values), len(SEEDS) - 1).half_width_95()
@@ -318,10 +319,10 @@ def test_what_stands_beside_accuracy_has_students_interval_over_seeds(compared: 
 def test_of_one_seed_only_the_shares_beside_accuracy_have_an_interval(study: Path) -> None:
     choose_study(seeds=[0])
     compare.main()
-    in_report = rows_said("Beside accuracy")
+    in_report = rows_said("Beyond accuracy")
     for position, cell in enumerate(FIRST_SEED):
         images = dict.fromkeys((f"recall of the worst class, {test}" for test in ("clean", "corrupted")), 25)
-        images["right corrupted, of those right clean"] = right(cell, "test_clean")
+        images["correct when corrupted, among images correct when clean"] = right(cell, "test_clean")
         for name, value in beside(cell).items():
             expected = "" if value is None else f"{value:.4f}"
             if value is not None and name in images:
@@ -373,11 +374,11 @@ def test_a_model_that_is_never_right_has_no_share_of_the_right(study: Path, seed
     choose_study(seeds=seeds)
     compare.main()
     _, found = table("beside_accuracy")
-    shares = found["right corrupted, of those right clean"]
+    shares = found["correct when corrupted, among images correct when clean"]
     assert [math.isnan(share) for share in shares] == [True, False, False, False]  # no mean over fewer seeds
-    assert rows_said("Beside accuracy")["right corrupted, of those right clean"][0] == ""
+    assert rows_said("Beyond accuracy")["correct when corrupted, among images correct when clean"][0] == ""
     _, found = table("fast_gradient_sign_in_full")
-    kept = found["ε = 2/255, of those right when clean"]
+    kept = found["ε = 2/255, among images correct when clean"]
     assert [math.isnan(share) for share in kept] == [True, False, False, False]
     assert not np.isnan(found["ε = 2/255, rounded to 8 bits"]).any()
 
@@ -390,7 +391,7 @@ def test_angles_between_no_pairs_are_left_out(study: Path) -> None:
     change_result(cell, "evaluate.json", angles=of_both)
     compare.main()
     _, found = table("beside_accuracy")
-    in_report = rows_said("Beside accuracy")
+    in_report = rows_said("Beyond accuracy")
     for name, values in found.items():
         no_pairs, no_embeddings = name == "angle within classes in degrees, embeddings, clean", "embeddings" in name
         absent = [no_embeddings, no_embeddings, no_pairs, False]
@@ -460,10 +461,12 @@ def test_report_copes_with_an_attack_that_did_not_run(study: Path, left_out: lis
     assert shown == {title for name, title in TITLES.items() if catalogue.entry_of(name) not in left_out}
     assert not [entry.name for entry in left_out if entry.about in said("Other attacks")]
     off = {entry.name for entry in left_out}
-    assert ("stand-in and nearest neighbours agree" in in_report) == ("nearest_neighbours" not in off)
-    assert ("ε in grey levels at which it gains clearly" in in_report) == ("rescaled_logits" not in off)
-    assert ("wrong under PGD and Square as well" in said("Other attacks")) == (not off & {"pgd", "square"})
-    assert "images without a gradient" in in_report and "alarms accepted" in in_report
+    assert ("share of images where stand-in and nearest neighbours agree" in in_report) == (
+        "nearest_neighbours" not in off
+    )
+    assert ("ε, in 1/255, at which this gain is clear" in in_report) == ("rescaled_logits" not in off)
+    assert ("also counts as wrong under PGD and Square" in said("Other attacks")) == (not off & {"pgd", "square"})
+    assert "images with a zero gradient" in in_report and "accepted alarms" in in_report
     assert "No other attack was run" not in said("Other attacks") or len(left_out) > 1
 
 
@@ -471,19 +474,19 @@ def test_report_says_how_far_features_turn(study: Path) -> None:
     compare.main()
     medians = [np.mean([moved_degrees(cell) for cell in cells_of(*names)]) for names in product(LOSSES, TRAIN_SETS)]
     each = "; ".join(f"{model} {median:.1f}°" for model, median in zip(MODELS, medians, strict=True))
-    sentence = f"At ε = 8/255 it turns an image's features by (median of images, mean of seeds): {each}."
+    sentence = f"FGSM turns the features of an image by these angles (median over images, mean over seeds): {each}."
     assert sentence in said("Fast gradient sign attack")
     without = {name: value for name, value in attack(CELLS[2]).items() if not name.startswith("moved")}
     CELLS[2].published("attack.json").write_text(json.dumps(without), encoding="utf-8")  # as older ones are
     compare.main()
-    assert "it turns an image's features" not in said("Fast gradient sign attack")
+    assert "turns the features of an image" not in said("Fast gradient sign attack")
 
 
 def test_first_attack_is_tabled_in_full(compared: Path) -> None:
     columns, found = table("fast_gradient_sign_in_full")
     in_report = rows_said("Fast gradient sign attack")
     assert columns == MODELS
-    names = ("of those right when clean", "rounded to 8 bits")
+    names = ("among images correct when clean", "rounded to 8 bits")
     assert list(found) == [f"ε = {epsilon}/255, {name}" for epsilon in EPSILONS_255 for name in names]
     for (position, (loss, train_set)), epsilon in product(enumerate(product(LOSSES, TRAIN_SETS)), EPSILONS_255):
         kept = [kept_under_attack(cell, epsilon) for cell in cells_of(loss, train_set)]
@@ -501,7 +504,7 @@ def test_of_one_seed_those_right_when_clean_are_the_images_of_an_interval(study:
     found = rows_said("Fast gradient sign attack")
     for (position, cell), epsilon in product(enumerate(FIRST_SEED), EPSILONS_255):
         for name, share, images in (
-            ("of those right when clean", kept_under_attack(cell, epsilon), right_under_attack(cell, 0)),
+            ("among images correct when clean", kept_under_attack(cell, epsilon), right_under_attack(cell, 0)),
             ("rounded to 8 bits", right_under(cell, "fgsm_8_bit", epsilon) / ATTACKED, ATTACKED),
         ):
             low, high = wilson(share, images)
@@ -526,15 +529,15 @@ def test_accuracy_under_an_attack_has_an_interval_over_its_images(study: Path) -
 def test_report_checks_the_attacks(compared: Path) -> None:
     found = rows_said("Other attacks")
     assert found["check"] == [cell.key for cell in CELLS]
-    gains = found["most that the gradient of rescaled logits gains, points"]
+    gains = found["largest gain of the gradient of rescaled logits over FGSM, in points"]
     assert gains == [f"{100 * gained(cell) / len(CONTROL):+.1f}" for cell in CELLS]
-    assert found["images without a gradient"] == [f"{rank(cell)} of {ATTACKED}" for cell in CELLS]
-    assert set(found["ε in grey levels at which it gains clearly"]) == {"nowhere"}
-    assert found["stand-in and nearest neighbours agree"] == [
+    assert found["images with a zero gradient"] == [f"{rank(cell)} of {ATTACKED}" for cell in CELLS]
+    assert set(found["ε, in 1/255, at which this gain is clear"]) == {"none"}
+    assert found["share of images where stand-in and nearest neighbours agree"] == [
         "{:.3f} ({:.3f} to {:.3f})".format(share, *wilson(share, len(CONTROL)))
         for share in (0.9 + rank(cell) / 100 for cell in CELLS)
     ]
-    assert set(found["alarms accepted"]) == {"none"}
+    assert set(found["accepted alarms"]) == {"none"}
     assert "Accepted alarm" not in Path("reports/report.md").read_text(encoding="utf-8")
     assert read_strictly("reports/statistics.json")["alarms"] == {}
 
@@ -549,7 +552,7 @@ def test_transferred_attacks_are_tabled_in_the_order_of_the_study(compared: Path
         shares = ["{:.3f} ({:.3f} to {:.3f})".format(accuracy, *wilson(accuracy, 40)) for accuracy in expected]
         assert rows_said("Other attacks")[source.key] == shares
     assert "40 test images at ε = 8/255" in said("Other attacks")
-    assert f"Accuracy on 40 test images attacked through another model, seed {SEEDS[0]}" in said("Other attacks")
+    assert f"are classified by the model of the column, seed {SEEDS[0]}" in said("Other attacks")
     assert "](figures/transfer.png)" in said("Other attacks")
     assert (compared / "reports/figures/transfer.png").read_bytes().startswith(b"\x89PNG")
 
@@ -628,7 +631,7 @@ def test_severities_are_drawn_with_their_intervals(study: Path, monkeypatch: pyt
     compare.main()
     panels = {axis.get_title(): axis for axis in drawn["severity.png"].axes if axis.get_title()}
     # Each of them has one corruption of the made suite.
-    for group, name in (("unseen", "fog"), ("seen", "gaussian_noise")):
+    for group, name in (("unlike training", "fog"), ("similar to training", "gaussian_noise")):
         for names, band in zip(product(LOSSES, TRAIN_SETS), panels[group].collections, strict=True):
             corners = np.asarray(band.get_paths()[0].vertices)
             for severity in range(6):
@@ -695,17 +698,17 @@ def test_report_answers_the_studies_conclusions(compared: Path) -> None:
     conclusions = read_strictly("reports/statistics.json")["conclusions"]
     report = Path("reports/report.md").read_text(encoding="utf-8")
     assert [len(conclusion["because"]) for conclusion in conclusions] == [2, 4, 4]
-    table_said = rows_said("What can be said")
+    table_said = rows_said("Conclusions")
     for conclusion in conclusions:
         for answer, sentence in zip(conclusion["differences"], conclusion["because"], strict=True):
-            assert sentence.endswith("p = {:.2g}".format(answer["p_holm"]))
+            assert sentence.removesuffix(" (not distinguishable)").endswith("p = {:.2g}".format(answer["p_holm"]))
             _, _, _, _, _, of_answers, of_seeds = table_said[sentence.split(":")[0]]
             assert of_answers == "{:.2g}".format(answer["p_holm"])
             by_seed = answer["p_mcnemar_by_seed"] or {}
             assert of_seeds == ", ".join(f"{seed}: {p_value:.2g}" for seed, p_value in by_seed.items())
         assert f"- {conclusion['claim']}: **{conclusion['verdict']}**." in report
         assert all(f"  - {sentence}\n" in report for sentence in conclusion["because"])
-    assert table_said["difference"][4:] == ["p of 20", "p of 10", "McNemar's p by seed"]
+    assert table_said["difference"][4:] == ["p (Holm, 20 tests)", "p (Holm, 10 tests)", "McNemar's p for each seed"]
 
 
 def test_claims_about_models_that_are_not_there_are_not_answered(study: Path) -> None:
@@ -714,7 +717,9 @@ def test_claims_about_models_that_are_not_there_are_not_answered(study: Path) ->
     conclusions = read_strictly("reports/statistics.json")["conclusions"]
     assert len(conclusions) == 2
     # Whatever the order in params: how much corrupted-trained models are above clean-trained ones.
-    assert conclusions[0]["because"][0].startswith("trained on corrupted − on clean, angular → corrupted: −2.0 points")
+    assert conclusions[0]["because"][0].startswith(
+        "trained on corrupted − trained on clean, angular, tested on corrupted images: −2.0 points"
+    )
 
 
 def test_report_says_at_its_top_which_alarms_were_accepted_and_why(study: Path) -> None:
@@ -724,7 +729,7 @@ def test_report_says_at_its_top_which_alarms_were_accepted_and_why(study: Path) 
     change_file(Path("reports/transfer.json"), alarms=of_transfer)
     compare.main()
     top, *sections = Path("reports/report.md").read_text(encoding="utf-8").split("\n## ")
-    assert sections[0].startswith("Test accuracy\n") and "Accepted alarm" not in "".join(sections)
+    assert sections[0].startswith("How to read this report\n") and "Accepted alarm" not in "".join(sections)
     lines = [line for line in top.splitlines() if line.startswith(">")]
     assert lines == [
         f"> **Accepted alarm**, {CELLS[5].key}: zero_gradients: 3 are zero.",
@@ -733,7 +738,7 @@ def test_report_says_at_its_top_which_alarms_were_accepted_and_why(study: Path) 
         ">",
         "> **Accepted alarm**, transfer: transfer_stronger: one serves better.",
     ]
-    accepted = rows_said("Other attacks")["alarms accepted"]
+    accepted = rows_said("Other attacks")["accepted alarms"]
     assert accepted.pop(5) == "zero_gradients, pgd_leaves_some" and set(accepted) == {"none"}
     # Models without one are not in it.
     assert read_strictly("reports/statistics.json")["alarms"] == {CELLS[5].key: of_model, "transfer": of_transfer}
@@ -750,29 +755,29 @@ def test_figures_that_flatter_a_model_are_marked_where_they_stand(study: Path, m
     monkeypatch.setattr(charts, "save", lambda figure, path: drawn.update({path.name: figure}))
     compare.main()
     marked = said("Fast gradient sign attack")
-    assert "> **Accepted alarm**, cross_entropy, clean: these figures flatter it." in marked
-    assert f"clearly the stronger attack at ε = 4, 8 with seed {cell.seed} (" in marked
-    assert "† what the gradient of rescaled logits leaves, on fewer images" in marked
-    assert "Of cross_entropy, clean some `fgsm_n` flatter the model" in said("Every figure")
-    assert rows_said("Other attacks")["ε in grey levels at which it gains clearly"][1] == "4, 8"
+    assert "> **Accepted alarm**, cross_entropy, clean: these values overstate robustness." in marked
+    assert f"clearly the stronger attack at ε = 4, 8 with seed {cell.seed} (ε in 1/255)" in marked
+    assert "(†): the stronger attack by the gradient of rescaled logits, on fewer images" in marked
+    assert "For cross_entropy, clean, some `fgsm_n` overstate robustness" in said("All metrics")
+    assert rows_said("Other attacks")["ε, in 1/255, at which this gain is clear"][1] == "4, 8"
     # Transferred images are of the first seed's models.
     assert "weaker than it could be" not in said("Other attacks")
     (bars,) = drawn["ladder.png"].axes[0].containers
-    assert bars.get_label() == f"† 10 × its logits, {len(CONTROL)} images"
+    assert bars.get_label() == f"† gradient of 10 × the logits, {len(CONTROL)} images"
     dashed = np.asarray(bars[0].get_xydata())
     assert dashed[:, 0].tolist() == [1, 2, 3, 4, 5]  # the places of 1, 2, 4, 8 and 16
     other = right_under(CELLS[0], "fgsm_of_logits_x10", 8) / len(CONTROL)
     assert dashed[3, 1] == pytest.approx(other / 2)
     change_attack(CELLS[0], "fgsm_of_logits_x10", predictions=found | {"8": to_text(1 - labels)})
     compare.main()
-    assert f"an attack through {CELLS[0].key} is weaker than it could be" in said("Other attacks")
+    assert f"FGSM through {CELLS[0].key} is weaker than it could be" in said("Other attacks")
 
 
 def test_report_says_how_stable_a_plane_is(compared: Path) -> None:
     found = said("Features")
     assert f"for {CELLS[0].key}: under 3 seeds" in found and "of a point's 7 nearest neighbours" in found
     mean, lowest, *spreads = STABILITY.values()
-    for figure in (f"{mean:.3f}", f"least {lowest:.3f}", *(f"{spread:.4f}" for spread in spreads)):
+    for figure in (f"{mean:.3f}", f"lowest: {lowest:.3f}", *(f"{spread:.4f}" for spread in spreads)):
         assert figure in found
 
 
@@ -804,8 +809,8 @@ def test_picture_under_a_heading_that_shows_none_is_refused(study: Path, monkeyp
     with pytest.raises(StudyError) as caught:
         compare.main()
     assert str(caught.value) == (
-        "robustness_study/report/pictures.py: the picture 'mine' stands under 'Test acuracy', where the report shows "
-        "none; the headings with pictures are Test accuracy, Fast gradient sign attack, Other attacks, Corruptions, "
+        "robustness_study/report/pictures.py: the picture 'mine' has the heading 'Test acuracy', under which the "
+        "report shows no pictures; use one of Test accuracy, Fast gradient sign attack, Other attacks, Corruptions, "
         "Recall of each class, Training"
     )
 
@@ -831,14 +836,14 @@ def test_metric_is_of_scores_or_a_value_and_replaces_no_other() -> None:
     with pytest.raises(StudyError, match="the metric mine has both scores and value; give it one of the two"):
         Metric("mine", "mine", lambda _: None, one)
     for name, title in (("test_clean", "mine"), ("mine", "recall of the worst class, clean")):
-        with pytest.raises(StudyError, match=r"metrics\.py has two metrics of the name .* or of the title .*; rename"):
+        with pytest.raises(StudyError, match=r"metrics\.py has two metrics with the name .* or the title .*; rename"):
             refuse_repeated((*METRICS, *BESIDE, Metric(name, title, value=one)))
     refuse_repeated((*METRICS, *BESIDE, Metric("mine", "mine", value=one)))
 
 
 def test_every_metric_is_in_the_report(compared: Path) -> None:
-    assert {metric.name for metric in METRICS} <= set(rows_said("Every figure"))
-    assert {metric.title for metric in BESIDE} <= set(rows_said("Beside accuracy"))
+    assert {metric.name for metric in METRICS} <= set(rows_said("All metrics"))
+    assert {metric.title for metric in BESIDE} <= set(rows_said("Beyond accuracy"))
 
 
 def test_report_shows_its_figures_and_its_seeds(compared: Path) -> None:
@@ -862,7 +867,7 @@ def test_report_has_flip_test_time_augmentation_beside_where_it_was_on(study: Pa
         change_result(cell, "evaluate.json", sets=[{**row, "flip_accuracy": 0.4321} for row in sets])
     compare.main()
     report = Path("reports/report.md").read_text(encoding="utf-8")
-    assert "0.4321" in report.split("With flip test-time augmentation:")[1].split("![")[0]
+    assert "0.4321" in report.split("With flip test-time augmentation")[1].split("![")[0]
     one = json.loads(CELLS[1].published("evaluate.json").read_text(encoding="utf-8"))["sets"]
     change_result(CELLS[1], "evaluate.json", sets=[{**row, "flip_accuracy": None} for row in one])
     with pytest.raises(StudyError, match="differ in flip test-time augmentation"):
@@ -891,7 +896,7 @@ def test_suite_and_recall_are_said_with_spread_and_interval(compared: Path) -> N
     corruptions, recalls = rows_said("Corruptions"), rows_said("Recall of each class")
     for position, (loss, train_set) in enumerate(product(LOSSES, TRAIN_SETS)):
         of_cell = figures[loss][f"{train_set}_trained"]
-        for row, metric in (("main", "suite_mean"), ("unseen", "suite_unseen_mean")):
+        for row, metric in (("main", "suite_mean"), ("unlike training", "suite_unseen_mean")):
             low, high = of_cell[metric]["interval_95"]
             expected = f"{of_cell[metric]['mean']:.4f} ± {of_cell[metric]['std']:.4f} ({low:.3f} to {high:.3f})"
             assert corruptions[row][position] == expected

@@ -202,7 +202,7 @@ def test_missing_cell_is_named_and_nothing_is_written(study: Path, stage: str, n
 @pytest.mark.parametrize("change", [{"checksum": "md5:1"}, {"official": False}, {"classes": ["dog", "cat"]}])
 def test_cells_of_different_data_are_refused(study: Path, change: dict[str, object]) -> None:
     change_dataset(CELLS[6], **change)
-    with pytest.raises(StudyError, match=f"{CELLS[6].key} and {CELLS[0].key} differ in dataset, so they do not"):
+    with pytest.raises(StudyError, match=f"{CELLS[6].key} and {CELLS[0].key} differ in dataset, so they cannot"):
         compare.main()
     assert outputs(study) == {}
 
@@ -214,7 +214,7 @@ def test_cells_of_different_data_are_refused(study: Path, change: dict[str, obje
         ("evaluate.json", {"labels": {"test": to_text(1 - labels_of("test_clean"))}}, "test images"),
         ("evaluate.json", {"knn_neighbours": 5}, "k of the nearest neighbours"),
         ("attack.json", {"test_indices": to_text(ATTACKED_INDICES + 1)}, "attacked images"),
-        ("stress.json", {"test_indices": to_text(np.arange(1, STRESSED + 1))}, "stressed images"),
+        ("stress.json", {"test_indices": to_text(np.arange(1, STRESSED + 1))}, "the suite's images"),
         ("stress.json", {"rows": stress(CELLS[3])["rows"][:-5]}, "the suite's corruptions"),
         ("attack.json", {"ladder": [{"epsilon_255": 0, "accuracy": 0.5}]}, "attack's epsilons"),
         *[("attack.json", {"attacks": found}, "attacks") for found in OTHER_ATTACKS.values()],
@@ -222,7 +222,7 @@ def test_cells_of_different_data_are_refused(study: Path, change: dict[str, obje
 )
 def test_cells_made_in_different_ways_are_refused(study: Path, name: str, change: Tree, what: str) -> None:
     change_result(CELLS[3], name, **change)
-    with pytest.raises(StudyError, match=f"{CELLS[3].key} and {CELLS[0].key} differ in {what}, so they do not compare"):
+    with pytest.raises(StudyError, match=f"{CELLS[3].key} and {CELLS[0].key} differ in {what}, so they cannot be"):
         compare.main()
     assert outputs(study) == {}
 
@@ -231,7 +231,9 @@ def test_cells_of_other_numbers_of_images_are_refused(study: Path) -> None:
     sets = json.loads(CELLS[3].published("evaluate.json").read_text(encoding="utf-8"))["sets"]
     fewer = [{**row, "images": row["images"] - row["set"].startswith("val")} for row in sets]
     change_result(CELLS[3], "evaluate.json", sets=fewer)
-    with pytest.raises(StudyError, match=f"{CELLS[3].key} and {CELLS[0].key} differ in numbers of images, so they do"):
+    with pytest.raises(
+        StudyError, match=f"{CELLS[3].key} and {CELLS[0].key} differ in numbers of images, so they cannot"
+    ):
         compare.main()
     assert outputs(study) == {}
 
@@ -249,7 +251,7 @@ def test_attack_on_another_model_is_refused(study: Path) -> None:
     others = 1 - predictions_of(CELLS[2], "test_clean")[ATTACKED_INDICES]
     predictions = one_attack(CELLS[2], "fgsm")["predictions"] | {"0": to_text(others)}
     change_attack(CELLS[2], "fgsm", predictions=predictions)
-    with pytest.raises(StudyError, match=f"the attack on {CELLS[2].key} at epsilon 0 is not what evaluate saw"):
+    with pytest.raises(StudyError, match=f"the attack on {CELLS[2].key} at epsilon 0 and evaluate give different"):
         compare.main()
     assert outputs(study) == {}
 
@@ -258,7 +260,7 @@ def test_attack_on_other_neighbours_is_refused(study: Path) -> None:
     labels = attacked_labels()[POSITIONS["knn_fgsm"]]
     predictions = one_attack(CELLS[2], "knn_fgsm")["predictions"] | {"0": to_text(1 - labels)}
     change_attack(CELLS[2], "knn_fgsm", predictions=predictions)
-    with pytest.raises(StudyError, match=f"the attack on {CELLS[2].key} at epsilon 0 is not what evaluate saw"):
+    with pytest.raises(StudyError, match=f"the attack on {CELLS[2].key} at epsilon 0 and evaluate give different"):
         compare.main()
     assert outputs(study) == {}
 
@@ -275,7 +277,7 @@ OTHER_MODELS = {
 def test_attacks_transferred_between_other_models_are_refused(study: Path, others: Tree) -> None:
     change_file(Path("reports/transfer.json"), **others)
     with pytest.raises(
-        StudyError, match=r"transfer\.json is of other models than the study's; run `dvc repro publish_shared`"
+        StudyError, match=r"transfer\.json was made from other models than this study's; run `dvc repro publish_shared`"
     ):
         compare.main()
     assert outputs(study) == {}

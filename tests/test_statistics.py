@@ -171,15 +171,19 @@ def difference(mean: float, p_holm: float | None, **names: str) -> Difference:
 
 def test_sentences_say_no_more_than_is_known() -> None:
     assert difference(0.012, 0.0031).sentence() == (
-        "angular − cross_entropy, clean → corrupted: +1.2 points (+0.3 to +2.1), n = 5, p = 0.0031"
+        "angular − cross_entropy, trained on clean, tested on corrupted images: "
+        "+1.2 points (+0.3 to +2.1), n = 5, p = 0.0031"
     )
     assert difference(-0.012, 0.051).sentence() == (
-        "angular − cross_entropy, clean → corrupted: −1.2 points (−2.1 to −0.3), n = 5: not distinguishable, p = 0.051"
+        "angular − cross_entropy, trained on clean, tested on corrupted images: "
+        "−1.2 points (−2.1 to −0.3), n = 5, p = 0.051 (not distinguishable)"
     )
     assert difference(0.012, 1e-40).sentence().endswith(", n = 5, p < 0.0001")
-    assert difference(0.012, None).sentence().endswith("(+0.3 to +2.1), n = 1, over images alone")
+    assert difference(0.012, None).sentence().endswith("(+0.3 to +2.1), n = 1, interval over images alone")
     of_sets = difference(0.012, 0.01, model="angular-corrupted", other="angular-clean")
-    assert of_sets.sentence().startswith("trained on corrupted − on clean, angular → corrupted: +1.2 points")
+    assert of_sets.sentence().startswith(
+        "trained on corrupted − trained on clean, angular, tested on corrupted images: +1.2"
+    )
     assert points(-0.0004) == "−0.0"
 
 
@@ -197,7 +201,9 @@ def test_families_are_adjusted_each_for_itself() -> None:
 
 def test_a_difference_can_be_turned_round() -> None:
     turned = difference(0.012, 0.01).towards("cross_entropy")
-    assert turned.sentence().startswith("cross_entropy − angular, clean → corrupted: −1.2 points (−2.1 to −0.3)")
+    assert turned.sentence().startswith(
+        "cross_entropy − angular, trained on clean, tested on corrupted images: −1.2 points (−2.1"
+    )
     assert turned.sign() == -1
     assert turned.towards("cross_entropy") == turned
 

@@ -16,7 +16,7 @@ from robustness_study import training_sets
 from robustness_study.core import params
 from robustness_study.core.errors import StudyError
 from robustness_study.core.imports import ROOT
-from robustness_study.results.seen_corruptions import STUDIES, TRIVIAL_AUGMENT, alike
+from robustness_study.results.seen_corruptions import STUDIES, TRIVIAL_AUGMENT, similar_corruptions
 from stages import training_set as stage
 
 CONFIGS = params.read(ROOT / "params.yaml")["train_set_config"]
@@ -41,7 +41,7 @@ def test_contract_of_a_training_set(name: str) -> None:
 
 
 def test_kinds_of_change_are_those_that_corruptions_are_compared_with() -> None:
-    assert tuple(alike()) == training_sets.KINDS
+    assert tuple(similar_corruptions()) == training_sets.KINDS
     assert {*TRIVIAL_AUGMENT, *(kind for kinds in STUDIES.values() for kind in kinds)} <= set(training_sets.KINDS)
 
 

@@ -1,1 +1,1 @@
-"""The report."""
+"""The report: its text, tables and pictures."""

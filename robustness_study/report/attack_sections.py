@@ -1,4 +1,4 @@
-"""The text of the report's sections on attacks."""
+"""The text of the report's two sections on attacks."""
 
 from __future__ import annotations
 
@@ -11,36 +11,42 @@ from robustness_study.report.tables import shown
 from robustness_study.results.cell_results import CellResults, Cells
 from robustness_study.results.overstated import clear_at, with_accepted_alarm
 
-BESIDE = (
-    "Each row says on how many of these images. {about} Alarms end the stage, unless they are accepted by name in "
-    "`attack.accept`."
+OTHER_ATTACKS = (
+    "Accuracy under further attacks on some of the same images; each row gives their number. {about} An alarm stops "
+    "the stage `attack` with an error, unless `attack.accept` names the alarm."
 )
-ONLY_RIGHT = "Images that are wrong without an attack count as wrong under {} as well."
+ONLY_CORRECT = "An image that is wrong without an attack also counts as wrong under {}."
+CHECKS = "The next table checks whether the attacks work as they should, with one column per model."
 IN_FULL = (
-    "Of those images that were right when clean, and after rounding the attacked image to 8 bits (which changes "
-    "nothing here: images of 8 bits moved by whole grey levels are such images again; PGD's below are not). Examples "
-    "of attacked images are in `reports/examples/` (in DVC's cache, not in git: they show the dataset's images)."
+    "The next table has two more results for each ε. *Among images correct when clean*: the share of these images that "
+    "remain correct under the attack. *Rounded to 8 bits*: the accuracy after each attacked image is rounded to 8 "
+    "bits. Rounding changes nothing here, because FGSM moves the values of an 8-bit image by whole multiples of 1/255. "
+    "It can change the results of PGD below. Examples of attacked images are in `reports/examples/` (in DVC's cache "
+    "and not in git, because they show images of the dataset)."
 )
 
 
 def sections(study: Study) -> list[str]:
-    """The report's two sections."""
+    """The paragraphs of the two sections."""
     cells, transfer = study.cells, study.transfer
     return [
         "## Fast gradient sign attack",
         _attack_note(study.first),
-        shown(study.tables["fast_gradient_sign"]).to_markdown(floatfmt=".4f"),
+        shown(study.tables["fast_gradient_sign"]).rename_axis("ε (in 1/255)").to_markdown(floatfmt=".4f"),
         *_overstated(cells),
         *_moved(cells),
         *pictures.under("Fast gradient sign attack", study),
         IN_FULL,
         shown(study.tables["fast_gradient_sign_in_full"]).to_markdown(floatfmt=".4f"),
         "## Other attacks",
-        *_beside(study),
+        *_other_attacks(study),
+        CHECKS,
         attack_tables.attack_checks(cells).to_markdown(floatfmt=".4f"),
+        "Transferred attacks: "
         f"FGSM images of {transfer['images']} test images at ε = {transfer['epsilon_255']}/255, attacked through the "
-        "model of a row and given to the model of a column (in brackets 95 % intervals over images):",
-        attack_tables.transfer_table(transfer, "said").to_markdown(floatfmt=".4f"),
+        "model of the row and classified by the model of the column. Each entry is an accuracy, with its 95 % interval "
+        "over images in brackets.",
+        attack_tables.transfer_table(transfer, "text").rename_axis("attacked through").to_markdown(floatfmt=".4f"),
         *pictures.under("Other attacks", study),
     ]
 
@@ -48,14 +54,15 @@ def sections(study: Study) -> list[str]:
 def _attack_note(first: CellResults) -> str:
     attack = first.attack
     return (
-        f"On {attack['images']} clean test images, stratified, the same for every model; true labels, float32, "
-        "ε in grey levels. One step of one attack is an upper bound of robustness, not a measure of it "
-        "(Carlini et al. 2019, arXiv 1902.06705); it climbs the cross-entropy of each loss's own logits."
+        f"Accuracy under FGSM on {attack['images']} clean test images, stratified by class, the same for every model. "
+        "FGSM takes one step of size ε along the signs of the gradient. It increases the cross-entropy between each "
+        "loss's own logits and the true label, in float32. The accuracy under one attack with a single step is only "
+        "an upper bound of a model's robustness, not a measure of it (Carlini et al. 2019, arXiv 1902.06705)."
     )
 
 
 def _moved(cells: Cells) -> list[str]:
-    """How far FGSM turns features; nothing if a model's attack.json is older than that and does not say it."""
+    """By how many degrees FGSM turns features; empty if an older attack.json does not contain this."""
     every = [result.attack for results in cells.values() for result in results]
     if any("moved_degrees" not in attack for attack in every):
         return []
@@ -65,25 +72,28 @@ def _moved(cells: Cells) -> list[str]:
     }
     each = "; ".join(f"{name} {degrees:.1f}°" for name, degrees in medians.items())
     epsilon_255 = every[0]["moved_epsilon_255"]
-    return [f"At ε = {epsilon_255}/255 it turns an image's features by (median of images, mean of seeds): {each}."]
+    return [
+        f"At ε = {epsilon_255}/255, FGSM turns the features of an image by these angles (median over images, mean over "
+        f"seeds): {each}."
+    ]
 
 
-def _beside(study: Study) -> list[str]:
-    """What the other attacks are, and their table; a sentence if there are none."""
-    names = attack_tables.beside(study.first)
+def _other_attacks(study: Study) -> list[str]:
+    """An explanation of the other attacks, and their table; one sentence if there are none."""
+    names = attack_tables.other_results(study.first)
     entries = list(dict.fromkeys(catalogue.entry_of(name).name for name in names))
     ran = [entry for entry in catalogue.ATTACKS if entry.name in entries]
     if not ran:
         return ["No other attack was run: `attack.attacks` in params.yaml is empty."]
     about = [entry.about for entry in ran]
-    only_right = [next(iter(entry.titles.values())) for entry in ran if entry.only_right_images]
-    about += [ONLY_RIGHT.format(" and ".join(only_right))] if only_right else []
+    only_correct = [next(iter(entry.titles.values())) for entry in ran if entry.only_right_images]
+    about += [ONLY_CORRECT.format(" and ".join(only_correct))] if only_correct else []
     table = shown(study.tables["other_attacks"]).to_markdown(floatfmt=".4f")
-    return [BESIDE.format(about=" ".join(about)), table]
+    return [OTHER_ATTACKS.format(about=" ".join(about)), table]
 
 
 def _overstated(cells: Cells) -> list[str]:
-    """What to think of the figures of models with an accepted alarm, where these stand."""
+    """A warning for each loss and training set with an accepted alarm, next to its results."""
     lines = []
     for (loss, train_set), results in with_accepted_alarm(cells).items():
         places = "; ".join(
@@ -92,7 +102,8 @@ def _overstated(cells: Cells) -> list[str]:
             if (at := clear_at(result))
         )
         lines.append(
-            f"> **Accepted alarm**, {loss}, {train_set}: these figures flatter it. The gradient of rescaled logits is "
-            f"clearly the stronger attack at {places} (dashed below, †, and under Other attacks)."
+            f"> **Accepted alarm**, {loss}, {train_set}: these values overstate robustness. The gradient of rescaled "
+            f"logits is clearly the stronger attack at {places} (ε in 1/255). The picture below shows it as a dashed "
+            "line (†), and the section Other attacks gives its results."
         )
     return lines

@@ -1,4 +1,4 @@
-"""The comparison's charts: accuracies, attack ladder, curves, confusion."""
+"""The comparison's charts: accuracies, accuracy against ε, transferred attacks, training curves, confusion."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def grouped_bars(
     errors: dict[str, list[tuple[float, float]]],
     title: str,
 ) -> None:
-    """Accuracy bars: one group per entry of `groups`, one bar per series, with intervals (low, high)."""
+    """Draws accuracies as bars: a group per entry of `groups`, a bar per series, with intervals (low, high)."""
     figure = Figure(figsize=(1.6 + 1.9 * len(groups), 4.4), layout="constrained")
     axis = figure.subplots()
     width = 0.8 / len(series)
@@ -46,13 +46,14 @@ def ladder(
     path: str | Path,
     epsilons_255: list[int],
     series: dict[str, np.ndarray],
-    beside: dict[str, tuple[str, dict[int, tuple[float, float, float]]]],
+    stronger: dict[str, tuple[str, dict[int, tuple[float, float, float]]]],
     chance: float,
     title: str,
 ) -> None:
-    """Accuracy against epsilon, with the level of guessing: per model mean, low and high, epsilons×3.
+    """Draws accuracy against epsilon, and the accuracy of guessing (`chance`) as a dotted line.
 
-    `beside` holds what a stronger attack leaves of some of the models: its name, and by epsilon mean, low and high.
+    `series` maps model → mean, low and high at each epsilon, epsilons×3. `stronger` maps some of the models → the name
+    of a stronger attack and the accuracy under it: epsilon → mean, low and high. It is drawn dashed.
     """
     figure = Figure(figsize=(6.6, 4.4), layout="constrained")
     axis = figure.subplots()
@@ -61,15 +62,15 @@ def ladder(
         mean, low, high = values.T
         axis.plot(places, mean, marker="o", markersize=4, label=name, color=colour(position))
         axis.fill_between(places, low, high, color=colour(position), alpha=0.15, linewidth=0)
-        if name in beside:
-            stronger, left = beside[name]
-            at = [epsilons_255.index(epsilon_255) for epsilon_255 in left]
-            mean, low, high = np.array(list(left.values())).T
+        if name in stronger:
+            attack, accuracies = stronger[name]
+            at = [epsilons_255.index(epsilon_255) for epsilon_255 in accuracies]
+            mean, low, high = np.array(list(accuracies.values())).T
             errors = np.maximum([mean - low, high - mean], 0)
-            axis.errorbar(at, mean, errors, fmt="x--", color=colour(position), linewidth=1, capsize=2, label=stronger)
+            axis.errorbar(at, mean, errors, fmt="x--", color=colour(position), linewidth=1, capsize=2, label=attack)
     axis.axhline(chance, color="#777777", linestyle=":", linewidth=1, label="guessing")
     axis.set_xticks(places, [str(value) for value in epsilons_255])
-    axis.set_xlabel("ε in grey levels (n/255)")
+    axis.set_xlabel("ε (in 1/255)")
     axis.set_ylabel("accuracy")
     axis.set_ylim(0, 1)
     axis.grid(alpha=0.3)
@@ -79,7 +80,7 @@ def ladder(
 
 
 def transfer_matrix(path: str | Path, accuracies: pd.DataFrame, title: str) -> None:
-    """Accuracy of the model of each column on images attacked through the model of each row."""
+    """Draws a matrix: the accuracy of the model of each column on images attacked through the model of each row."""
     count = len(accuracies)
     figure = Figure(figsize=(3.4 + 1.05 * count, 2.6 + 0.62 * count), layout="constrained")
     axis = figure.subplots()
@@ -87,7 +88,7 @@ def transfer_matrix(path: str | Path, accuracies: pd.DataFrame, title: str) -> N
     axis.imshow(values, cmap="viridis", vmin=0, vmax=1, aspect="auto")
     axis.set_xticks(range(count), accuracies.columns, rotation=25, ha="right", fontsize=8)
     axis.set_yticks(range(count), accuracies.index, fontsize=8)
-    axis.set_xlabel("given to", fontsize=9)
+    axis.set_xlabel("classified by", fontsize=9)
     axis.set_ylabel("attacked through", fontsize=9)
     for (y, x), value in np.ndenumerate(values):
         axis.text(x, y, f"{value:.3f}", ha="center", va="center", color="black" if value > 0.6 else "white", fontsize=9)
@@ -96,7 +97,10 @@ def transfer_matrix(path: str | Path, accuracies: pd.DataFrame, title: str) -> N
 
 
 def training_curves(path: str | Path, curves: dict[str, dict[str, list[float]]]) -> None:
-    """Accuracy against epoch for every model: validation solid, training dashed; seeds of one cell share a colour."""
+    """Draws accuracy against epoch for every model: validation solid, training dashed.
+
+    The seeds of one loss and training set share a colour.
+    """
     figure = Figure(figsize=(7.2, 4.4), layout="constrained")
     axis = figure.subplots()
     colours: dict[str, str] = {}
@@ -112,12 +116,12 @@ def training_curves(path: str | Path, curves: dict[str, dict[str, list[float]]])
     axis.set_ylim(0, 1)
     axis.grid(alpha=0.3)
     axis.legend(frameon=False, fontsize=9)
-    axis.set_title("On images of the model's own training set's kind, not augmented", fontsize=10)
+    axis.set_title("On images of the kind that the model trains on, without augmentation", fontsize=10)
     save(figure, path)
 
 
 def confusion_grid(path: str | Path, matrices: dict[str, np.ndarray], classes: list[str]) -> None:
-    """One confusion matrix per model, counts shaded by the share of the label's images."""
+    """Draws one confusion matrix per model: counts, shaded by their share of the images with that true label."""
     columns = min(2, len(matrices))
     rows = -(-len(matrices) // columns)
     side = 1.6 + 0.42 * len(classes)
@@ -131,7 +135,7 @@ def confusion_grid(path: str | Path, matrices: dict[str, np.ndarray], classes: l
         axis.set_xticks(range(len(classes)), classes, rotation=90, fontsize=8)
         axis.set_yticks(range(len(classes)), classes, fontsize=8)
         axis.set_xlabel("predicted", fontsize=9)
-        axis.set_ylabel("label", fontsize=9)
+        axis.set_ylabel("true label", fontsize=9)
         axis.set_title(name, fontsize=10)
         if len(classes) > 20:
             continue

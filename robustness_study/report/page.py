@@ -6,7 +6,7 @@ from typing import Any
 
 import pandas as pd
 
-from robustness_study.report import attack_sections, pictures, suite_tables, tables
+from robustness_study.report import attack_sections, explanations, pictures, suite_tables, tables
 from robustness_study.report.study import Study
 from robustness_study.results import differences
 from robustness_study.results.cell_results import CellResults, Cells
@@ -15,37 +15,38 @@ from robustness_study.results.differences import LEVEL, Difference
 from robustness_study.results.overstated import with_accepted_alarm
 from robustness_study.statistics import half_width
 
-BESIDE = (
-    "On test images. An image and its corrupted copy are a pair: so many of those right when clean still are. "
-    "Calibration error (15 bins) and negative log-likelihood are of each loss's own logits, so they also tell how it "
-    "scales them. Angles are the mean over pairs of test images: of the backbone's features, which are never negative, "
-    "so that no angle exceeds 90°, and of the embeddings that a head makes of them, where it makes some. With several "
-    "seeds the intervals of calibration, likelihood and angles are over seeds alone; with one they have none."
-)
-
 
 def markdown(study: Study) -> str:
     """The whole report; pictures are linked by their paths under reports/.
 
-    Raises StudyError if a picture's heading is none that shows pictures.
+    Raises StudyError if a picture's heading is not one that shows pictures.
     """
-    pictures.refuse_unshown()
+    pictures.check_headings()
     cells, every, first = study.cells, study.every, study.first
     seeds = sorted({result.cell.seed for result in every})
     parts = ["# Comparison", *_dataset(first), _setting(every, seeds), *_accepted(every, study.transfer)]
-    parts += ["## Test accuracy", _spread(len(seeds)), _summaries(study.tables["studies"])]
+    parts += ["## How to read this report", explanations.how_to_read(first.cell, len(seeds))]
+    parts += ["## Test accuracy", _test_accuracy(len(seeds)), _summaries(study.tables["studies"])]
     parts += pictures.under("Test accuracy", study)
     if "flip_test_time_augmentation" in study.tables:
-        parts += ["With flip test-time augmentation:", _summaries(study.tables["flip_test_time_augmentation"])]
-    parts += ["## What can be said", *_sentences(study.differences, study.conclusions, len(seeds))]
-    parts += ["## Every figure", _explanation(first, cells), _summaries(study.tables["all_metrics"])]
-    parts += ["## Beside accuracy", BESIDE, _summaries(study.tables["beside_accuracy"])]
+        parts += ["With flip test-time augmentation (the logits of an image and its mirror image are averaged):"]
+        parts += [_summaries(study.tables["flip_test_time_augmentation"])]
+    parts += ["## Conclusions", *_sentences(study.differences, study.conclusions, len(seeds))]
+    parts += ["## All metrics", _explanation(first, cells), _summaries(study.tables["all_metrics"])]
+    parts += ["## Beyond accuracy", explanations.BEYOND_ACCURACY]
+    parts += [_summaries(study.tables["beside_accuracy"].rename_axis("metric"))]
     parts += attack_sections.sections(study)
     parts += ["## Corruptions", *_suite(study), *pictures.under("Corruptions", study)]
-    parts += ["## Recall of each class", _summaries(study.tables["recall_per_class"])]
+    parts += ["## Recall of each class", explanations.RECALL, _summaries(study.tables["recall_per_class"])]
     parts += pictures.under("Recall of each class", study)
     parts += ["## Training", *pictures.under("Training", study)]
-    parts += ["## Features", _table(study.features), *_planes(cells), _stability(study.stability)]
+    parts += [
+        "## Features",
+        explanations.FEATURES,
+        _table(study.features),
+        *_planes(cells),
+        _stability(study.stability),
+    ]
     return "\n\n".join(parts) + "\n"
 
 
@@ -55,10 +56,13 @@ def _dataset(first: CellResults) -> list[str]:
     if dataset["official"]:
         return [line]
     if dataset["name"] == "folder":
-        return ["> **Unofficial data.** A person's own images: there is no published figure to compare with.", line]
+        return [
+            "> **Unofficial data.** These are a user's own images, so there is no published result to compare with.",
+            line,
+        ]
     warning = (
-        "> **Unofficial data.** These images are not the official release: "
-        "figures are not strictly comparable to published ones."
+        "> **Unofficial data.** These images are not the official release, "
+        "so the results are not strictly comparable to published ones."
     )
     return [warning, line]
 
@@ -66,67 +70,74 @@ def _dataset(first: CellResults) -> list[str]:
 def _setting(every: list[CellResults], seeds: list[int]) -> str:
     first = every[0]
     counts = ", ".join(f"{row['images']} {row['set'].replace('_', ' ')}" for row in first.evaluate["sets"])
-    return f"Recipe `{first.evaluate['recipe']}`, seeds {seeds}, trained with {_trained_with(every)}. Images: {counts}."
+    trained = f"Recipe `{first.evaluate['recipe']}`, seeds {seeds}, trained with {_trained_with(every)}."
+    return f"{trained} Numbers of images: {counts}."
 
 
 def _trained_with(every: list[CellResults]) -> str:
-    """What the models were trained with; which with what, where it is not one for all."""
+    """What the models were trained with (device, torch, precision); if this differs, which models with what."""
     models: dict[str, list[CellResults]] = {}
     for result in every:
-        said = ", ".join(f"{name} {value}" for name, value in result.evaluate["trained_on"].items())
-        models.setdefault(said, []).append(result)
+        text = ", ".join(f"{name} {value}" for name, value in result.evaluate["trained_on"].items())
+        models.setdefault(text, []).append(result)
     if len(models) == 1:
         return next(iter(models))
-    of_seeds = {said: sorted({result.cell.seed for result in results}) for said, results in models.items()}
-    each_seed_alike = sum(map(len, of_seeds.values())) == len({result.cell.seed for result in every})
-    if each_seed_alike:
-        parts = [f"{said} (seeds {of_seeds[said]})" for said in sorted(models, key=lambda said: of_seeds[said])]
-        return "; ".join(parts) + ": models of one seed were trained alike, and the spread over seeds is also of this"
-    parts = [f"{said} ({', '.join(result.cell.key for result in models[said])})" for said in sorted(models)]
-    return "; ".join(parts) + ": **differences between these models are also of what they were trained with**"
+    of_seeds = {text: sorted({result.cell.seed for result in results}) for text, results in models.items()}
+    one_way_per_seed = sum(map(len, of_seeds.values())) == len({result.cell.seed for result in every})
+    if one_way_per_seed:
+        parts = [f"{text} (seeds {of_seeds[text]})" for text in sorted(models, key=lambda text: of_seeds[text])]
+        note = "models of one seed were trained alike, and the standard deviation over seeds includes this difference"
+        return f"{'; '.join(parts)}: {note}"
+    parts = [f"{text} ({', '.join(result.cell.key for result in models[text])})" for text in sorted(models)]
+    return "; ".join(parts) + ": **differences between these models may come from this as well**"
 
 
-def _spread(seeds: int) -> str:
-    said = f"n = {seeds} {'seed' if seeds == 1 else 'seeds'}. Here and below: mean"
+def _test_accuracy(seeds: int) -> str:
+    text = "The share of test images that are classified correctly. Rows: training set → test images. Each entry is the"
     if seeds == 1:
-        return f"{said}, and in brackets a 95 % interval over images."
-    return (
-        f"{said} ± standard deviation over seeds (ddof = 1), and in brackets a 95 % interval over seeds and images; of "
-        "train_ and val_ figures over seeds, of the generalisation gap over seeds and test images, and of mCE, "
-        "calibration, likelihood and angles over seeds."
-    )
+        return f"{text} value for n = 1 seed, with its 95 % interval over images in brackets."
+    return f"{text} mean ± standard deviation over n = {seeds} seeds, with its 95 % interval over seeds and images."
 
 
 def _explanation(first: CellResults, cells: Cells) -> str:
     alarmed = [f"{loss}, {train_set}" for loss, train_set in with_accepted_alarm(cells)]
     k = first.evaluate["knn_neighbours"]
+    warning = f" For {' and '.join(alarmed)}, some `fgsm_n` overstate robustness: see the accepted alarm."
     return (
-        "`generalisation_gap` is train_clean − test_clean, `corruption_drop` test_clean − test_corrupted, `knn_…` the "
-        f"accuracy of {k} nearest neighbours, by angle, on the backbone's features (sought among the model's own "
-        "training images, corrupted ones for a model trained on them), `probe_…` that of a logistic regression fitted "
-        "to the same features, `fgsm_n` under attack with ε = n/255. "
-        "`statistics.json` has the same as numbers."
-        + (f" Of {' and '.join(alarmed)} some `fgsm_n` flatter the model: see the accepted alarm." if alarmed else "")
+        "`train_…`, `val_…` and `test_…` are accuracies on training, validation and test images. "
+        "`generalisation_gap` is train_clean − test_clean, and `corruption_drop` is test_clean − test_corrupted. "
+        f"`knn_…` is the accuracy of the {k} nearest neighbours, by angle, of the backbone's features; the neighbours "
+        "are the model's own training images (corrupted images for a model trained on corrupted images). `probe_…` is "
+        "the accuracy of a logistic regression fitted to the same features. `fgsm_n` is the accuracy under FGSM with "
+        "ε = n/255. `suite_mean` is the mean accuracy over the main corruptions of CIFAR-10-C, and `suite_unseen_mean` "
+        "over those that are unlike training (see Corruptions). `statistics.json` has the same values as numbers."
+        + (warning if alarmed else "")
     )
 
 
 def _sentences(found: list[Difference], concluded: list[Conclusion], seeds: int) -> list[str]:
     if not found:
-        return ["There is one model, and nothing to compare it with."]
+        return ["There is only one model, so there is nothing to compare."]
     if seeds > 1:
         note = (
-            "Differences in percentage points of accuracy, paired by seed and image, each with its own 95 % interval "
-            "over seeds and images. p-values are adjusted for their number (Holm), twice: the differences that answer "
-            "the studies are a family of their own, so that another loss beside them changes no answer, and all in the "
-            f"table are another. Where the adjusted p is not below {LEVEL}, the difference is not distinguishable from "
-            "chance, also where its own interval, which knows of no other difference, lies on one side of zero. "
-            "McNemar's p is of the images of one seed alone, not adjusted."
+            "The differences are in percentage points of accuracy. They are paired: models of the same seed are "
+            "compared on the same images. Each has its own 95 % interval over seeds and images.\n\n"
+            "The p-values are adjusted for the number of tests (Holm) in two families. One family has only the "
+            "differences that answer the studies' conclusions, so that adding another loss changes no answer. The "
+            f"other has all differences in the table. Where the adjusted p is not below {LEVEL}, the difference is not "
+            "distinguishable from chance. This can happen even if the interval lies on one side of zero, because the "
+            "interval is not adjusted for the other differences. A conclusion is supported if differences that are "
+            "distinguishable from chance point in its direction, and contradicted if they point the other way. "
+            "McNemar's p compares two models of one seed on the same images; it is not adjusted."
         )
+        verdict = "The studies' conclusions, with the differences that answer them (p adjusted for these alone):"
     else:
         note = (
-            "One seed: differences in percentage points, paired by image, with 95 % intervals over images alone. How "
-            "models of other seeds would differ is not in them, so nothing is tested and nothing concluded."
+            "There is one seed. The differences are in percentage points, paired by image, with 95 % intervals over "
+            "images alone. These do not cover how models of other seeds would differ, so nothing is tested and nothing "
+            "is concluded."
         )
+        verdict = "The studies' conclusions, with the differences that concern them:"
     claims = [
         "\n".join(
             [
@@ -138,8 +149,8 @@ def _sentences(found: list[Difference], concluded: list[Conclusion], seeds: int)
     ]
     return [
         note,
-        *(["The studies' conclusions:", "\n".join(claims)] if claims else []),
-        "Every difference:",
+        *([verdict, "\n".join(claims)] if claims else []),
+        "All differences:",
         differences.table(found, [each for one in concluded for each in one.differences]).to_markdown(
             disable_numparse=True
         ),
@@ -150,29 +161,42 @@ def _suite(study: Study) -> list[str]:
     stress = study.first.stress
     groups = stress.groups()
     note = (
-        f"On {stress.images} test images, stratified, the same for every model and corruption: over images alone, one "
-        f"model's 95 % interval is at most ± {half_width(stress.images):.3f}. `main` is CIFAR-10-C's corruptions "
-        f"({len(groups['main'])} of 15), `held out` its others ({len(groups['held out'])} of 4), each at five "
-        "severities (Hendrycks & Dietterich 2019, arXiv 1903.12261), drawn anew on these images. `seen` are those of "
-        "`main` akin to the mix or to the recipe's augmentation "
-        f"({', '.join(groups['seen']) or 'none'}), `unseen` the rest."
+        f"Accuracy on {stress.images} test images, stratified by class, the same for every model and corruption. The "
+        f"95 % interval of one model over images alone is at most ± {half_width(stress.images):.3f}. The corruptions "
+        "are those of CIFAR-10-C, each at five severities (Hendrycks & Dietterich 2019, arXiv 1903.12261), generated "
+        "again on these images. Each row is a mean over severities and over a group of corruptions:"
     )
+    rows = [
+        "- `clean`: the same images without a corruption;",
+        f"- `main`: CIFAR-10-C's main corruptions ({len(groups['main'])} of 15);",
+        f"- `held out`: its other corruptions ({len(groups['held out'])} of 4);",
+        "- `noise`, `blur`, `weather`, `digital`: its four families, main and held-out corruptions together;",
+        f"- `{suite_tables.LABELS['seen']}` (`seen` in the files): those of `main` that are similar to what training "
+        "does to images, that is, to the studies' corruption (the mix), the recipe's augmentation or a training set: "
+        f"{', '.join(groups['seen']) or 'none'};",
+        f"- `{suite_tables.LABELS['unseen']}` (`unseen` in the files): the rest of `main`;",
+        "- any other row: one corruption that is not in CIFAR-10-C, by its name.",
+    ]
     if suite_tables.REFERENCE in study.cells:
         error = (
-            "mCE is relative to the cross-entropy model trained on clean images, which has 1; lower is better. Where "
-            "it is not given, `corruption_errors.json` says why."
+            "mCE is the mean corruption error. For each corruption, a model's error rates are summed over severities "
+            "and divided by the same sum of a reference model. mCE is the mean over corruptions. The reference is the "
+            "cross-entropy model of the same seed trained on clean images, so that model has mCE 1. Lower is better. "
+            "For the relative mCE, each model's error rate on clean images is subtracted first. Where a value is "
+            "missing, `corruption_errors.json` gives the reason."
         )
     else:
         error = f"mCE is not given: {suite_tables.NO_REFERENCE}."
-    return [note, error, _summaries(study.tables["suite"])]
+    return [note, "\n".join(rows), error, _summaries(suite_tables.labelled(study.tables["suite"]))]
 
 
 def _planes(cells: Cells) -> list[str]:
     parts = [
-        f"UMAP planes of seed {next(iter(cells.values()))[0].cell.seed}: fitted on clean test images; corrupted and "
-        "attacked ones transformed into the same plane. An arrow leads from where a class's clean images go when they "
-        "are transformed as well to where their copies go (medians). Distances and sizes of clusters in it mean "
-        "little; each caption says how far to trust it. Pale grey points are the clean images again, not a class."
+        f"UMAP planes of the models of seed {next(iter(cells.values()))[0].cell.seed}. A plane is fitted on the "
+        "features of clean test images; corrupted and attacked images are transformed into the same plane. Pale grey "
+        "points are the clean images again, not a class. Each arrow belongs to one class. It leads from the median of "
+        "its clean images, also transformed, to the median of their corrupted or attacked copies. Distances and sizes "
+        "of clusters in a plane mean little; each caption says how far the plane can be trusted."
     ]
     for results in cells.values():
         cell = results[0].cell
@@ -195,10 +219,11 @@ def _accepted(every: list[CellResults], transfer: dict[str, Any]) -> list[str]:
 def _stability(stability: dict[str, Any]) -> str:
     found = {row["measure"]: row["value"] for row in stability["measures"]}
     return (
-        f"How much of a plane is its seed's doing, for {stability['model']}: under {len(stability['seeds'])} seeds, "
-        f"two planes share {found['shared_neighbours_mean']:.3f} of a point's {stability['neighbours']} nearest "
-        f"neighbours (least {found['shared_neighbours_lowest']:.3f}); standard deviation of the trustworthiness "
-        f"{found['trustworthiness_std']:.4f}, of the share of the same class {found['neighbour_purity_plane_std']:.4f}."
+        f"How much a plane depends on its seed, for {stability['model']}: under {len(stability['seeds'])} seeds, two "
+        f"planes share on average {found['shared_neighbours_mean']:.3f} of a point's {stability['neighbours']} nearest "
+        f"neighbours (lowest: {found['shared_neighbours_lowest']:.3f}). The standard deviation over seeds is "
+        f"{found['trustworthiness_std']:.4f} for the trustworthiness, and "
+        f"{found['neighbour_purity_plane_std']:.4f} for the share of neighbours of the same class."
     )
 
 

@@ -1,4 +1,4 @@
-"""The table of pictures: what each shows, how it is drawn, and under which heading of the report it stands.
+"""The list of pictures: what each shows, how it is drawn, and under which heading of the report it appears.
 
 To add a picture, write a function that draws it and add an entry here. `compare` draws every entry into
 `reports/figures/NAME.png`, and the report shows it with its caption under its heading.
@@ -19,7 +19,7 @@ from robustness_study.results import overstated
 from robustness_study.results.intervals import covers, mean_and_interval
 from robustness_study.statistics import half_width
 
-HEADINGS = (  # those of the report that show pictures
+HEADINGS = (  # the headings of the report that can have pictures
     "Test accuracy",
     "Fast gradient sign attack",
     "Other attacks",
@@ -31,7 +31,7 @@ HEADINGS = (  # those of the report that show pictures
 
 @dataclass(frozen=True)
 class Picture:
-    """`caption` says how many images a picture is of, and whether an alarm rang; `draw` writes a PNG to the path."""
+    """One picture. `caption` gives the number of images and any accepted alarm; `draw` writes a PNG to the path."""
 
     name: str
     heading: str
@@ -39,23 +39,23 @@ class Picture:
     draw: Callable[[Path, Study], None]
 
     def lines(self, study: Study) -> list[str]:
-        """The picture and the caption below it, as the report has them."""
+        """The lines of the report: the picture and the caption below it."""
         caption = self.caption(study)
         return [f"![{caption}](figures/{self.name}.png)", f"*{caption}.*"]
 
 
-def seeds_said(study: Study) -> str:
-    """How many seeds a number is the mean of."""
+def seeds_as_text(study: Study) -> str:
+    """The number of seeds that a value is the mean of, as text."""
     return "one seed" if study.seeds == 1 else f"mean of {study.seeds} seeds"
 
 
 def chance(study: Study) -> float:
-    """The accuracy of guessing."""
+    """The accuracy of guessing, with all classes equally likely."""
     return 1 / len(study.first.evaluate["dataset"]["classes"])
 
 
 def accuracy(path: Path, study: Study) -> None:
-    """Test accuracy of every model, as bars."""
+    """Draws the test accuracy for every loss and training set, as bars."""
     groups = {f"{name} → {test}": (name, test) for _, name in study.cells for test in ("clean", "corrupted")}
     bars, ends = {}, {}
     for loss in dict.fromkeys(loss for loss, _ in study.cells):
@@ -64,52 +64,51 @@ def accuracy(path: Path, study: Study) -> None:
         bars[loss] = [row["mean"] for row in rows]
         ends[loss] = [row["interval_95"] for row in rows]
     images = len(study.first.predictions("test_clean")[0])
-    note = (
-        f"Trained on → tested on; {images} test images, {seeds_said(study)}, 95 % interval over {covers(study.seeds)}"
-    )
+    over = covers(study.seeds)
+    note = f"Trained on → tested on; {images} test images, {seeds_as_text(study)}, 95 % interval over {over}"
     charts.grouped_bars(path, list(groups), bars, ends, note)
 
 
 def ladder(path: Path, study: Study) -> None:
-    """Accuracy under the fast gradient sign method against epsilon."""
+    """Draws accuracy under the fast gradient sign method against epsilon."""
     table = study.tables["fast_gradient_sign"]
     series = {str(name): np.array([mean_and_interval(summary) for summary in table[name]]) for name in table}
     title = (
         f"Fast gradient sign method on {study.first.attack['images']} clean test images\n"
-        f"{seeds_said(study)}, 95 % interval over {covers(study.seeds)}"
+        f"{seeds_as_text(study)}, 95 % interval over {covers(study.seeds)}"
     )
-    beside = {}
+    stronger = {}
     for (loss, train_set), row in overstated.with_accepted_alarm(study.cells).items():
-        factor, left = overstated.left_by_the_better(row)
-        images = next(iter(left.values()))["images"]
-        of_model = {epsilon_255: mean_and_interval(summary) for epsilon_255, summary in left.items()}
-        beside[f"{loss}, {train_set}"] = f"† {factor} × its logits, {images} images", of_model
-    charts.ladder(path, table.index.tolist(), series, beside, chance(study), title)
+        factor, summaries = overstated.under_strongest_factor(row)
+        images = next(iter(summaries.values()))["images"]
+        accuracies = {epsilon_255: mean_and_interval(summary) for epsilon_255, summary in summaries.items()}
+        stronger[f"{loss}, {train_set}"] = f"† gradient of {factor} × the logits, {images} images", accuracies
+    charts.ladder(path, table.index.tolist(), series, stronger, chance(study), title)
 
 
 def transfer(path: Path, study: Study) -> None:
-    """Accuracy of each model on images attacked through each other."""
+    """Draws the accuracy of each model on images attacked through each model."""
     transferred = study.transfer
     title = (
         f"Accuracy, FGSM ε = {transferred['epsilon_255']}/255, seed {study.first.cell.seed}\n"
-        f"{transferred['images']} clean test images, 95 % ± {half_width(transferred['images']):.3f} at most"
+        f"{transferred['images']} clean test images, 95 % interval ± {half_width(transferred['images']):.3f} at most"
     )
     charts.transfer_matrix(path, study.transfer_table, title)
 
 
 def curves(path: Path, study: Study) -> None:
-    """Training and validation accuracy against epoch."""
+    """Draws training and validation accuracy against epoch."""
     charts.training_curves(path, {result.cell.key: result.curves for result in study.every})
 
 
 def confusion(path: Path, study: Study) -> None:
-    """Confusion matrices of the first seed's models."""
+    """Draws the confusion matrices of the first seed's models."""
     matrices = {row[0].cell.key: row[0].confusion("test_clean") for row in study.cells.values()}
     charts.confusion_grid(path, matrices, study.first.evaluate["dataset"]["classes"])
 
 
 def suite(path: Path, study: Study) -> None:
-    """Heat maps: accuracy under each corruption at each severity."""
+    """Draws heat maps: accuracy under each corruption at each severity."""
     stress, groups = study.first.stress, study.first.stress.groups()
     order = [*groups["main"], *groups["held out"]]
     order += [name for name in stress.by_corruption if name not in order]
@@ -130,31 +129,33 @@ def suite(path: Path, study: Study) -> None:
         stress.seen,
         ends,
         len(groups["main"]),
-        f"{stress.images} test images, {seeds_said(study)}; 95 % interval over {covers(study.seeds)} "
-        f"± {half_widths.median():.3f} (median), ± {half_widths.max():.3f} at most; * akin to training",
+        f"{stress.images} test images, {seeds_as_text(study)}; 95 % interval over {covers(study.seeds)} "
+        f"± {half_widths.median():.3f} (median), ± {half_widths.max():.3f} at most; * similar to training",
     )
 
 
 def severity(path: Path, study: Study) -> None:
-    """Accuracy against severity, a panel per group of corruptions."""
+    """Draws accuracy against severity, a panel per group of corruptions."""
     panels = {
-        group: {
+        suite_tables.LABELS.get(group, group): {
             f"{loss}, {train_set}": suite_tables.by_severity(results, group)
             for (loss, train_set), results in study.cells.items()
         }
         for group, members in study.first.stress.groups().items()
         if members and group not in ("main", "held out")
     }
-    of = f"{study.first.stress.images} test images, {seeds_said(study)}"
+    of = f"{study.first.stress.images} test images, {seeds_as_text(study)}"
     title = f"Mean accuracy; {of}; 95 % interval over {covers(study.seeds)}"
     suite_charts.by_severity(path, panels, chance(study), title)
 
 
 def _ladder_caption(study: Study) -> str:
-    dagger = "; † what the gradient of rescaled logits leaves, on fewer images: see the accepted alarm"
+    dagger = (
+        "; dashed (†): the stronger attack by the gradient of rescaled logits, on fewer images (see the accepted alarm)"
+    )
     return (
-        f"Accuracy under the fast gradient sign method, on {study.first.attack['images']} test images; bands are 95 % "
-        f"intervals{dagger if overstated.with_accepted_alarm(study.cells) else ''}"
+        f"Accuracy under the fast gradient sign method (FGSM) on {study.first.attack['images']} test images, against "
+        f"ε; bands are 95 % intervals{dagger if overstated.with_accepted_alarm(study.cells) else ''}"
     )
 
 
@@ -164,10 +165,10 @@ def _transfer_caption(study: Study) -> str:
         for results in overstated.with_accepted_alarm(study.cells).values()
         if study.transfer["epsilon_255"] in overstated.clear_at(results[0])
     ]
-    warning = f"; an attack through {' and '.join(weak)} is weaker than it could be: see the accepted alarm"
+    warning = f"; FGSM through {' and '.join(weak)} is weaker than it could be (see the accepted alarm)"
     return (
-        f"Accuracy on {study.transfer['images']} test images attacked through another model, "
-        f"seed {study.first.cell.seed}{warning if weak else ''}"
+        f"Accuracy on {study.transfer['images']} test images that were attacked through the model of the row and are "
+        f"classified by the model of the column, seed {study.first.cell.seed}{warning if weak else ''}"
     )
 
 
@@ -187,8 +188,9 @@ PICTURES = (
         "suite",
         "Corruptions",
         lambda study: (
-            f"Accuracy under each corruption at each severity, on {study.first.stress.images} test images; stars mark "
-            "those akin to what training does to images. Every figure's interval is in `tables/suite_in_full.csv`"
+            f"Accuracy under each corruption at each severity, on {study.first.stress.images} test images; a star "
+            "marks a corruption similar to what training does to images. The file `tables/suite_in_full.csv` has the "
+            "95 % interval of every value"
         ),
         suite,
     ),
@@ -196,7 +198,7 @@ PICTURES = (
         "severity",
         "Corruptions",
         lambda study: (
-            "Accuracy against severity, the mean over a group's corruptions, on "
+            "Accuracy against severity: means over the corruptions of a group, on "
             f"{study.first.stress.images} test images; bands are 95 % intervals"
         ),
         severity,
@@ -205,8 +207,9 @@ PICTURES = (
         "confusion",
         "Recall of each class",
         lambda study: (
-            f"Confusion on {len(study.first.predictions('test_clean')[0])} clean test images, "
-            f"seed {study.first.cell.seed}"
+            f"Confusion matrices on {len(study.first.predictions('test_clean')[0])} clean test images, "
+            f"seed {study.first.cell.seed}: numbers of images, shaded by their share of the images with the same true "
+            "label"
         ),
         confusion,
     ),
@@ -214,26 +217,27 @@ PICTURES = (
         "curves",
         "Training",
         lambda _: (
-            "Training curves of every model. Each is watched on images of its own training set's kind, so levels do "
-            "not compare between training sets; a loss that classifies by centroids fits them on the training images "
-            "watched"
+            "Training curves of every model: accuracy after each epoch on some of its training images (dashed) and of "
+            "its validation images (solid). Both are of the kind that the model trains on, so values cannot be "
+            "compared between training sets. A loss that classifies by class centroids computes them from these "
+            "training images"
         ),
         curves,
     ),
 )
 
 
-def refuse_unshown() -> None:
-    """Raise StudyError if a picture's heading is not among `HEADINGS`: the report would not show it."""
+def check_headings() -> None:
+    """Raises StudyError if a picture's heading is not one of `HEADINGS`, since the report would not show it."""
     for picture in PICTURES:
         if picture.heading not in HEADINGS:
             raise StudyError(
-                f"robustness_study/report/pictures.py: the picture {picture.name!r} stands under {picture.heading!r}, "
-                f"where the report shows none; the headings with pictures are {', '.join(HEADINGS)}"
+                f"robustness_study/report/pictures.py: the picture {picture.name!r} has the heading "
+                f"{picture.heading!r}, under which the report shows no pictures; use one of {', '.join(HEADINGS)}"
             )
 
 
 def under(heading: str, study: Study) -> list[str]:
-    """The lines of every picture under a heading of the report, which must be one of `HEADINGS`."""
+    """The lines of all pictures under a heading of the report; `heading` must be one of `HEADINGS`."""
     assert heading in HEADINGS, heading
     return [line for picture in PICTURES if picture.heading == heading for line in picture.lines(study)]

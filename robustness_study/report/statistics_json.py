@@ -1,4 +1,4 @@
-"""What `reports/statistics.json` holds: every metric with its spread, every difference, every conclusion."""
+"""The contents of `reports/statistics.json`: the summary of every metric, every difference, every conclusion."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ TABLES = (
 
 
 def difference_as_json(difference: Difference) -> dict[str, Any]:
-    """A difference, as shares and not points."""
+    """A difference as JSON, in shares, not percentage points."""
     found = difference.estimate
     return {
         "model": "-".join(difference.model),
@@ -38,7 +38,7 @@ def difference_as_json(difference: Difference) -> dict[str, Any]:
 
 
 def as_json(study: Study) -> dict[str, Any]:
-    """The whole file."""
+    """The contents of the whole file."""
     images = study.transfer["images"]
     of_pairs = [
         {**row, "images": images, "interval_95": wilson_interval(row["accuracy"], images)}

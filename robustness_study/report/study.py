@@ -1,4 +1,4 @@
-"""All that the report is made of, computed once: models, metrics with their spread, differences, tables."""
+"""Everything that the report shows, computed once: models, summaries of metrics, differences, conclusions, tables."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from robustness_study.results.cell_results import CellResults, Cells
 
 @dataclass(frozen=True)
 class Study:
-    """The models of a study with what is of several of them together: transferred attacks, a plane's stability."""
+    """The models of a study, and two results about several of them: transferred attacks, stability of a plane."""
 
     cells: Cells
     transfer: dict[str, Any]
@@ -30,17 +30,17 @@ class Study:
 
     @property
     def every(self) -> list[CellResults]:
-        """Every model."""
+        """All models."""
         return [result for results in self.cells.values() for result in results]
 
     @property
     def seeds(self) -> int:
-        """How many seeds each loss and training set has."""
+        """The number of seeds; each loss and training set has the same."""
         return len(next(iter(self.cells.values())))
 
     @cached_property
     def summaries(self) -> intervals.Summaries:
-        """Every metric with its spread."""
+        """The summary of every metric."""
         return intervals.all_metrics(self.cells)
 
     @cached_property
@@ -50,21 +50,21 @@ class Study:
 
     @cached_property
     def conclusions(self) -> list[conclusions.Conclusion]:
-        """What becomes of the two studies' conclusions."""
+        """The two studies' conclusions, each with its verdict."""
         return conclusions.conclusions(self.differences)
 
     @cached_property
     def tables(self) -> dict[str, pd.DataFrame]:
-        """The tables of metrics, by their names: frames with a `Summary` in each place."""
+        """The tables of metrics by name; every entry of a table is a `Summary`."""
         cells = self.cells
         flips = self.first.row("test_clean")["flip_accuracy"] is not None
         return {
             "studies": tables.studies_table(self.summaries),
             "all_metrics": tables.metrics_table(self.summaries),
-            "beside_accuracy": tables.beside_accuracy(cells),
+            "beside_accuracy": tables.beyond_accuracy(cells),
             "fast_gradient_sign": attack_tables.ladder_table(cells),
             "fast_gradient_sign_in_full": attack_tables.attack_table(cells),
-            "other_attacks": attack_tables.beside_attack_table(cells),
+            "other_attacks": attack_tables.other_attacks_table(cells),
             "suite": suite_tables.means_table(cells),
             "recall_per_class": tables.recall_table(cells),
             **({"flip_test_time_augmentation": tables.flip_table(cells)} if flips else {}),
@@ -77,22 +77,22 @@ class Study:
 
     @cached_property
     def features(self) -> pd.DataFrame:
-        """What can be measured of the features and their UMAP plane."""
+        """Measures of the features and of their UMAP plane."""
         return tables.features_table(self.cells)
 
     @cached_property
     def every_accuracy(self) -> pd.DataFrame:
-        """Accuracy under every corruption at every severity, long."""
+        """Accuracy under every corruption at every severity, in long format."""
         return suite_tables.every_accuracy(self.cells)
 
-    def refuse_foreign(self) -> None:
-        """StudyError if the transferred attacks, or the plane's stability, are of other models than these."""
+    def check_shared_files(self) -> None:
+        """Raises StudyError if transfer.json or stability.json was made from other models than this study's."""
         keys = {row[0].cell.key for row in self.cells.values()}
         if {(row["source"], row["target"]) for row in self.transfer["rows"]} != set(product(keys, keys)):
             raise StudyError(
-                "reports/transfer.json is of other models than the study's; run `dvc repro publish_shared`"
+                "reports/transfer.json was made from other models than this study's; run `dvc repro publish_shared`"
             )
         if self.stability["model"] != self.first.cell.key:
             raise StudyError(
-                "reports/stability.json is of another model than the first; run `dvc repro publish_shared`"
+                "reports/stability.json was made from another model than the first one; run `dvc repro publish_shared`"
             )

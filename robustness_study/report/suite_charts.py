@@ -1,4 +1,4 @@
-"""The suite's charts: a heat map per model, and accuracy against severity per family."""
+"""The suite's charts: a heat map per model, and accuracy against severity per group of corruptions."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ def heat_maps(
     of_benchmark: int,
     title: str,
 ) -> None:
-    """A panel per model: a row per corruption, a column per severity, and a line above each row counted in `ends`.
+    """Draws a panel per model: a row per corruption, a column per severity, a line above each row number in `ends`.
 
-    `accuracies` maps model → corruption → five accuracies, `means` model → the mean that its title gives, over
-    `of_benchmark` corruptions of CIFAR-10-C; names in `seen` get a star.
+    `accuracies` maps model → corruption → five accuracies. `means` maps model → the mean in its title, over
+    `of_benchmark` corruptions of CIFAR-10-C. The corruptions in `seen` get a star.
     """
     names = list(next(iter(accuracies.values())))
     figure = Figure(figsize=(2.3 + 2.35 * len(accuracies), 1.3 + 0.27 * len(names)), layout="constrained")
@@ -49,7 +49,10 @@ def heat_maps(
 def by_severity(
     path: str | Path, panels: dict[str, dict[str, list[tuple[float, float, float]]]], chance: float, title: str
 ) -> None:
-    """A panel per group of corruptions: accuracy against severity (0 is clean), per model mean, low and high."""
+    """Draws a panel per group of corruptions: accuracy against severity (0 is clean).
+
+    `panels` maps group → model → (mean, low, high) for each severity. `chance` is the accuracy of guessing.
+    """
     columns = 3
     rows = math.ceil(len(panels) / columns)
     figure = Figure(figsize=(10.5, 0.9 + 2.9 * rows), layout="constrained")

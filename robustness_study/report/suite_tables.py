@@ -1,4 +1,4 @@
-"""The suite's tables, as pandas frames: what models keep of their accuracy under corruptions."""
+"""The suite's tables, as pandas frames: accuracies and corruption errors."""
 
 from __future__ import annotations
 
@@ -14,14 +14,20 @@ from robustness_study.results.suite import corruption_error
 
 REFERENCE = ("cross_entropy", "clean")  # the model that corruption errors are relative to
 ERRORS_OF = ("main", "seen", "unseen")
-NOT_WORSE = "under one of the corruptions the reference is no worse than on clean images: there is nothing to divide by"
-NO_REFERENCE = "no cross-entropy model trained on clean images is in the study to divide by"
+NOT_WORSE = (
+    "under one of the corruptions the reference model is no worse than on clean images, so the divisor is not positive"
+)
+NO_REFERENCE = "no cross-entropy model trained on clean images is in the study, and mCE is relative to that model"
+LABELS = {
+    "seen": "similar to training",
+    "unseen": "unlike training",
+}  # what the report calls groups; files keep the names
 
 
 def means_table(cells: Cells) -> pd.DataFrame:
     """Mean accuracy and (relative) mCE: a column per loss and training set.
 
-    A row per group of CIFAR-10-C's corruptions, and one for each corruption that is not of CIFAR-10-C.
+    There is a row for each group of CIFAR-10-C's corruptions, and one for each corruption that is not in CIFAR-10-C.
     """
     errors = corruption_errors(cells)
     columns = {}
@@ -40,8 +46,18 @@ def means_table(cells: Cells) -> pd.DataFrame:
     return pd.DataFrame(columns).rename_axis("corruptions")
 
 
+def labelled(means: pd.DataFrame) -> pd.DataFrame:
+    """The table of `means_table` with the row labels of the report: "unlike training" for the group `unseen`, …"""
+
+    def label(row: str) -> str:
+        head, comma, group = row.rpartition(", ")
+        return head + comma + LABELS.get(group, group)
+
+    return means.rename(index=label)
+
+
 def as_summary(error: dict[str, Any]) -> Summary:
-    """An entry of `corruption_errors` as other tables have their entries."""
+    """An entry of `corruption_errors` as a `Summary`."""
     if error["value"] is None:
         return {"mean": None}
     return {"mean": error["value"], **{key: found for key, found in error.items() if key not in ("value", "reason")}}
@@ -50,9 +66,9 @@ def as_summary(error: dict[str, Any]) -> Summary:
 def error_of(
     results: list[CellResults], references: list[CellResults] | None, names: list[str], relative: bool
 ) -> dict[str, Any]:
-    """(Relative) mCE over these corruptions, each seed's against the reference of the same seed.
+    """(Relative) mCE over the corruptions `names`; each seed is divided by the reference model of the same seed.
 
-    Its mean is called `value`: None with a `reason` where it cannot be given.
+    The mean over seeds is called `value`. If it cannot be computed, it is None and `reason` says why.
     """
     if references is None:
         return {"value": None, "reason": NO_REFERENCE}
@@ -67,7 +83,7 @@ def error_of(
 
 
 def corruption_errors(cells: Cells) -> dict[str, dict[str, dict[str, dict[str, Any]]]]:
-    """For each loss and training set: (relative) mCE over the 15, over those akin to training, and over the rest."""
+    """(Relative) mCE for each loss and training set, over the groups of `ERRORS_OF`: CIFAR-10-C's 15, seen, unseen."""
     references, found = cells.get(REFERENCE), {}
     for (loss, train_set), results in cells.items():
         groups = results[0].stress.groups()
@@ -79,7 +95,7 @@ def corruption_errors(cells: Cells) -> dict[str, dict[str, dict[str, dict[str, A
 
 
 def every_accuracy(cells: Cells) -> pd.DataFrame:
-    """With its spread, long: a row per loss, training set, corruption and severity."""
+    """Accuracies with standard deviation and interval, in long format: a row per model, corruption and severity."""
     rows: list[dict[str, Any]] = []
     for (loss, train_set), results in cells.items():
         stress = results[0].stress
@@ -92,12 +108,12 @@ def every_accuracy(cells: Cells) -> pd.DataFrame:
             summary = summarise(results, metric)
             low, high = summary["interval_95"]
             place = {"loss": loss, "train_set": train_set, "corruption": corruption, "severity": severity}
-            spread = {"accuracy": summary["mean"], "std": summary["std"], "n": summary["n"], "images": stress.images}
-            rows.append({**place, **spread, "lower_95": low, "upper_95": high})
+            accuracy = {"accuracy": summary["mean"], "std": summary["std"], "n": summary["n"], "images": stress.images}
+            rows.append({**place, **accuracy, "lower_95": low, "upper_95": high})
     return pd.DataFrame(rows)
 
 
 def by_severity(results: list[CellResults], group: str) -> list[tuple[float, float, float]]:
-    """A group's mean accuracy at severities 0 (clean) to 5, each with the ends of its 95 % interval."""
+    """A group's mean accuracy at severities 0 (clean) to 5, each with both ends of its 95 % interval."""
     metrics = [under_corruptions("clean"), *(under_corruptions(group, severity) for severity in SEVERITIES)]
     return [mean_and_interval(summarise(results, metric)) for metric in metrics]

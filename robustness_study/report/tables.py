@@ -1,5 +1,6 @@
-"""The comparison's tables. Each is made once, as a frame with a `Summary` in each place; `shown` and `in_columns` turn
-such a frame into what a person or a program reads.
+"""The comparison's tables. Each is made once, as a frame whose entries are `Summary`.
+
+`shown` turns such a frame into the table of the report, `in_columns` into the table of a CSV file.
 """
 
 from __future__ import annotations
@@ -9,12 +10,12 @@ from typing import Any
 import pandas as pd
 
 from robustness_study.results.cell_results import Cells
-from robustness_study.results.intervals import Summaries, said, summarise, summarise_values
+from robustness_study.results.intervals import Summaries, as_text, summarise, summarise_values
 from robustness_study.results.metrics import BESIDE, recall
 
 
 def studies_table(summaries: Summaries) -> pd.DataFrame:
-    """Test accuracy as the two studies printed it: a row per training → test images, a column per loss."""
+    """Test accuracy in the layout of the two studies: a row per training set → test images, a column per loss."""
     train_sets = list(next(iter(summaries.values())))
     rows = {
         f"{train_set.removesuffix('_trained')} → {test}": {
@@ -27,7 +28,7 @@ def studies_table(summaries: Summaries) -> pd.DataFrame:
 
 
 def metrics_table(summaries: Summaries) -> pd.DataFrame:
-    """Every metric of `METRICS`: a row each, a column per loss and training set."""
+    """The metrics of `METRICS`: a row per metric, a column per loss and training set."""
     columns = {
         f"{loss}, {train_set.removesuffix('_trained')}": of_cell
         for loss, of_loss in summaries.items()
@@ -37,7 +38,7 @@ def metrics_table(summaries: Summaries) -> pd.DataFrame:
 
 
 def flip_table(cells: Cells) -> pd.DataFrame:
-    """Test accuracy with flip test-time augmentation: a row per training → test images, a column per loss."""
+    """Test accuracy with flip test-time augmentation: a row per training set → test images, a column per loss."""
     columns: dict[str, dict[str, Any]] = {}
     for (loss, train_set), results in cells.items():
         for test in ("clean", "corrupted"):
@@ -48,7 +49,7 @@ def flip_table(cells: Cells) -> pd.DataFrame:
 
 
 def recall_table(cells: Cells) -> pd.DataFrame:
-    """Recall of every class on clean and corrupted test images: a column per loss, training set and test set."""
+    """Recall on clean and corrupted test images: a row per class, a column per loss, training set and test set."""
     classes = next(iter(cells.values()))[0].evaluate["dataset"]["classes"]
     columns = {
         f"{loss}, {train_set} → {test}": [
@@ -60,8 +61,8 @@ def recall_table(cells: Cells) -> pd.DataFrame:
     return pd.DataFrame(columns, index=pd.Index(classes, name="class"))
 
 
-def beside_accuracy(cells: Cells) -> pd.DataFrame:
-    """What an accuracy alone does not tell: a row per metric of `BESIDE`, a column per loss and training set."""
+def beyond_accuracy(cells: Cells) -> pd.DataFrame:
+    """The metrics of `BESIDE`: a row per metric, a column per loss and training set."""
     columns = {
         f"{loss}, {train_set}": {metric.title: summarise(results, metric) for metric in BESIDE}
         for (loss, train_set), results in cells.items()
@@ -78,7 +79,7 @@ TESTED_ON = {
 
 
 def comparison_chart(summaries: Summaries) -> pd.DataFrame:
-    """What `dvc plots` draws first, long: a row per kind of test image and model."""
+    """The first chart of `dvc plots`, in long format: a row per kind of test image, loss and training set."""
     rows = []
     for metric, tested_on in TESTED_ON.items():
         for loss, of_loss in summaries.items():
@@ -91,7 +92,7 @@ def comparison_chart(summaries: Summaries) -> pd.DataFrame:
 
 
 def features_table(cells: Cells) -> pd.DataFrame:
-    """What can be measured of the features and their UMAP plane: a row per measure, a column per model."""
+    """Measures of the features and of their UMAP plane: a row per measure, a column per model of the first seed."""
     columns = {}
     for results in cells.values():
         for result in results:
@@ -101,7 +102,7 @@ def features_table(cells: Cells) -> pd.DataFrame:
 
 
 def curves(cells: Cells) -> pd.DataFrame:
-    """The curves of every model, long: a row per model and epoch."""
+    """The training curves of every model in long format: a row per model and epoch."""
     frames = []
     for results in cells.values():
         for result in results:
@@ -112,12 +113,12 @@ def curves(cells: Cells) -> pd.DataFrame:
 
 
 def shown(frame: pd.DataFrame) -> pd.DataFrame:
-    """A table of summaries as a person reads it."""
-    return frame.map(said)
+    """A table of summaries as text, for the report."""
+    return frame.map(as_text)
 
 
 def in_columns(frame: pd.DataFrame) -> pd.DataFrame:
-    """A table of summaries as a program reads it: after each mean its spread, in columns of their own."""
+    """A table of summaries for a CSV file: the parts of each summary in columns of their own."""
     columns: dict[str, Any] = {}
     for name, summaries in frame.items():
         intervals = [summary.get("interval_95") or (None, None) for summary in summaries]

@@ -1,1 +1,1 @@
-"""What the stages wrote of each model, and what follows from it."""
+"""Reads the results that the stages wrote for each model, and computes metrics and statistics from them."""

@@ -1,4 +1,7 @@
-"""What the stages wrote of each model, read from git; refused where a model is missing or does not compare."""
+"""Reads the results of every model from the files in git.
+
+Raises StudyError if a model is missing, or if models cannot be compared.
+"""
 
 from __future__ import annotations
 
@@ -20,31 +23,31 @@ from robustness_study.results.suite import Stress
 
 @dataclass(frozen=True)
 class CellResults:
-    """What the stages wrote of one model."""
+    """The results of one model."""
 
     cell: Cell
     evaluate: dict[str, Any]
     attack: dict[str, Any]
     stress: Stress
     curves: dict[str, list[float]]
-    plane: dict[str, Any] | None  # of the first seed's models alone
+    plane: dict[str, Any] | None  # only for the models of the first seed
 
     def row(self, name: str) -> dict[str, Any]:
-        """The figures of one set of images, such as `test_clean`."""
+        """The results on one set of images, such as `test_clean`."""
         return next(row for row in self.evaluate["sets"] if row["set"] == name)
 
     def confusion(self, name: str) -> np.ndarray:
-        """The confusion matrix of one set, classes × classes, row = label."""
+        """The confusion matrix of one set of images, classes × classes; a row per true label."""
         return np.array(self.evaluate["details"][name]["confusion"])
 
     def attacked(self, attack: str, epsilon_255: int | str) -> tuple[np.ndarray, np.ndarray]:
-        """Labels and predicted labels, N each, under an attack by its name in attack.json, such as `pgd`."""
+        """Labels and predicted labels, N each, under an attack. `attack` is its name in attack.json, such as `pgd`."""
         found = self.attack["attacks"][attack]
         labels = from_text(self.attack["labels"])[from_text(found["positions"])]
         return labels, from_text(found["predictions"][str(epsilon_255)])
 
     def predictions(self, name: str) -> tuple[np.ndarray, np.ndarray]:
-        """Labels and predicted labels, N each, of one set, in the order of the split's indices."""
+        """Labels and predicted labels, N each, of one set of images, in the order of the split's indices."""
         labels = from_text(self.evaluate["labels"][name.split("_")[0]])
         return labels, from_text(self.evaluate["details"][name]["predictions"])
 
@@ -55,9 +58,10 @@ Cells = dict[tuple[str, str], list[CellResults]]  # (loss, training set) → one
 def read_cells(
     losses: list[str], train_sets: list[str], seeds: list[int], seen: Sequence[str], planes: bool = True
 ) -> Cells:
-    """Every model of the study; `planes`: with the UMAP planes of the first seed's.
+    """Reads every model of the study. If `planes` is true, the models of the first seed have their UMAP planes.
 
-    Raises StudyError if a model is missing or does not compare with the rest.
+    `seen` names the corruptions that are similar to what training does to images. Raises StudyError if a model is
+    missing or cannot be compared with the others.
     """
     cells = {
         (loss, train_set): [
@@ -74,9 +78,10 @@ def read_cells(
 
 
 def read(cell: Cell, seen: Sequence[str], embedded: bool = False) -> CellResults:
-    """One model, with its UMAP plane if it has one; `seen` names corruptions akin to what training does to images.
+    """Reads one model; with its UMAP plane if `embedded`.
 
-    StudyError, naming the cell and what to type, if a result is missing.
+    `seen` names the corruptions that are similar to what training does to images. Raises StudyError if a result is
+    missing; the message names the cell and the command that makes it.
     """
     wanted = {cell.published(name): f"{stage}@{cell.key} publish@{cell.key}" for name, stage in RESULTS.items()}
     if embedded:
@@ -84,7 +89,7 @@ def read(cell: Cell, seen: Sequence[str], embedded: bool = False) -> CellResults
     for path, stages in wanted.items():
         if not path.exists():
             raise StudyError(
-                f"the cell {cell.key} is missing ({path}); `dvc repro {stages}` makes it, or take it out of params.yaml"
+                f"the cell {cell.key} is missing ({path}); run `dvc repro {stages}`, or remove it from params.yaml"
             )
     return CellResults(
         cell,
@@ -97,7 +102,7 @@ def read(cell: Cell, seen: Sequence[str], embedded: bool = False) -> CellResults
 
 
 def read_curves(cell: Cell) -> dict[str, list[float]]:
-    """The columns of a cell's curves; StudyError if the file is broken."""
+    """The columns of a cell's curves.csv: name → one value per epoch. Raises StudyError if the file is broken."""
     path = cell.published("curves.csv")
     try:
         columns = pd.read_csv(path, dtype=float).to_dict("list")
@@ -109,7 +114,10 @@ def read_curves(cell: Cell) -> dict[str, list[float]]:
 
 
 def refuse_another_model(result: CellResults) -> None:
-    """StudyError if the attacks, on the model and on its neighbours, at epsilon 0 did not see what `evaluate` saw."""
+    """Raises StudyError if attack.json and evaluate.json are results of different models.
+
+    At epsilon 0, the attacks on the model and on its nearest neighbours must give the predictions of `evaluate`.
+    """
     _, clean = result.predictions("test_clean")
     chosen = from_text(result.attack["test_indices"])
     differ = [(result.attacked("fgsm", 0)[1] != clean[chosen]).mean()]
@@ -117,16 +125,16 @@ def refuse_another_model(result: CellResults) -> None:
         of_neighbours = from_text(result.evaluate["details"]["test_clean"]["knn_predictions"])[chosen]
         positions = from_text(result.attack["attacks"]["knn_fgsm"]["positions"])
         differ.append((result.attacked("knn_fgsm", 0)[1] != of_neighbours[positions]).mean())
-    # Two devices may round a few logits apart; another model differs on many images.
+    # Rounding on another device changes few predictions; another model gives other predictions for many images.
     if max(differ) > 0.01:
         raise StudyError(
-            f"the attack on {result.cell.key} at epsilon 0 is not what evaluate saw; "
+            f"the attack on {result.cell.key} at epsilon 0 and evaluate give different predictions; "
             f"run `dvc repro -f evaluate@{result.cell.key} attack@{result.cell.key}`"
         )
 
 
 def refuse_incomparable(result: CellResults, first: CellResults) -> None:
-    """StudyError if two cells differ in what every model of one comparison must share."""
+    """Raises StudyError if two cells differ in something that all models of a comparison must have in common."""
     conditions = [
         {
             "dataset": each.evaluate["dataset"],
@@ -136,7 +144,7 @@ def refuse_incomparable(result: CellResults, first: CellResults) -> None:
             "k of the nearest neighbours": each.evaluate["knn_neighbours"],
             "flip test-time augmentation": each.row("test_clean")["flip_accuracy"] is not None,
             "attacked images": each.attack["test_indices"],
-            "stressed images": each.stress.test_indices,
+            "the suite's images": each.stress.test_indices,
             "the suite's corruptions": sorted(each.stress.by_corruption),
             "attack's epsilons": [row["epsilon_255"] for row in each.attack["ladder"]],
             "attacks": {
@@ -152,6 +160,6 @@ def refuse_incomparable(result: CellResults, first: CellResults) -> None:
     for what, value in conditions[0].items():
         if value != conditions[1][what]:
             raise StudyError(
-                f"{result.cell.key} and {first.cell.key} differ in {what}, so they do not compare; "
+                f"{result.cell.key} and {first.cell.key} differ in {what}, so they cannot be compared; "
                 "run `dvc repro` for both"
             )

@@ -1,7 +1,8 @@
 """Tests the conclusions of the two studies.
 
-The differences that answer them are adjusted (Holm) as a family of their own, of the studies' losses and training sets
-alone, so that adding another loss changes no answer. With one seed nothing is concluded.
+A conclusion is tested on differences between the studies' own losses and training sets. The p-values of these
+differences are adjusted (Holm) as one family. So adding another loss changes no answer. With one seed, no conclusion
+is tested.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ CLAIMED_OF = {"cross_entropy", "angular", "clean", "corrupted"}  # the studies' 
 
 @dataclass(frozen=True)
 class Claim:
-    """Something the two studies concluded: that the first of two is better than the second, on some figures."""
+    """A conclusion of the two studies: the loss or training set `better` beats `worse` on the metrics `metrics`."""
 
     text: str
     better: str
@@ -23,7 +24,7 @@ class Claim:
     metrics: tuple[str, ...]
 
     def is_answered_by(self, difference: Difference) -> bool:
-        """Whether a difference is of these two and of one of these figures."""
+        """Whether a difference compares these two, on one of these metrics."""
         differ = set(difference.model) ^ set(difference.other)
         return difference.metric in self.metrics and differ == {self.better, self.worse}
 
@@ -36,7 +37,7 @@ CLAIMS = (
         metrics=("test_corrupted",),
     ),
     Claim(
-        "Training on corrupted images makes it generalise better, to clean images and to other corruptions",
+        "Training on corrupted images makes a model generalise better, to clean images and to other corruptions",
         better="corrupted",
         worse="clean",
         metrics=("test_clean", "suite_unseen_mean"),
@@ -52,13 +53,13 @@ CLAIMS = (
 
 @dataclass(frozen=True)
 class Conclusion:
-    """A claim of the two studies, and what the differences say of it."""
+    """A claim of the two studies and the differences that test it."""
 
     claim: str
     differences: list[Difference]
 
     def verdict(self) -> str:
-        """What the differences say; "not distinguishable" if none of them can be told from chance."""
+        """The verdict in words; "not distinguishable" if no difference can be distinguished from chance."""
         if any(difference.p_holm is None for difference in self.differences):
             return "not tested: one seed"
         signs = [difference.sign() for difference in self.differences]
@@ -72,7 +73,7 @@ class Conclusion:
 
 
 def conclusions(found: list[Difference]) -> list[Conclusion]:
-    """The studies' conclusions, as far as the study has the models to answer them."""
+    """The studies' conclusions. Conclusions about models that this study does not have are left out."""
     of_studies = [difference for difference in found if {*difference.model, *difference.other} <= CLAIMED_OF]
     family = as_family([each for each in of_studies if any(claim.is_answered_by(each) for claim in CLAIMS)])
     concluded = []

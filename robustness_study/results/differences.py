@@ -1,8 +1,9 @@
-"""Which differences between models can be told from chance, said in sentences.
+"""Differences between models: which can be distinguished from chance, and their text in the report.
 
-Losses are compared on the same training set and training sets with the same loss, paired by seed and image. All
-differences are one family of tests (Holm); those that answer the studies are another (`conclusions.py`). Each
-interval stands for itself, not adjusted. With one seed nothing is tested: its interval is over images alone.
+Two losses are compared on the same training set, and two training sets with the same loss. Differences are paired by
+seed and image. All differences form one family of tests (Holm). Those that answer the studies' conclusions form
+another family (`conclusions.py`). The intervals are not adjusted. With one seed nothing is tested, and the interval is
+over images alone.
 """
 
 from __future__ import annotations
@@ -25,17 +26,17 @@ Name = tuple[str, str]  # loss, training set
 
 @dataclass(frozen=True)
 class Difference:
-    """How much a model's figure is above another's, in points of accuracy where it is said."""
+    """How much higher a metric of `model` is than that of `other`, as a share; texts give percentage points."""
 
     model: Name
     other: Name
     metric: str
     estimate: Estimate
-    p_holm: float | None  # adjusted over its family; None for one seed
-    p_mcnemar: dict[int, float] | None  # by seed; None for one seed, and where scores are not right or wrong
+    p_holm: float | None  # adjusted for its family of tests; None for one seed
+    p_mcnemar: dict[int, float] | None  # by seed; None for one seed, and for scores other than 0 and 1
 
     def towards(self, name: str) -> Difference:
-        """The same, as how much the model of that loss or training set is above the other."""
+        """The same difference with its sign chosen so that the loss or training set `name` comes first."""
         if name in self.model:
             return self
         low, high = self.estimate.interval_95
@@ -43,11 +44,11 @@ class Difference:
         return replace(self, model=self.other, other=self.model, estimate=turned)
 
     def pair(self) -> tuple[frozenset[Name], str]:
-        """What is compared, whichever way round."""
+        """The two models and the metric, whichever model comes first."""
         return frozenset({self.model, self.other}), self.metric
 
     def sign(self) -> int:
-        """1 or −1 if the difference can be told from chance, else 0."""
+        """1 or −1 if the difference can be distinguished from chance (adjusted p below `LEVEL`), else 0."""
         if self.p_holm is None or self.p_holm >= LEVEL:
             return 0
         return 1 if self.estimate.mean > 0 else -1
@@ -56,19 +57,21 @@ class Difference:
         """What is compared, in words."""
         (loss, train_set), (other_loss, other_set) = self.model, self.other
         if loss != other_loss:
-            return f"{loss} − {other_loss}, {train_set} → {BY_NAME[self.metric].title}"
-        return f"trained on {train_set} − on {other_set}, {loss} → {BY_NAME[self.metric].title}"
+            compared = f"{loss} − {other_loss}, trained on {train_set}"
+        else:
+            compared = f"trained on {train_set} − trained on {other_set}, {loss}"
+        return f"{compared}, tested on {BY_NAME[self.metric].title}"
 
     def interval(self) -> str:
-        """The interval, in points."""
+        """The 95 % interval, in percentage points."""
         return "{} to {}".format(*map(points, self.estimate.interval_95))
 
     def sentence(self) -> str:
         """The difference in words."""
-        said = f"{self.subject()}: {points(self.estimate.mean)} points ({self.interval()}), n = {self.estimate.n}"
+        text = f"{self.subject()}: {points(self.estimate.mean)} points ({self.interval()}), n = {self.estimate.n}"
         if self.p_holm is None:
-            return f"{said}, over images alone"
-        return f"{said}{', ' if self.sign() else ': not distinguishable, '}{p_said(self.p_holm)}"
+            return f"{text}, interval over images alone"
+        return f"{text}, {p_as_text(self.p_holm)}{'' if self.sign() else ' (not distinguishable)'}"
 
 
 def points(share: float) -> str:
@@ -76,13 +79,13 @@ def points(share: float) -> str:
     return f"{100 * share:+.1f}".replace("-", "−")
 
 
-def p_said(p_value: float) -> str:
-    """A p-value in words: what is below 0.0001 depends on tails that nobody knows."""
+def p_as_text(p_value: float) -> str:
+    """A p-value as text. Below 0.0001 it would depend on tails of the distribution that nobody knows."""
     return f"p = {p_value:.2g}" if p_value >= 1e-4 else "p < 0.0001"
 
 
 def differences(cells: Cells) -> list[Difference]:
-    """Every difference that is reported, with p-values adjusted over all of them."""
+    """Every difference that is reported, with p-values adjusted for the number of all of them."""
     found = [
         Difference(model, other, name, difference_of(*of_both, metric), None, mcnemar_of(*of_both, metric))
         for name, metric in ((name, BY_NAME[name]) for name in COMPARED)
@@ -94,7 +97,7 @@ def differences(cells: Cells) -> list[Difference]:
 
 
 def as_family(found: list[Difference]) -> list[Difference]:
-    """The same, with p-values adjusted over these alone; of one seed they have none."""
+    """The same differences, with p-values adjusted for the number of these alone; without p-values for one seed."""
     if any(difference.estimate.n == 1 for difference in found):
         return found
     adjusted = holm([difference.estimate.p_value for difference in found])
@@ -102,7 +105,7 @@ def as_family(found: list[Difference]) -> list[Difference]:
 
 
 def pairs(names: list[Name]) -> list[tuple[Name, Name]]:
-    """Models that differ in their loss or in their training set alone, the later one first, as params list them."""
+    """Pairs of models that differ only in their loss or only in their training set; the later one in params first."""
     return [
         (model, other)
         for position, other in enumerate(names)
@@ -112,7 +115,7 @@ def pairs(names: list[Name]) -> list[tuple[Name, Name]]:
 
 
 def difference_of(results: list[CellResults], others: list[CellResults], metric: Metric) -> Estimate:
-    """How much a metric is above that of `others`, paired by seed and image."""
+    """How much higher a metric of `results` is than that of `others`, paired by seed and image."""
     both = [
         (metric.scores_of(result) or {}, metric.scores_of(other) or {})
         for result, other in zip(results, others, strict=True)
@@ -121,7 +124,7 @@ def difference_of(results: list[CellResults], others: list[CellResults], metric:
 
 
 def mcnemar_of(results: list[CellResults], others: list[CellResults], metric: Metric) -> dict[int, float] | None:
-    """McNemar's p-value by seed; None for one seed, and where scores are shares and not right or wrong."""
+    """McNemar's p-value by seed; None for one seed, and for scores other than 0 and 1."""
     if len(results) == 1:
         return None
     found = {}
@@ -134,21 +137,25 @@ def mcnemar_of(results: list[CellResults], others: list[CellResults], metric: Me
 
 
 def table(found: list[Difference], answering: list[Difference]) -> pd.DataFrame:
-    """Every difference in a row, in points; p-values are empty where there is none.
+    """A table of differences in percentage points, one per row; empty where there is no p-value.
 
-    `answering` are those of them that answer the studies, with p-values adjusted over these alone.
+    `answering` are those of them that answer the studies' conclusions, with p-values adjusted for these alone.
     """
     of_answers = {difference.pair(): difference.p_holm for difference in answering}
     rows = {
         difference.subject(): {
             "points": points(difference.estimate.mean),
             "std": "" if difference.estimate.std is None else f"{100 * difference.estimate.std:.1f}",
-            "95 %": difference.interval(),
+            "95 % interval": difference.interval(),
             "n": difference.estimate.n,
-            f"p of {len(found)}": bare(difference.p_holm),
-            **({f"p of {len(answering)}": bare(of_answers.get(difference.pair()))} if answering else {}),
-            "McNemar's p by seed": ", ".join(
-                f"{seed}: {bare(p_value)}" for seed, p_value in (difference.p_mcnemar or {}).items()
+            f"p (Holm, {len(found)} tests)": p_in_table(difference.p_holm),
+            **(
+                {f"p (Holm, {len(answering)} tests)": p_in_table(of_answers.get(difference.pair()))}
+                if answering
+                else {}
+            ),
+            "McNemar's p for each seed": ", ".join(
+                f"{seed}: {p_in_table(p_value)}" for seed, p_value in (difference.p_mcnemar or {}).items()
             ),
         }
         for difference in found
@@ -156,6 +163,6 @@ def table(found: list[Difference], answering: list[Difference]) -> pd.DataFrame:
     return pd.DataFrame.from_dict(rows, orient="index").rename_axis("difference")
 
 
-def bare(p_value: float | None) -> str:
-    """A p-value in a table."""
-    return "" if p_value is None else p_said(p_value).removeprefix("p ").removeprefix("= ")
+def p_in_table(p_value: float | None) -> str:
+    """A p-value in a table: without "p ="; empty for None."""
+    return "" if p_value is None else p_as_text(p_value).removeprefix("p ").removeprefix("= ")

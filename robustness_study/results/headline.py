@@ -1,6 +1,7 @@
-"""What `reports/metrics.json` and `reports/headline/` hold: one loss's results under names that any loss has.
+"""The contents of `reports/metrics.json` and `reports/headline/`: the results of one loss.
 
-So `dvc metrics diff` and `dvc plots diff` set one branch's headline beside another's, whatever their losses.
+The names do not contain the loss. So `dvc metrics diff` and `dvc plots diff` can compare the headline of two branches
+even if their losses differ.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from robustness_study.results.metrics import METRICS
 
 
 def means_over_seeds(cells: Cells) -> dict[str, dict[str, dict[str, float | None]]]:
-    """Per loss and training set, the mean of every metric over the seeds; None if a seed has none."""
+    """The mean of every metric over the seeds, by loss and training set; None if one seed lacks the metric."""
     found: dict[str, dict[str, dict[str, float | None]]] = {}
     for (loss, train_set), results in cells.items():
         of_loss = found.setdefault(loss, {})
@@ -26,13 +27,13 @@ def means_over_seeds(cells: Cells) -> dict[str, dict[str, dict[str, float | None
 
 
 def mean(values: Sequence[float | None]) -> float | None:
-    """The mean of numbers, None if one of them is."""
+    """The mean of the values; None if one of them is None."""
     known = [value for value in values if value is not None]
     return float(np.mean(known)) if len(known) == len(values) else None
 
 
 def curves(results: Sequence[CellResults]) -> pd.DataFrame:
-    """Curves of all models, long: a row per training set, seed and epoch. The loss is not in the name."""
+    """The curves of all models in long format: a row per training set, seed and epoch. Names omit the loss."""
     frames = [
         pd.DataFrame({"model": f"{result.cell.train_set}-{result.cell.seed}", **result.curves}) for result in results
     ]
@@ -40,7 +41,7 @@ def curves(results: Sequence[CellResults]) -> pd.DataFrame:
 
 
 def confusion(by_train_set: Mapping[str, Sequence[CellResults]]) -> pd.DataFrame:
-    """Counts on clean test images, summed over seeds: a row per training set, label and prediction."""
+    """Confusion counts on clean test images, summed over seeds: a row per training set, true and predicted label."""
     rows = []
     for train_set, results in by_train_set.items():
         classes = results[0].evaluate["dataset"]["classes"]

@@ -1,4 +1,4 @@
-"""Every metric with its spread: mean, standard deviation over seeds, n, 95 % interval; and how a table shows it."""
+"""Summaries of metrics (mean, standard deviation over seeds, n, 95 % interval) and their text in a table."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from robustness_study.results.cell_results import CellResults, Cells
 from robustness_study.results.metrics import METRICS, OF_EACH_SEED, Metric, Scores
 from robustness_study.statistics import Error, Estimate, estimate, wilson_interval
 
-# mean, std (ddof = 1; None of one seed), interval_95, n (seeds), images, interval_covers; None where there is none.
+# Keys: mean, std (ddof = 1; None for one seed), interval_95, n (seeds), images, interval_covers. None if missing.
 Summary = dict[str, Any]
 Summaries = dict[str, dict[str, dict[str, Summary]]]  # loss → training set → metric
 
 
 def all_metrics(cells: Cells) -> Summaries:
-    """Every metric of `METRICS`, by loss, training set and name."""
+    """The summary of every metric in `METRICS`, by loss, training set and name."""
     table: Summaries = {}
     for (loss, train_set), results in cells.items():
         of_cell = {metric.name: summarise(results, metric) for metric in METRICS}
@@ -27,7 +27,10 @@ def all_metrics(cells: Cells) -> Summaries:
 
 
 def summarise(results: Sequence[CellResults], metric: Metric) -> Summary:
-    """A metric over the seeds of one loss and training set; all but n is None where a seed has no such number."""
+    """The summary of a metric over the seeds of one loss and training set.
+
+    If one seed lacks the metric, the mean, standard deviation and interval are None.
+    """
     if metric.scores is None:
         values = [metric.of(result) for result in results]
         return summarise_values(values, metric.images(results[0]))
@@ -39,7 +42,7 @@ def summarise(results: Sequence[CellResults], metric: Metric) -> Summary:
     found = over_seeds(scores)
     low, high = found.interval_95
     if images and (found.standard_error == 0 or (n == 1 and _is_share(scores[0]))):
-        # Wilson's is right for few images and near 0 and 1 as well, where the other has no width.
+        # Wilson's interval also holds for few images and near 0 and 1, where the other interval has no width.
         low, high = wilson_interval(found.mean, images)
         over = "images"
     return {
@@ -53,18 +56,18 @@ def summarise(results: Sequence[CellResults], metric: Metric) -> Summary:
 
 
 def summarise_values(values: Sequence[float | None], images: int | None = None) -> Summary:
-    """A number of each seed that is not taken image by image; a share of `images`, if given.
+    """The summary of one number per seed, for a metric without per-image scores.
 
-    With several seeds its interval is over seeds. For a share of images, the uncertainty over images is added; this
-    counts a part of it twice, so the interval is a little too wide. With one seed, only a share has an interval. All
-    but n is None where a seed has no number.
+    If the number is a share of images, `images` is how many. With several seeds the interval is over seeds. For a share
+    of images, the uncertainty over images is added. This counts a part of it twice, so the interval is a little too
+    wide. With one seed, only a share has an interval. If a value is None, everything but n is None.
     """
     known = [value for value in values if value is not None]
     if len(known) < len(values):
         return {"mean": None, "std": None, "interval_95": None, "interval_covers": None, "n": len(values)}
     found = estimate([np.array(known, dtype=float)[:, None]], [False])
     low, high = found.interval_95
-    lowest = 0.0 if min(known) >= 0 else -math.inf  # what is never negative has no interval below zero either
+    lowest = 0.0 if min(known) >= 0 else -math.inf  # if no value is negative, the interval stops at zero
     interval: tuple[float, float] | None = (max(lowest, low), high) if found.standard_error else None
     if images:
         of_images = math.sqrt(found.mean * (1 - found.mean) / images)
@@ -83,33 +86,33 @@ def summarise_values(values: Sequence[float | None], images: int | None = None) 
 
 
 def over_seeds(scores: Sequence[Scores]) -> Estimate:
-    """The estimate of each seed's scores; all seeds have the same images but those that a split chooses."""
+    """The estimate from the scores of every seed. The seeds share their images, except those that the split chooses."""
     names = list(scores[0])
     parts = [np.stack([of_seed[name] for of_seed in scores]) for name in names]
     return estimate(parts, [name not in OF_EACH_SEED for name in names])
 
 
 def covers(seeds: int) -> str:
-    """What the interval of an accuracy on test images covers, in words."""
+    """What the interval of an accuracy on test images covers: "images" or "seeds and images"."""
     return "images" if seeds == 1 else "seeds and images"
 
 
 def _is_share(scores: Scores) -> bool:
-    """Whether each score is right or wrong, and no mean over several conditions."""
+    """Whether every score is 0 or 1 (wrong or correct), not a mean over several conditions."""
     return all(np.isin(of_set, (0, 1)).all() for of_set in scores.values())
 
 
 def mean_and_interval(summary: Summary) -> tuple[float, float, float]:
-    """What a chart draws: mean, lower and upper end."""
+    """The mean and the lower and upper end of the interval, for a chart."""
     return (summary["mean"], *summary["interval_95"])
 
 
-def said(summary: Summary) -> str:
-    """What a person reads: mean, standard deviation over seeds where there are several, 95 % interval."""
+def as_text(summary: Summary) -> str:
+    """A summary as text, "mean ± standard deviation (low to high)"; parts that do not exist are left out."""
     if summary["mean"] is None:
         return ""
-    spread = "" if summary["std"] is None else f" ± {summary['std']:.4f}"
+    deviation = "" if summary["std"] is None else f" ± {summary['std']:.4f}"
     if summary["interval_95"] is None:
-        return f"{summary['mean']:.4f}{spread}"
+        return f"{summary['mean']:.4f}{deviation}"
     low, high = summary["interval_95"]
-    return f"{summary['mean']:.4f}{spread} ({low:.3f} to {high:.3f})"
+    return f"{summary['mean']:.4f}{deviation} ({low:.3f} to {high:.3f})"

@@ -1,9 +1,10 @@
-"""The table of metrics: every number that is reported of a model, with its name, its title and what it is made of.
+"""The list of metrics: every number that is reported for a model, with its name, its title and its definition.
 
-A metric is either the sum of means of per-image scores, so that its spread over images is known as well (accuracies and
-their differences), or one number a model (calibration error, angles, …). `METRICS` are the columns of
-`reports/metrics.json` and `reports/comparison.json`; their names are an interface: add, never rename. `BESIDE` are
-reported beside them. To add a metric, add an entry to one of the two.
+There are two kinds of metric. One is a sum of means of per-image scores (accuracies and their differences); its
+variation over images is known as well. The other is one number per model (calibration error, angles, …). `METRICS` are
+the entries of `reports/metrics.json` and `reports/comparison.json`. Other programs rely on their names: add names, but
+never rename one. `BESIDE` holds the further metrics, which the report shows under "Beyond accuracy". To add a metric,
+add an entry to one of the two.
 """
 
 from __future__ import annotations
@@ -20,18 +21,18 @@ from robustness_study.core.errors import StudyError
 from robustness_study.results.cell_results import CellResults
 from robustness_study.schema.attack import HEADLINE_EPSILONS_255
 
-# Per-image scores in [−1, 1], by the set of images that they are of. The metric is the sum of their means.
+# Set of images → its per-image scores, N, in [−1, 1]. The metric is the sum of the means of the sets.
 Scores = dict[str, np.ndarray]
-OF_EACH_SEED = ("train", "val")  # sets of images that differ from seed to seed; all others are the same images
+OF_EACH_SEED = ("train", "val")  # these sets of images differ between seeds; all others are the same
 
 
 @dataclass(frozen=True)
 class Metric:
-    """One number that is reported of every model.
+    """One number that is reported for every model.
 
-    Exactly one of `scores` and `value` says what it is, or StudyError is raised; `exact` may give the number of a
-    metric with scores where it is stored, so that no digit depends on the order of a sum. Each returns None for a model
-    that has no such number.
+    Exactly one of `scores` and `value` must be given, or StudyError is raised. For a metric with scores, `exact` may
+    return the stored number, so that no digit depends on the order of a sum. Each function returns None for a model
+    without such a number.
     """
 
     name: str
@@ -39,8 +40,8 @@ class Metric:
     scores: Callable[[CellResults], Scores | None] | None = None
     value: Callable[[CellResults], float | None] | None = None
     exact: Callable[[CellResults], float | None] | None = None
-    is_difference: bool = False  # of two accuracies: it lies in [−1, 1], and is of no one number of images
-    share_of: Callable[[CellResults], int | None] | None = None  # of a value: the number of images it is a share of
+    is_difference: bool = False  # between two accuracies: in [−1, 1], not a share of images
+    share_of: Callable[[CellResults], int | None] | None = None  # if `value` is a share of images: of how many
 
     def __post_init__(self) -> None:
         if (self.scores is None) == (self.value is None):
@@ -48,7 +49,7 @@ class Metric:
             raise StudyError(f"the metric {self.name} has {both}; give it one of the two")
 
     def of(self, result: CellResults) -> float | None:
-        """The number itself, of one model. Raises StudyError if it is NaN or infinite."""
+        """The value of the metric for one model. Raises StudyError if it is NaN or infinite."""
         number = self._of(result)
         if number is not None and not math.isfinite(number):
             raise StudyError(
@@ -65,21 +66,21 @@ class Metric:
         return None if found is None else float(sum(scores.mean() for scores in found.values()))
 
     def scores_of(self, result: CellResults) -> Scores | None:
-        """The per-image scores of one model; None where the model has none, or the metric is not made of scores."""
+        """The per-image scores of one model; None if the model has none, or if the metric has no scores."""
         return None if self.scores is None else self.scores(result)
 
     def images(self, result: CellResults) -> int | None:
-        """How many images it is a share of; None for a difference, and for a number that is no share of images."""
+        """The number of images that the metric is a share of; None for a difference and for other numbers."""
         if self.share_of is not None:
             return self.share_of(result)
         found = None if self.is_difference else self.scores_of(result)
         return None if found is None else sum(map(len, found.values()))
 
     def interval_covers(self, result: CellResults, seeds: int) -> str:
-        """What its 95 % interval covers, in words.
+        """What the 95 % interval covers, in words.
 
-        Each seed draws its own training and validation images, and these overlap between seeds. The interval does not
-        cover them.
+        Each seed draws its own training and validation images, and these overlap between seeds. So the interval does
+        not cover the choice of these images.
         """
         found = self.scores_of(result)
         if seeds == 1:
@@ -93,35 +94,35 @@ class Metric:
 
 
 def right(result: CellResults, of: str, predictions: str = "predictions") -> np.ndarray:
-    """1 where a set's images are predicted right, 0 where not, N. `of` is a set of images such as `test_clean`."""
+    """1.0 for each correctly predicted image, 0.0 for each other, N. `of` names a set of images, as `test_clean`."""
     labels = from_text(result.evaluate["labels"][of.split("_")[0]])
     return (from_text(result.evaluate["details"][of][predictions]) == labels).astype(float)
 
 
 def accuracy(of: str, title: str) -> Metric:
-    """The accuracy on a set of images such as `test_clean`."""
+    """The accuracy on a set of images; `of` is its name, such as `test_clean`."""
     return Metric(of, title, lambda result: {of.split("_")[0]: right(result, of)})
 
 
 def on_features(classifier: str, of: str, title: str) -> Metric:
-    """The accuracy of another classifier on the features: `knn` (nearest neighbours) or `probe` (linear probe)."""
+    """The accuracy of another classifier on the features, `knn` (nearest neighbours) or `probe` (linear probe)."""
     return Metric(f"{classifier}_{of}", title, lambda result: {"test": right(result, of, f"{classifier}_predictions")})
 
 
 def under_attack(attack: str, epsilon_255: int | str) -> Metric:
-    """The accuracy under an attack, by its name in attack.json, at an epsilon in grey levels."""
+    """The accuracy under an attack at ε = epsilon_255/255. `attack` is its name in attack.json."""
 
     def scores(result: CellResults) -> Scores:
         labels, predicted = result.attacked(attack, epsilon_255)
         return {"attacked": (predicted == labels).astype(float)}
 
-    return Metric(f"{attack}_{epsilon_255}", f"{attack.upper()} ε = {epsilon_255}/255", scores)
+    return Metric(f"{attack}_{epsilon_255}", f"{attack.upper()} images (ε = {epsilon_255}/255)", scores)
 
 
 def under_corruptions(group: str, severity: int | None = None, name: str = "", title: str = "") -> Metric:
-    """The mean accuracy over a group of the suite's corruptions (or a single one), at one severity or all five.
+    """The mean accuracy over a group of the suite's corruptions (or one corruption), at one severity or all five.
 
-    None for a suite that has none of the group.
+    The value is None if the suite has no corruption of the group.
     """
 
     def names(result: CellResults) -> list[str]:
@@ -141,7 +142,7 @@ def under_corruptions(group: str, severity: int | None = None, name: str = "", t
 
 
 def recall(label: int, of: str) -> Metric:
-    """The share of a class's images that are predicted right."""
+    """The share of the images of class `label` that are predicted correctly."""
 
     def scores(result: CellResults) -> Scores:
         return {"test": right(result, of)[result.predictions(of)[0] == label]}
@@ -150,11 +151,11 @@ def recall(label: int, of: str) -> Metric:
 
 
 METRICS: tuple[Metric, ...] = (
-    accuracy("train_clean", "its training images, clean"),
+    accuracy("train_clean", "its own training images, clean"),
     accuracy("val_clean", "clean validation images"),
     accuracy("val_corrupted", "corrupted validation images"),
-    accuracy("test_clean", "clean"),
-    accuracy("test_corrupted", "corrupted"),
+    accuracy("test_clean", "clean images"),
+    accuracy("test_corrupted", "corrupted images"),
     Metric(
         "generalisation_gap",
         "training minus test accuracy, clean",
@@ -174,19 +175,19 @@ METRICS: tuple[Metric, ...] = (
     on_features("probe", "test_corrupted", "corrupted, by a linear probe"),
     *(under_attack("fgsm", epsilon_255) for epsilon_255 in HEADLINE_EPSILONS_255),
     under_corruptions("main", name="suite_mean", title="CIFAR-10-C's corruptions"),
-    under_corruptions("unseen", name="suite_unseen_mean", title="those akin to nothing in training"),
+    under_corruptions("unseen", name="suite_unseen_mean", title="CIFAR-10-C's corruptions unlike training"),
 )
 BY_NAME = {metric.name: metric for metric in METRICS}
 
 
 def _worst_class(result: CellResults, of: str) -> dict[str, Any]:
-    """The class with the least recall; each seed has its own."""
+    """The results of the class with the lowest recall; it may differ between seeds."""
     classes: list[dict[str, Any]] = list(result.evaluate["details"][of]["per_class"].values())
     return min(classes, key=lambda row: row["recall"])
 
 
-def _still_right(result: CellResults) -> np.ndarray:
-    """Of the test images that are right when clean: whether their corrupted copies are."""
+def _still_correct(result: CellResults) -> np.ndarray:
+    """For each test image that is correct when clean: 1.0 if its corrupted copy is correct too, else 0.0."""
     clean, corrupted = right(result, "test_clean"), right(result, "test_corrupted")
     return corrupted[clean > 0]
 
@@ -210,7 +211,7 @@ def _worst_recall(test: str) -> Metric:
 
 
 def _of_row(key: str, test: str, title: str) -> Metric:
-    """A number that `evaluate` gives of a set as a whole."""
+    """A number that `evaluate` computes for a whole set of images."""
     return Metric(f"{key}_{test}", f"{title}, {test}", value=lambda result: result.row(f"test_{test}")[key])
 
 
@@ -219,9 +220,9 @@ BESIDE: tuple[Metric, ...] = (
     _worst_recall("corrupted"),
     Metric(
         "right_corrupted_of_right_clean",
-        "right corrupted, of those right clean",
-        value=lambda result: float(_still_right(result).mean()) if len(_still_right(result)) else None,
-        share_of=lambda result: len(_still_right(result)) or None,
+        "correct when corrupted, among images correct when clean",
+        value=lambda result: float(_still_correct(result).mean()) if len(_still_correct(result)) else None,
+        share_of=lambda result: len(_still_correct(result)) or None,
     ),
     *(
         _of_row(key, test, title)
@@ -245,12 +246,12 @@ BESIDE: tuple[Metric, ...] = (
 
 
 def refuse_repeated(metrics: Iterable[Metric]) -> None:
-    """Raise StudyError if two metrics have one name, or one title: one would take the other's place in the report."""
+    """Raises StudyError if two metrics have the same name or title: one would replace the other in the report."""
     names, titles = set[str](), set[str]()
     for metric in metrics:
         if metric.name in names or metric.title in titles:
             raise StudyError(
-                f"robustness_study/results/metrics.py has two metrics of the name {metric.name!r} or of the title "
+                f"robustness_study/results/metrics.py has two metrics with the name {metric.name!r} or the title "
                 f"{metric.title!r}; rename one"
             )
         names.add(metric.name)

@@ -22,51 +22,51 @@ ALARM = "rescaled_logits"
 
 @dataclass(frozen=True)
 class Gain:
-    """What the gradient of rescaled logits adds to the reported attack, on the same images."""
+    """How much stronger the attack by the gradient of rescaled logits is than FGSM, on the same images."""
 
     epsilon_255: int
-    share: float  # of images, right under the reported attack less right under this one
-    clear: bool  # beyond the alarm's margin and the paired interval
+    share: float  # accuracy under the reported attack minus accuracy under this one
+    clear: bool  # above the alarm's margin, and significant in the paired test
 
 
 def attacks_of(result: CellResults) -> dict[str, dict[str, Any]]:
-    """The attacks by the gradient of rescaled logits, by their factors."""
+    """The attacks by the gradient of rescaled logits: factor → its part of attack.json."""
     found = result.attack["attacks"].items()
     return {name.removeprefix(RESCALED): attack for name, attack in found if name.startswith(RESCALED)}
 
 
 def gains(result: CellResults) -> list[Gain]:
-    """For every factor, at every epsilon; none if `rescaled_logits` did not run."""
+    """The gain of every factor at every epsilon; empty if `rescaled_logits` did not run."""
     found = []
     for factor, attack in attacks_of(result).items():
         positions = from_text(attack["positions"])
         for epsilon_255 in attack["predictions"]:
             labels, predicted = result.attacked(f"{RESCALED}{factor}", epsilon_255)
-            right = predicted == labels
+            correct = predicted == labels
             reported = result.attacked("fgsm", epsilon_255)[1][positions] == labels
-            share = float(reported.mean() - right.mean())
-            found.append(Gain(int(epsilon_255), share, clearly_fewer(right, reported, MARGIN)))
+            share = float(reported.mean() - correct.mean())
+            found.append(Gain(int(epsilon_255), share, clearly_fewer(correct, reported, MARGIN)))
     return found
 
 
 def clear_at(result: CellResults) -> list[int]:
-    """The epsilons at which one of the factors gains clearly, in grey levels."""
+    """The epsilons, in 1/255, at which the gradient of some factor is clearly stronger."""
     return sorted({gain.epsilon_255 for gain in gains(result) if gain.clear})
 
 
 def with_accepted_alarm(cells: Cells) -> Cells:
-    """Those of which a model's alarm was accepted."""
+    """The losses and training sets with at least one model whose alarm was accepted."""
     return {name: results for name, results in cells.items() if any(ALARM in each.attack["alarms"] for each in results)}
 
 
-def left_by_the_better(results: list[CellResults]) -> tuple[str, dict[int, Summary]]:
-    """The factor whose gradient leaves fewer right over all epsilons; by epsilon in grey levels, what it leaves."""
-    left = {
+def under_strongest_factor(results: list[CellResults]) -> tuple[str, dict[int, Summary]]:
+    """The factor with the lowest accuracy summed over all epsilons, and its accuracy by epsilon in 1/255."""
+    by_factor = {
         factor: {
             int(epsilon_255): summarise(results, under_attack(f"{RESCALED}{factor}", epsilon_255))
             for epsilon_255 in attack["predictions"]
         }
         for factor, attack in attacks_of(results[0]).items()
     }
-    better = min(left, key=lambda factor: sum(summary["mean"] for summary in left[factor].values()))
-    return better, left[better]
+    strongest = min(by_factor, key=lambda factor: sum(summary["mean"] for summary in by_factor[factor].values()))
+    return strongest, by_factor[strongest]

@@ -1,4 +1,4 @@
-"""Which corruptions are similar to something in training, so that robustness to them is no surprise."""
+"""Which corruptions are similar to something in training. Robustness to these is to be expected."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from robustness_study.schema.corrupt import Corrupt
 from robustness_study.schema.recipe import Recipe
 
 TRIVIAL_AUGMENT = ("brightness", "contrast", "saturation", "rotation", "blur")  # its sharpness also softens
-STUDIES = {  # what the studies' own are made of
+STUDIES = {  # what the studies' own corruptions consist of
     "color_jitter": ("brightness", "contrast", "saturation"),
     "mix_without_flip": ("brightness", "contrast", "saturation", "rotation", "noise"),
     "mix": ("brightness", "contrast", "saturation", "rotation", "noise", "flip"),
 }
 
 
-def alike() -> dict[str, tuple[str, ...]]:
+def similar_corruptions() -> dict[str, tuple[str, ...]]:
     """What training may do to an image → the corruptions that do the same kind of thing."""
     noise, blur = families()["noise"], families()["blur"]
     members = {
@@ -25,7 +25,7 @@ def alike() -> dict[str, tuple[str, ...]]:
         "brightness": ("brightness",),
         "contrast": ("contrast",),
         "saturation": ("saturate",),
-        "rotation": ("rotation", "elastic_transform"),  # which begins with an affine map, as a rotation is one
+        "rotation": ("rotation", "elastic_transform"),  # it begins with an affine map, and a rotation is one
         "flip": ("horizontal_flip",),
         "blur": blur,
         "low resolution": ("pixelate", *blur),
@@ -36,9 +36,9 @@ def alike() -> dict[str, tuple[str, ...]]:
 def seen(corrupt: Corrupt, recipe: Recipe, train_sets: Collection[str]) -> list[str]:
     """The corruptions similar to something in training.
 
-    That is the mix, the recipe's augmentation, what the training sets say they change, and `corrupt.before` (with the
-    whole family of each corruption there). The list is for a whole study, whichever training set a model had, so that
-    all models are compared on the same corruptions.
+    Training uses the studies' corruption (the mix), the recipe's augmentation, the changes that the training sets name,
+    and `corrupt.before` (with the whole family of each corruption there). The list is the same for all models of a
+    study, whatever their training set, so that they are compared on the same corruptions.
     """
     mix = corrupt.mix
     strengths = {
@@ -61,16 +61,16 @@ def seen(corrupt: Corrupt, recipe: Recipe, train_sets: Collection[str]) -> list[
     before = {named.corruption for named in corrupt.before}
     for name in before:
         kinds.update(STUDIES.get(name, ()))
-        kinds.update(kind for kind, members in alike().items() if name in members)
-    akin = before | {name for kind in kinds for name in alike()[kind]}
+        kinds.update(kind for kind, members in similar_corruptions().items() if name in members)
+    similar = before | {name for kind in kinds for name in similar_corruptions()[kind]}
     for family, members in families().items():
         if family != "studies" and before & set(members):
-            akin.update(members)
+            similar.update(members)
     jitters = any(mix.color_jitter.model_dump().values()) or bool(before & set(STUDIES))
     if jitters:
-        akin.add("color_jitter")
+        similar.add("color_jitter")
     if jitters or kinds & {"noise", "rotation"}:
-        akin.update(("mix", "mix_without_flip"))
+        similar.update(("mix", "mix_without_flip"))
     if "flip" in kinds:
-        akin.add("mix")
-    return [name for name in names() if name in akin]
+        similar.add("mix")
+    return [name for name in names() if name in similar]
