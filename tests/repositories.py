@@ -22,6 +22,7 @@ SMALL: dict[str, Any] = {
     "seeds": [0],
     "recipe": "cpu",
     "download.dataset": "digits",
+    "download.size": 16,
     "split.train_share": 0.3,
     "suite.corruptions": ["gaussian_noise", "fog"],
     "suite.images": 50,

@@ -63,8 +63,8 @@ def test_every_stage_left_its_results(study: Repository) -> None:
             assert all(0 <= value <= 1 for name, value in figures.items() if not name.endswith(("gap", "drop")))
             assert figures["generalisation_gap"] == pytest.approx(figures["train_clean"] - figures["test_clean"])
             assert figures["fgsm_8"] <= figures["test_clean"] + 0.1
-    # Three epochs on 450 digits are enough to tell training from guessing.
-    assert comparison["angular"]["clean_trained"]["test_clean"] > 0.5
+    # Three epochs on 450 digits are enough to tell training from guessing, which gives 0.1.
+    assert comparison["angular"]["clean_trained"]["test_clean"] > 0.3
     assert not study.run("git", "status", "--porcelain")
 
 
@@ -268,23 +268,22 @@ def test_running_everything_by_force_changes_no_byte(study: Repository) -> None:
 
 @pytest.mark.slow
 def test_ones_own_images_run_through_every_stage(tmp_path: Path) -> None:
-    rng = np.random.default_rng(0)
+    path, rng = tmp_path / "repository", np.random.default_rng(0)
     for part, count in (("train", 40), ("test", 12)):
         for name, level in (("bright", 170), ("dark", 60), ("grey", 115)):
-            folder = tmp_path / "pictures" / part / name
+            folder = tmp_path / "my_images" / part / name
             folder.mkdir(parents=True)
             for index in range(count):
                 pixels = np.clip(rng.normal(level, 20, (40, 50, 3)), 0, 255).astype(np.uint8)
                 Image.fromarray(pixels).save(folder / f"{index}.png")
-    path = tmp_path / "repository"
     small = {"recipes.cpu.batch_size": 12, "attack.images": 30, "embed.images": 30, "losses": ["cross_entropy"]}
     # Sixty-four steps: after nine, batch norm's statistics are no such thing, logits are huge and gradients zero.
     small |= {"split.train_share": 0.8, "recipes.cpu.epochs": 8}
     sets = {"train_sets": ["corrupted", "augmix"]}
     workspace.create(path, {**SMALL, **small, **sets})
     repository = Repository(path)
-    chosen = ["-S", "download.dataset=folder", "-S", f"download.folder={tmp_path / 'pictures'}"]
-    printed = repository.dvc("exp", "run", *chosen)
+    shutil.move(tmp_path / "my_images", path)
+    printed = repository.typed("dvc exp run -S download.dataset=folder -S download.folder=my_images")
     assert {"train@cross_entropy-corrupted-0", "render@cross_entropy-corrupted-0", "headline"} <= ran(printed)
     assert {"training_set@augmix", "train@cross_entropy-augmix-0"} <= ran(printed)
     # Bright, dark and grey are told apart without fail.

@@ -552,7 +552,7 @@ def test_sixty_four_images_are_learnt_by_heart(name: str) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", losses.names())
+@pytest.mark.parametrize("name", ["cross_entropy", "angular"])  # a loss for each way to draw batches
 @pytest.mark.parametrize("shuffled", [True, False], ids=["shuffled labels", "true labels"])
 def test_shuffled_labels_are_guessed(name: str, shuffled: bool) -> None:
     """Labels that nothing in the images tells are right by chance alone, however well training images are learnt."""
