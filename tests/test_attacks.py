@@ -117,7 +117,7 @@ def test_random_signs_of_an_image_are_its_own() -> None:
 
 @pytest.mark.parametrize("range_of", [lambda x: x * 2 - 1, lambda x: x * 255], ids=["[-1, 1]", "[0, 255]"])
 def test_images_of_another_range_are_refused(range_of: Callable[[Tensor], Tensor]) -> None:
-    with pytest.raises(StudyError, match=r"images must be in \[0, 1\] with normalisation inside the model"):
+    with pytest.raises(StudyError, match=r"give images in \[0, 1\] and put normalisation inside the model"):
         fast_gradient_sign(tiny_model(), range_of(to_float(some_images())), some_labels(), 4)
 
 

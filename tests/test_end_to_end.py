@@ -113,7 +113,8 @@ def test_another_headline_trains_nothing_and_changes_metrics_alone(study: Reposi
     assert ran(study.typed("dvc exp run -S loss=angular")) == {"check", "headline"}
     assert study.json("reports/metrics.json") == study.json("reports/comparison.json")["angular"] != before
     assert study.run("git", "diff", "--stat", "params.yaml").count("\n") == 2  # one file, one line changed
-    study.run("git", "checkout", "-q", "-B", "my-branch")
+    study.run("git", "branch", "-D", "my-branch", fails=None)
+    study.typed("git switch -c my-branch")
     study.typed("git add dvc.lock params.yaml data/raw/source.json reports")
     study.typed('git commit -m "Angular is the headline"')
     assert not study.run("git", "status", "--porcelain")
