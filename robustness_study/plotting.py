@@ -12,6 +12,9 @@ from robustness_study.core.files import replacing
 COLOURS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00", "#F0E442", "#000000", "#999999", "#7B4F9E")
 
 
+DPI = 110  # pixels per inch
+
+
 def colour(position: int) -> str:
     """The colour of the class or model at this position, counted from 0; colours repeat after the last one."""
     return COLOURS[position % len(COLOURS)]
@@ -20,4 +23,4 @@ def colour(position: int) -> str:
 def save(figure: Figure, path: str | Path) -> None:
     """Write a PNG without metadata. If writing fails, no partial file is left at `path`."""
     with replacing(path) as beside:
-        figure.savefig(beside, dpi=110, metadata={"Software": None})
+        figure.savefig(beside, dpi=DPI, metadata={"Software": None})

@@ -5,9 +5,14 @@ from __future__ import annotations
 import pytest
 from hypothesis import settings
 
+from robustness_study import plotting
+
 # No example may fail for being slow on a busy machine, and each run tries the same ones.
 settings.register_profile("untimed", deadline=None, derandomize=True, database=None)
 settings.load_profile("untimed")
+
+# Pictures are drawn in hundreds of tests that read what they say; writing their pixels would take most of the time.
+plotting.DPI = 20
 
 # The files that take longest. Where several processes share the tests, file by file, these begin first.
 LONGEST = ["test_end_to_end.py", "test_commands.py", "test_extend.py", "test_interruption.py", "test_checkpoints.py"]

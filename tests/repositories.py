@@ -26,7 +26,7 @@ SMALL: dict[str, Any] = {
     "split.train_share": 0.3,
     "suite.corruptions": ["gaussian_noise", "fog"],
     "suite.images": 50,
-    "recipes.cpu.stem": "imagenet",
+    "recipes.cpu.network": "timm/test_resnet",  # small; the demo trains a ResNet-18
     "recipes.cpu.epochs": 3,
     "recipes.cpu.batch_size": 25,
     "recipes.cpu.peak_learning_rate": 0.03,

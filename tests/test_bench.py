@@ -42,7 +42,7 @@ def test_plain_loop_learns() -> None:
     images[labels == 1] += 100
     torch.manual_seed(0)
     network = plain.model(2)
-    plain.train(network, images, labels, 30, CPU)
+    plain.train(network, images, labels, 12, CPU)
     assert plain.accuracy(network, images, labels, CPU) == 1
 
 

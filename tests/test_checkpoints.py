@@ -292,10 +292,12 @@ def a_run(name: str, **changes: Any) -> tuple[Training, dict[str, Images]]:
     rng = np.random.default_rng(0)
     images = torch.from_numpy(rng.integers(0, 256, (26, 24, 24, 3), dtype=np.uint8))
     both = Images(images, torch.arange(26) % 4)
-    dropout = changes.pop("dropout", False)
+    dropout, whole = changes.pop("dropout", False), changes.pop("resnet18", False)
     loss = losses.make(name, CONFIGS[name])
     torch.manual_seed(0)
     model = storage.build(Network("resnet18", "half", 24), loss, 4, [0.5] * 3, [0.25] * 3)
+    if not whole:
+        model.backbone = recipes.Tiny()
     if dropout:
         model.backbone = Dropping(model.backbone)
     return Training(model, both, Recipe.model_validate(RECIPE | changes), loss.batches, 0), {"train": both, "val": both}
@@ -313,6 +315,7 @@ def final(run: Training, watched: dict[str, Images], watcher: Progress) -> tuple
         ("cross_entropy", {"average_decay": 0.7, "cutout_pixels": 3, "flip": "alternating", "trivial_augment": True}),
         ("cross_entropy", {"low_resolution_share": 0.7, "momentum": 0.0}),
         ("cross_entropy", {"dropout": True}),
+        ("angular", {"resnet18": True}),
     ],
 )
 def test_run_that_was_stopped_ends_with_the_same_bits(

@@ -143,6 +143,7 @@ def check_resuming(study: Path, expected: dict[str, bytes], step: int, after_s: 
     assert not (study / ".checkpoints" / KEY).exists()
 
 
+@pytest.mark.slow
 def test_killed_training_goes_on_to_the_same_bytes(study: Path, expected: dict[str, bytes]) -> None:
     check_resuming(study, expected, step=1, after_s=0.5, parent_alone=True)
 

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from recipes import RECIPE
+from recipes import RECIPE, Tiny
 from torch import Tensor, nn
 
 from robustness_study import losses
@@ -187,14 +187,6 @@ def test_curves_hold_no_time() -> None:
 
 
 # --- the engine --------------------------------------------------------------------------------------------
-
-
-class Tiny(nn.Sequential):
-    """A backbone of one convolution, with batch norm, N×3×H×W → N×512."""
-
-    def __init__(self) -> None:
-        convolution = nn.Conv2d(3, 32, 3, stride=2, padding=1)
-        super().__init__(convolution, nn.BatchNorm2d(32), nn.ReLU(), nn.AdaptiveAvgPool2d(4), nn.Flatten())
 
 
 def tiny_model(head: Head) -> Classifier:

@@ -67,7 +67,8 @@ class Optimiser:
         """Return to a state that `state` gave."""
         for number, momentum in state.items():
             view = self.views[int(number)]
-            self.sgd.state[view]["momentum_buffer"] = momentum.to(view.device, copy=True)
+            # In the view's memory layout: fused SGD pairs numbers by their place in memory.
+            self.sgd.state[view]["momentum_buffer"] = torch.empty_like(view).copy_(momentum)
 
 
 def one_cycle(step: int, steps: int, peak: float, warmup_share: float) -> float:
