@@ -43,7 +43,7 @@ def compared(cell: CellResults, other: CellResults, metric: Metric) -> dict[str,
     """A metric of two models, and the first value minus the second."""
     difference = difference_of([cell], [other], metric)
     return {
-        "figure": metric.name,
+        "metric": metric.name,
         "images": metric.images(cell),
         cell.cell.train_set: round(summarise([cell], metric)["mean"], 4),
         other.cell.train_set: round(summarise([other], metric)["mean"], 4),
@@ -83,7 +83,7 @@ def main() -> None:
         low, high = row["interval_95_images"]
         name = next(name for name in TRAIN_SETS if name in row)
         print(
-            f"{row['figure']:28s} {name:9s} {row[name]:.3f}   {AGAINST} {row[AGAINST]:.3f}   "
+            f"{row['metric']:28s} {name:9s} {row[name]:.3f}   {AGAINST} {row[AGAINST]:.3f}   "
             f"difference {100 * row['difference']:+5.1f} points ({100 * low:+.1f} to {100 * high:+.1f})"
         )
 

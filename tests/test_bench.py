@@ -185,7 +185,7 @@ def test_training_sets_are_compared_image_by_image(tmp_path: Path, monkeypatch: 
     assert (found["loss"], found["seed"], found["unseen"]) == ("angular", 5, ["fog"])
     row = found["rows"][0]
     rights = {name: right(Cell("angular", name, 5), "test_clean") / 50 for name in ("corrupted", "clean")}
-    assert row["figure"] == "test_clean" and row["images"] == 50
+    assert row["metric"] == "test_clean" and row["images"] == 50
     assert {name: row[name] for name in rights} == pytest.approx(rights)
     assert row["difference"] == pytest.approx(rights["corrupted"] - rights["clean"])
     low, high = row["interval_95_images"]

@@ -116,7 +116,7 @@ def compared(compared_once: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def test_statistics_hold_spread_and_interval(compared: Path) -> None:
-    figures = read_strictly("reports/statistics.json")["figures"]
+    figures = read_strictly("reports/statistics.json")["metrics"]
     for loss, train_set in product(LOSSES, TRAIN_SETS):
         found = figures[loss][f"{train_set}_trained"]
         assert list(found) == INTERFACE
@@ -134,7 +134,7 @@ def test_statistics_hold_spread_and_interval(compared: Path) -> None:
 
 
 def test_intervals_know_which_images_seeds_share(compared: Path) -> None:
-    figures = read_strictly("reports/statistics.json")["figures"]["angular"]["clean_trained"]
+    figures = read_strictly("reports/statistics.json")["metrics"]["angular"]["clean_trained"]
 
     def scores(name: str, of: Callable[[Cell, str], int] = right) -> np.ndarray:
         counts = [of(Cell("angular", "clean", seed), name) for seed in SEEDS]
@@ -156,7 +156,7 @@ def test_one_seed_has_no_spread_and_no_test(study: Path) -> None:
     choose_study(seeds=[0])
     compare.main()
     statistics = read_strictly("reports/statistics.json")
-    figures = statistics["figures"]["angular"]["clean_trained"]
+    figures = statistics["metrics"]["angular"]["clean_trained"]
     assert {(figure["std"], figure["n"]) for figure in figures.values()} == {(None, 1)}
     assert {figure["interval_covers"] for figure in figures.values()} == {"images"}
     expected = expected_metrics(Cell("angular", "clean", 0))
@@ -233,7 +233,7 @@ def test_statistics_hold_the_tables_with_whole_figures(study: Path, losses: list
                     continue
                 low, high = figure["interval_95"]
                 assert low <= figure["mean"] <= high
-    figures = read_strictly("reports/statistics.json")["figures"]
+    figures = read_strictly("reports/statistics.json")["metrics"]
     for loss, train_set in product(losses, TRAIN_SETS):
         for epsilon in (1, 2, 4, 8):
             of_ladder = tables["fast_gradient_sign"][f"{loss}, {train_set}"][str(epsilon)]
@@ -612,7 +612,7 @@ def test_suite_table_holds_means_and_corruption_errors(compared: Path) -> None:
 
 
 def test_tables_hold_each_figures_spread(compared: Path) -> None:
-    figures = read_strictly("reports/statistics.json")["figures"]
+    figures = read_strictly("reports/statistics.json")["metrics"]
     columns, rows = whole_table("studies")
     assert columns == [column for loss in LOSSES for column in (loss, *(f"{loss}{end}" for end in SPREAD))]
     for position, loss in enumerate(LOSSES):
@@ -851,7 +851,7 @@ def test_report_shows_its_figures_and_its_seeds(compared: Path) -> None:
     linked = re.findall(r"!\[[^]]*\]\(([^)]*)\)", report)
     assert len(linked) == len(PICTURES) + 4 and all((compared / "reports" / name).is_file() for name in linked)
     assert "seeds [0, 5]" in report and "n = 2 seeds" in report and "interval over seeds and images" in report
-    figures = read_strictly("reports/statistics.json")["figures"]["angular"]["clean_trained"]
+    figures = read_strictly("reports/statistics.json")["metrics"]["angular"]["clean_trained"]
     for metric in ("test_clean", "corruption_drop", "suite_mean", "fgsm_8"):
         low, high = figures[metric]["interval_95"]
         spread = f"± {figures[metric]['std']:.4f} ({low:.3f} to {high:.3f})"
@@ -892,7 +892,7 @@ def test_ladder_is_drawn_with_its_intervals(study: Path, monkeypatch: pytest.Mon
 
 
 def test_suite_and_recall_are_said_with_spread_and_interval(compared: Path) -> None:
-    figures = read_strictly("reports/statistics.json")["figures"]
+    figures = read_strictly("reports/statistics.json")["metrics"]
     corruptions, recalls = rows_said("Corruptions"), rows_said("Recall of each class")
     for position, (loss, train_set) in enumerate(product(LOSSES, TRAIN_SETS)):
         of_cell = figures[loss][f"{train_set}_trained"]

@@ -135,7 +135,7 @@ def test_a_mean_of_nothing_is_null(study: Path) -> None:
     found = read_strictly("reports/metrics.json")["clean_trained"]
     assert found["suite_unseen_mean"] is None and found["suite_mean"] is not None
     statistics = read_strictly("reports/statistics.json")
-    assert statistics["figures"]["angular"]["clean_trained"]["suite_unseen_mean"]["mean"] is None
+    assert statistics["metrics"]["angular"]["clean_trained"]["suite_unseen_mean"]["mean"] is None
     assert {row["metric"] for row in statistics["differences"]} >= {"suite_mean"}
     assert "suite_unseen_mean" not in {row["metric"] for row in statistics["differences"]}
 

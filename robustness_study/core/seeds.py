@@ -1,4 +1,4 @@
-"""Derives seeds from names, so that order, batch size and number of threads never change a result.
+"""Derives seeds from names, so that order, batch size and number of threads never change what is drawn.
 
 `derive_seed(0, "split")` is a number that depends only on the seed and the names. `streams(...)` gives each image its
 own independent random stream, which depends on the index of the image.

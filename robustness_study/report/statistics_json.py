@@ -47,7 +47,7 @@ def as_json(study: Study) -> dict[str, Any]:
     alarms = {result.cell.key: result.attack["alarms"] for result in study.every}
     alarms["transfer"] = study.transfer["alarms"]
     return {
-        "figures": study.summaries,
+        "metrics": study.summaries,
         "tables": {name: study.tables[name].to_dict() for name in TABLES},
         "transfer": of_pairs,
         "alarms": {model: of_model for model, of_model in alarms.items() if of_model},

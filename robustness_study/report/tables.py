@@ -67,7 +67,7 @@ def beyond_accuracy(cells: Cells) -> pd.DataFrame:
         f"{loss}, {train_set}": {metric.title: summarise(results, metric) for metric in BESIDE}
         for (loss, train_set), results in cells.items()
     }
-    return pd.DataFrame(columns).rename_axis("figure")
+    return pd.DataFrame(columns).rename_axis("metric")
 
 
 TESTED_ON = {
