@@ -36,6 +36,7 @@ from stages import train as stage
 
 CONFIGS = params.read(Path(__file__).resolve().parents[1] / "params.yaml")["loss_config"]
 CPU = torch.device("cpu")
+STUDIED = ("cross_entropy", "angular")  # a loss for each way to draw batches
 SIDE, CLASSES = 16, 4
 WIDTH = 512  # of the features of `Tiny`
 
@@ -533,7 +534,10 @@ def right(model: Classifier, images: np.ndarray, labels: np.ndarray) -> float:
     return accuracy(logits, torch.from_numpy(labels.astype(np.int64)))
 
 
-@pytest.mark.parametrize("name", losses.names())
+@pytest.mark.parametrize(
+    "name",
+    [name if name in STUDIED else pytest.param(name, marks=pytest.mark.slow) for name in losses.names()],
+)
 def test_sixty_four_images_are_learnt_by_heart(name: str) -> None:
     images, labels = noise(80, seed=4)
     model, epochs = train_cell(
@@ -544,7 +548,7 @@ def test_sixty_four_images_are_learnt_by_heart(name: str) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", ["cross_entropy", "angular"])  # a loss for each way to draw batches
+@pytest.mark.parametrize("name", STUDIED)
 @pytest.mark.parametrize("shuffled", [True, False], ids=["shuffled labels", "true labels"])
 def test_shuffled_labels_are_guessed(name: str, shuffled: bool) -> None:
     """Labels that nothing in the images tells are right by chance alone, however well training images are learnt."""
