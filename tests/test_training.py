@@ -645,17 +645,25 @@ def test_device_that_is_not_there_is_refused(wanted: str, told: str, monkeypatch
 
 
 @pytest.mark.parametrize(
-    ("setting", "native", "expected"),
+    ("setting", "network", "native", "expected"),
     [
-        ("auto", True, torch.bfloat16),
-        ("auto", False, torch.float32),
-        ("bfloat16", False, torch.bfloat16),
-        ("float32", True, torch.float32),
+        ("auto", "resnet18", True, torch.bfloat16),
+        ("auto", "resnet18", False, torch.float32),
+        ("bfloat16", "resnet18", False, torch.bfloat16),
+        ("float32", "resnet18", True, torch.float32),
+        ("auto", "timm/test_resnet", True, torch.float32),
+        ("float32", "timm/test_resnet", True, torch.float32),
     ],
 )
-def test_precision_is_bfloat16_only_where_it_is_native(
-    setting: str, native: bool, expected: torch.dtype, monkeypatch: pytest.MonkeyPatch
+def test_precision_is_bfloat16_only_where_it_is_native_and_right(
+    setting: str, network: str, native: bool, expected: torch.dtype, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     capabilities: Callable[[], dict[str, bool]] = lambda: {"avx512_bf16": native}  # noqa: E731
     monkeypatch.setattr(torch.cpu, "get_capabilities", capabilities)
-    assert precision_of(setting, CPU) == expected
+    assert precision_of(setting, CPU, network) == expected
+
+
+def test_bfloat16_is_refused_where_gradients_would_be_wrong() -> None:
+    with pytest.raises(StudyError, match="timm/test_resnet computes wrong gradients in it on the CPU; set precision"):
+        precision_of("bfloat16", CPU, "timm/test_resnet")
+    assert precision_of("bfloat16", torch.device("cuda"), "timm/test_resnet") == torch.bfloat16
