@@ -1,7 +1,7 @@
 """Compares models trained on AugMix images and on corrupted images with a model trained on clean images.
 
 It needs the three models of one loss and seed: run `dvc exp run -S 'train_sets=[clean,corrupted,augmix]'` first. It
-writes `bench/results/augmix.json`, from which the README's comparison is made: accuracies in [0, 1], and paired
+writes `bench/results/augmix.json`, from which the table in docs/results.md is made: accuracies in [0, 1], and paired
 differences with a 95 % interval over images.
 `python -m bench.augmix [--loss cross_entropy] [--seed 1]`
 """

@@ -21,9 +21,13 @@ from tools import workspace
 pytestmark = pytest.mark.slow
 
 # As few steps as will do: these tests ask what commands do, not how well models are.
-QUICK = {"seeds": [1], "recipes.cpu.epochs": 1}
-# AutoAttack's environment has no timm.
-QUICK |= {"recipes.cpu.network": "resnet18", "recipes.cpu.stem": "imagenet"}
+# A ResNet-18, because AutoAttack's environment has no timm.
+QUICK = {
+    "seeds": [1],
+    "recipes.cpu.epochs": 1,
+    "recipes.cpu.network": "resnet18",
+    "recipes.cpu.stem": "imagenet",
+}
 SHORT = {"stem": "imagenet", "epochs": 1, "batch_size": 25, "watched_images": 50, "compile": False}
 CELLS = [f"{loss}-{train_set}-1" for loss in ("angular", "cross_entropy") for train_set in ("clean", "corrupted")]
 
