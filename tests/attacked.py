@@ -104,7 +104,7 @@ def grey_images(count: int) -> Tensor:
     return torch.rand(count, 3, SIDE, SIDE, generator=torch.Generator().manual_seed(5)) * 0.8 + 0.1
 
 
-def by_loop(model: Logits, images: Tensor, labels: Tensor, epsilon: float) -> np.ndarray:
+def fgsm_by_loop(model: Logits, images: Tensor, labels: Tensor, epsilon: float) -> np.ndarray:
     """x + ε · sign(∇), clipped, image by image, of the cross-entropy written out."""
     attacked = []
     for image, label in zip(images, labels, strict=True):
@@ -139,13 +139,13 @@ SHORT = changed(  # as little as each attack can do
 )
 
 
-def descended(logits: Logits, images: Tensor, labels: Tensor, epsilon_255: int, steps: int, starts: Tensor) -> Tensor:
+def pgd_images(logits: Logits, images: Tensor, labels: Tensor, epsilon_255: int, steps: int, starts: Tensor) -> Tensor:
     """PGD's images after the last step, from where in the ball `starts`, in [−1, 1], begin."""
     size, attacked = step_size(epsilon_255, steps), start_at(images, starts, epsilon_255)
     return descend(logits, images, labels, epsilon_255, size, steps, attacked)
 
 
-class Tried(ModelUnderAttack):
+class ModelUnderTest(ModelUnderAttack):
     """A model under attack with its whole section, so that a test can run one attack at a time."""
 
     blocks: dict[str, Settings]
@@ -168,7 +168,7 @@ def subject_of(
     clean: np.ndarray | None = None,
     neighbours: Neighbours | None = None,
     **changes: Any,
-) -> Tried:
+) -> ModelUnderTest:
     """On float32 images, or else those of `some_images`; they are the test images 3, 10, 17 and so on.
 
     `clean` are the predictions that `evaluate` saw, or else those of the logits.
@@ -177,14 +177,14 @@ def subject_of(
     labels = some_labels() if labels is None else labels
     section = Attack.model_validate(changed(SECTION, **changes))
     clean = predict(logits, images, section.batch_size) if clean is None else clean
-    tried = Tried(logits, Target(images, labels, np.arange(len(labels)) * 7 + 3), section, clean, neighbours)
-    tried.blocks = catalogue.settings_of(section)
-    return tried
+    subject = ModelUnderTest(logits, Target(images, labels, np.arange(len(labels)) * 7 + 3), section, clean, neighbours)
+    subject.blocks = catalogue.settings_of(section)
+    return subject
 
 
-def names_of(tried: ModelUnderAttack) -> set[str]:
+def alarm_names(subject: ModelUnderAttack) -> set[str]:
     """Of the alarms that were raised."""
-    return {alarm.name for alarm in tried.alarms}
+    return {alarm.name for alarm in subject.alarms}
 
 
 def saved_model(name: str, folder: Path, seed: int = 2, factor: float = 1.0) -> None:

@@ -105,44 +105,44 @@ def rank(cell: Cell) -> int:
     return 4 * SEEDS.index(cell.seed) + 2 * LOSSES.index(cell.loss) + TRAIN_SETS.index(cell.train_set)
 
 
-def right(cell: Cell, name: str) -> int:
+def correct(cell: Cell, name: str) -> int:
     """How many images of a set the cell has right; no two sets and no two cells are alike."""
     most = {"train_clean": 39, "val_clean": 18, "val_corrupted": 16, "test_clean": 44, "test_corrupted": 33}
     return most[name] - rank(cell)
 
 
-def right_of_neighbours(cell: Cell, name: str) -> int:
-    return right(cell, name) - 2
+def correct_by_neighbours(cell: Cell, name: str) -> int:
+    return correct(cell, name) - 2
 
 
-def right_of_probe(cell: Cell, name: str) -> int:
-    return right(cell, name) - 1
+def correct_by_probe(cell: Cell, name: str) -> int:
+    return correct(cell, name) - 1
 
 
-def right_under_attack(cell: Cell, epsilon_255: int) -> int:
+def correct_under_fgsm(cell: Cell, epsilon_255: int) -> int:
     if epsilon_255 == 0:
-        return int((right(cell, "test_clean") > ATTACKED_INDICES).sum())
+        return int((correct(cell, "test_clean") > ATTACKED_INDICES).sum())
     return 20 - rank(cell) - EPSILONS_255.index(epsilon_255)
 
 
 def kept_under_attack(cell: Cell, epsilon_255: int) -> float:
     """The share of those right when clean that are right under attack: the first images are."""
-    clean = right_under_attack(cell, 0)
-    return min(right_under_attack(cell, epsilon_255), clean) / clean
+    clean = correct_under_fgsm(cell, 0)
+    return min(correct_under_fgsm(cell, epsilon_255), clean) / clean
 
 
-def right_under(cell: Cell, attack: str, epsilon_255: int) -> int:
+def correct_under(cell: Cell, attack: str, epsilon_255: int) -> int:
     """How many images are right under an attack, of those at its positions; rounding is made to tell."""
     if attack == "fgsm_8_bit":
-        return right_under_attack(cell, epsilon_255) - 1
+        return correct_under_fgsm(cell, epsilon_255) - 1
     if attack == "fgsm":
-        return right_under_attack(cell, epsilon_255)
+        return correct_under_fgsm(cell, epsilon_255)
     if attack.startswith("fgsm_of_logits"):
         # Of these images, under the first: the first ones are right.
-        reported = int((right_under_attack(cell, epsilon_255) > CONTROL).sum())
+        reported = int((correct_under_fgsm(cell, epsilon_255) > CONTROL).sum())
         return reported - (gained(cell) if (attack, epsilon_255) == ("fgsm_of_logits_x10", 4) else -1)
     if attack == "knn_fgsm" and epsilon_255 == 0:
-        return int((right_of_neighbours(cell, "test_clean") > ATTACKED_INDICES[CONTROL]).sum())
+        return int((correct_by_neighbours(cell, "test_clean") > ATTACKED_INDICES[CONTROL]).sum())
     most = {"noise": 25, "pgd": 18, "pgd_8_bit": 19, "square": 10, "knn_fgsm": 16}[attack]
     return most - rank(cell) - EPSILONS_255.index(epsilon_255) * (attack != "square")
 
@@ -157,12 +157,12 @@ def moved_degrees(cell: Cell) -> float:
     return 30.0 + rank(cell)
 
 
-def right_under_stress(cell: Cell, corruption: str, severity: int) -> int:
+def correct_under_stress(cell: Cell, corruption: str, severity: int) -> int:
     return 36 - rank(cell) - (SUITE.index(corruption) + 1) * severity if severity else 38 - rank(cell)
 
 
 def mean_under_stress(cell: Cell, *corruptions: str) -> float:
-    return float(np.mean([[right_under_stress(cell, c, s) for s in range(1, 6)] for c in corruptions])) / STRESSED
+    return float(np.mean([[correct_under_stress(cell, c, s) for s in range(1, 6)] for c in corruptions])) / STRESSED
 
 
 def loss_of(cell: Cell, name: str) -> float:
@@ -196,9 +196,9 @@ STABILITY = {
 # --- arrays ------------------------------------------------------------------------------------------------
 
 
-def guessed(labels: np.ndarray, right: int) -> np.ndarray:
+def predictions_with(labels: np.ndarray, correct: int) -> np.ndarray:
     """Labels 0 and 1, but for as many images at the end as are wrong."""
-    return np.where(np.arange(len(labels)) < right, labels, 1 - labels)
+    return np.where(np.arange(len(labels)) < correct, labels, 1 - labels)
 
 
 def labels_of(name: str) -> np.ndarray:
@@ -210,7 +210,7 @@ def attacked_labels() -> np.ndarray:
 
 
 def predictions_of(cell: Cell, name: str) -> np.ndarray:
-    return guessed(labels_of(name), right(cell, name))
+    return predictions_with(labels_of(name), correct(cell, name))
 
 
 def confusion_of(cell: Cell, name: str) -> list[list[int]]:
@@ -225,8 +225,13 @@ def evaluation(cell: Cell) -> Tree:
     rows, details = [], {}
     for name, images in SETS.items():
         tests = not name.startswith("train")
-        on_features = {"knn": right_of_neighbours(cell, name), "probe": right_of_probe(cell, name)} if tests else {}
-        row = {"set": name, "accuracy": right(cell, name) / images, "loss": loss_of(cell, name), "images": images}
+        on_features = {"knn": correct_by_neighbours(cell, name), "probe": correct_by_probe(cell, name)} if tests else {}
+        row = {
+            "set": name,
+            "accuracy": correct(cell, name) / images,
+            "loss": loss_of(cell, name),
+            "images": images,
+        }
         row["calibration_error"] = calibration_error(cell, name)
         row |= {f"{of}_accuracy": on_features[of] / images if tests else None for of in ("knn", "probe")}
         rows.append({**row, "flip_accuracy": None})
@@ -239,7 +244,7 @@ def evaluation(cell: Cell) -> Tree:
             "predictions": to_text(predictions_of(cell, name)),
         }
         for classifier, count in on_features.items():
-            details[name][f"{classifier}_predictions"] = to_text(guessed(labels_of(name), count))
+            details[name][f"{classifier}_predictions"] = to_text(predictions_with(labels_of(name), count))
     dataset = {"name": "pets", "origin": "a test", "checksum": "md5:0", "official": True, "classes": ["cat", "dog"]}
     return {
         "model": cell.key,
@@ -261,9 +266,9 @@ def attack(cell: Cell) -> Tree:
     ladder = [
         {
             "epsilon_255": epsilon,
-            "accuracy": right_under_attack(cell, epsilon) / ATTACKED,
+            "accuracy": correct_under_fgsm(cell, epsilon) / ATTACKED,
             "accuracy_of_clean_correct": kept_under_attack(cell, epsilon),
-            "accuracy_8_bit": right_under(cell, "fgsm_8_bit", epsilon) / ATTACKED,
+            "accuracy_8_bit": correct_under(cell, "fgsm_8_bit", epsilon) / ATTACKED,
         }
         for epsilon in EPSILONS_255
     ]
@@ -290,7 +295,7 @@ def one_attack(cell: Cell, name: str) -> Tree:
         "images": len(positions),
         "positions": to_text(positions),
         "predictions": {
-            str(epsilon): to_text(guessed(attacked_labels()[positions], right_under(cell, name, epsilon)))
+            str(epsilon): to_text(predictions_with(attacked_labels()[positions], correct_under(cell, name, epsilon)))
             for epsilon in OF_ATTACK[name]
         },
     }
@@ -298,11 +303,11 @@ def one_attack(cell: Cell, name: str) -> Tree:
 
 def stress(cell: Cell) -> Tree:
     cases = [("clean", 0), *product(SUITE, range(1, 6))]
-    rows = [{"corruption": c, "severity": s, "accuracy": right_under_stress(cell, c, s) / STRESSED} for c, s in cases]
+    rows = [{"corruption": c, "severity": s, "accuracy": correct_under_stress(cell, c, s) / STRESSED} for c, s in cases]
     labels = np.arange(STRESSED) % 2
     found = {
         name: [
-            to_text(guessed(labels, right_under_stress(cell, name, severity)))
+            to_text(predictions_with(labels, correct_under_stress(cell, name, severity)))
             for severity in ([0] if name == "clean" else range(1, 6))
         ]
         for name in ("clean", *SUITE)
@@ -404,15 +409,15 @@ def whole_table(name: str) -> tuple[list[str], dict[str, list[str]]]:
     return header[1:], {row[0]: row[1:] for row in rows}
 
 
-def said(heading: str) -> str:
+def report_on(heading: str) -> str:
     """What the report says under a heading."""
     report = Path("reports/report.md").read_text(encoding="utf-8")
     return report.split(f"\n## {heading}\n")[1].split("\n## ")[0]
 
 
-def rows_said(heading: str) -> dict[str, list[str]]:
+def report_rows(heading: str) -> dict[str, list[str]]:
     """The rows of the report's tables under a heading, by their first column."""
-    rows = [line.strip("|").split("|") for line in said(heading).splitlines() if line.startswith("|")]
+    rows = [line.strip("|").split("|") for line in report_on(heading).splitlines() if line.startswith("|")]
     return {name.strip(): [cell.strip() for cell in cells] for name, *cells in rows}
 
 
@@ -440,15 +445,15 @@ def results_of(*cells: Cell) -> list[CellResults]:
 
 def expected_metrics(cell: Cell) -> dict[str, float]:
     """The headline figures by their definitions, from the counts above."""
-    share = {name: right(cell, name) / images for name, images in SETS.items()}
+    share = {name: correct(cell, name) / images for name, images in SETS.items()}
     tests = ("test_clean", "test_corrupted")
     return {
         **share,
         "generalisation_gap": share["train_clean"] - share["test_clean"],
         "corruption_drop": share["test_clean"] - share["test_corrupted"],
-        **{f"knn_{name}": right_of_neighbours(cell, name) / 50 for name in tests},
-        **{f"probe_{name}": right_of_probe(cell, name) / 50 for name in tests},
-        **{f"fgsm_{epsilon}": right_under_attack(cell, epsilon) / ATTACKED for epsilon in (1, 2, 4, 8)},
+        **{f"knn_{name}": correct_by_neighbours(cell, name) / 50 for name in tests},
+        **{f"probe_{name}": correct_by_probe(cell, name) / 50 for name in tests},
+        **{f"fgsm_{epsilon}": correct_under_fgsm(cell, epsilon) / ATTACKED for epsilon in (1, 2, 4, 8)},
         "suite_mean": mean_under_stress(cell, "fog", "gaussian_noise"),
         "suite_unseen_mean": mean_under_stress(cell, "fog"),
     }

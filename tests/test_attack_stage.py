@@ -13,9 +13,9 @@ import pytest
 import torch
 from attacked import (
     SHORT,
-    Tried,
+    ModelUnderTest,
+    alarm_names,
     changed,
-    names_of,
     saved_model,
     some_images,
     some_labels,
@@ -61,14 +61,14 @@ def predicted(found: dict[str, Any]) -> ByEpsilon:
 
 
 @pytest.mark.parametrize("name", losses.names())
-def test_attacks_leave_the_model_as_it_was(name: str, tmp_path: Path) -> None:
+def test_attacks_do_not_change_the_model(name: str, tmp_path: Path) -> None:
     saved_model(name, tmp_path)
     model, _ = storage.load(tmp_path, CPU)
     before = {key: tensor.clone() for key, tensor in model.state_dict().items()}
     images = to_float(some_images(6, 16))
     real = Neighbours(model, features_of(model, images, 4), some_labels(6).numpy(), 1)
-    tried = subject_of(model, images, some_labels(6), neighbours=real, batch_size=12, attacks=SHORT["attacks"])
-    one_model.attack(tried, tried.blocks, ALARMS)
+    subject = subject_of(model, images, some_labels(6), neighbours=real, batch_size=12, attacks=SHORT["attacks"])
+    one_model.attack(subject, subject.blocks, ALARMS)
     assert all(weight.grad is None for weight in model.parameters())
     assert not any(module.training for module in model.modules())
     for key, tensor in model.state_dict().items():
@@ -76,7 +76,7 @@ def test_attacks_leave_the_model_as_it_was(name: str, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("name", losses.names())
-def test_stages_agree(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_attack_evaluate_and_stress_agree(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Epsilon 0 is the clean accuracy, and a corruption that changes nothing costs nothing."""
     cell = Cell(name, "clean", 0)
     monkeypatch.chdir(tmp_path)
@@ -99,7 +99,7 @@ def test_stages_agree(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     assert (tmp_path / f"reports/examples/{cell.key}.png").stat().st_size > 0
 
 
-def test_stage_writes_what_the_attacks_find(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_stage_writes_the_results_of_the_attacks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Of 10 of the 12 test images."""
     cell, section = Cell("cross_entropy", "clean", 0), changed(ACCEPTING, images=10, control_images=7)
     monkeypatch.chdir(tmp_path)
@@ -115,14 +115,14 @@ def test_stage_writes_what_the_attacks_find(tmp_path: Path, monkeypatch: pytest.
     clean = from_text(evaluated["details"]["test_clean"]["predictions"])[chosen]
     features, known_labels = read_npz(cell.evaluated, "reference_features", "reference_labels")
     checked = Attack.model_validate(section)
-    tried = Tried(model, target, checked, clean, Neighbours(model, features, known_labels, 3))
-    tried.blocks = catalogue.settings_of(checked)
-    fgsm, rounded = tried.fgsm()
-    signs = tried.gradient.signs
-    for name in tried.blocks:
-        tried.run(name)
-    assert list(attacked["attacks"]) == list(tried.found)
-    for name, found in tried.found.items():
+    subject = ModelUnderTest(model, target, checked, clean, Neighbours(model, features, known_labels, 3))
+    subject.blocks = catalogue.settings_of(checked)
+    fgsm, rounded = subject.fgsm()
+    signs = subject.gradient.signs
+    for name in subject.blocks:
+        subject.run(name)
+    assert list(attacked["attacks"]) == list(subject.found)
+    for name, found in subject.found.items():
         written, beside = attacked["attacks"][name], found.settings | found.measured
         assert list(written) == [*beside, "images", "positions", "predictions"]
         assert {key: written[key] for key in beside} == beside
@@ -139,7 +139,7 @@ def test_stage_writes_what_the_attacks_find(tmp_path: Path, monkeypatch: pytest.
     assert attacked["attacks"]["fgsm"]["zero_gradients"] == 0
     assert attacked["attacks"]["knn_fgsm"]["neighbours"] == 3
     assert attacked["ladder"] == one_model.summarise(fgsm.predictions, rounded.predictions, labels)
-    assert set(attacked["alarms"]) == names_of(tried)
+    assert set(attacked["alarms"]) == alarm_names(subject)
     # What transfer and embed read.
     names = ("test_indices", "signs", "features", "epsilon_255")
     arrays = dict(zip(names, read_npz(cell.attacked, *names), strict=True))
@@ -158,7 +158,7 @@ def test_stage_writes_what_the_attacks_find(tmp_path: Path, monkeypatch: pytest.
     assert angles == sorted(angles) and angles[0] > 0
 
 
-def test_stage_ends_where_evaluate_saw_something_else(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_stage_stops_where_evaluate_had_other_predictions(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Of one image; it does not end where the other is of an image that is not attacked."""
     cell = Cell("cross_entropy", "clean", 1)
     monkeypatch.chdir(tmp_path)
@@ -178,7 +178,7 @@ def test_stage_ends_where_evaluate_saw_something_else(tmp_path: Path, monkeypatc
     assert found["not_clean_at_zero"].startswith("1 of 10 predictions at epsilon 0 differ from those of the stage")
 
 
-def test_stage_ends_at_an_alarm_and_writes_nothing_unless_it_is_accepted(
+def test_stage_stops_at_an_alarm_and_writes_nothing_unless_it_is_accepted(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     cell = Cell("cross_entropy", "clean", 0)

@@ -9,7 +9,7 @@ import foolbox
 import numpy as np
 import pytest
 import torch
-from attacked import descended
+from attacked import pgd_images
 from recipes import RECIPE
 from torch import Tensor
 
@@ -78,7 +78,7 @@ def by_foolbox(
 
 @pytest.mark.parametrize("name", ["cross_entropy", "angular"])
 @pytest.mark.parametrize("epsilon_255", [1, 4, 16])
-def test_fast_gradient_sign_is_foolboxs(name: str, epsilon_255: int) -> None:
+def test_fast_gradient_sign_agrees_with_foolbox(name: str, epsilon_255: int) -> None:
     """To within one image in a thousand."""
     model, (images, labels) = trained(name), unseen(ATTACKED)
     found = step(images, gradient_signs(model, images, labels), epsilon_255)
@@ -88,13 +88,13 @@ def test_fast_gradient_sign_is_foolboxs(name: str, epsilon_255: int) -> None:
 
 
 @pytest.mark.parametrize("name", ["cross_entropy", "angular"])
-def test_projected_gradient_descent_is_foolboxs(name: str) -> None:
+def test_projected_gradient_descent_agrees_with_foolbox(name: str) -> None:
     """From the images themselves, with the same step: the same values but for a few, and the same accuracy.
 
     A gradient that is nearly zero may take another sign where the same numbers are added in another order.
     """
     model, (images, labels), epsilon_255, steps = trained(name), unseen(SEARCHED), 4, 4
-    found = descended(model, images, labels, epsilon_255, steps, torch.zeros_like(images))
+    found = pgd_images(model, images, labels, epsilon_255, steps, torch.zeros_like(images))
     theirs = foolbox.attacks.LinfBasicIterativeAttack(rel_stepsize=REACH / steps, steps=steps, random_start=False)
     attacked = by_foolbox(theirs, model, images, labels, epsilon_255)
     assert ((found - attacked).abs() > 1e-6).float().mean() <= 0.001

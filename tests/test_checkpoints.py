@@ -43,7 +43,7 @@ class KilledError(Exception):
 # --- the fingerprint -----------------------------------------------------------------------------------------
 
 
-def test_fingerprint_is_of_values_and_arrays() -> None:
+def test_fingerprint_depends_on_values_and_arrays() -> None:
     values: dict[str, Any] = {"epochs": 3, "loss": {"scale": 1.5}}
     first = fingerprint(values, ARRAYS)
     assert fingerprint({"loss": {"scale": 1.5}, "epochs": 3}, dict(reversed(ARRAYS.items()))) == first
@@ -79,7 +79,7 @@ CODE = {
 }
 
 
-def test_fingerprint_is_of_the_code_that_training_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_fingerprint_depends_on_the_code_that_training_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """In a copy of the library, where one file after another gets one more line."""
     shutil.copytree(REPOSITORY / "robustness_study", tmp_path / "robustness_study")
     monkeypatch.setattr(imports, "ROOT", tmp_path)
@@ -99,7 +99,7 @@ def test_fingerprint_is_of_the_code_that_training_runs(tmp_path: Path, monkeypat
     assert found() == before
 
 
-def test_code_is_followed_from_whichever_network_trains() -> None:
+def test_code_is_followed_from_the_network_that_trains() -> None:
     def files(network: str) -> set[str]:
         return {path.rpartition("/")[2] for path in one_model.code_files("arcface", network) if "/networks/" in path}
 
@@ -194,7 +194,7 @@ def test_checkpoint_is_read_back_and_removed_with_its_folder(tmp_path: Path) -> 
     assert not (tmp_path / "cell").exists()
 
 
-def test_what_a_killed_process_had_half_written_is_removed(tmp_path: Path) -> None:
+def test_partial_file_of_a_killed_process_is_removed(tmp_path: Path) -> None:
     kept = Checkpoints(tmp_path / "cell", "a" * 32)
     kept.save({"weight": torch.ones(2)}, {})
     half_written = tmp_path / "cell" / f".{'a' * 32}.123.safetensors"
@@ -207,7 +207,9 @@ def test_what_a_killed_process_had_half_written_is_removed(tmp_path: Path) -> No
     assert [path.name for path in (tmp_path / "cell").iterdir()] == [kept.path.name]
 
 
-def test_checkpoint_that_does_not_match_is_left_alone(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_checkpoint_that_does_not_match_is_not_used_and_not_removed(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     other, kept = Checkpoints(tmp_path, "a" * 32), Checkpoints(tmp_path, "b" * 32)
     other.save(TENSORS, {"done": 1})
     before = other.path.read_bytes()
@@ -220,7 +222,7 @@ def test_checkpoint_that_does_not_match_is_left_alone(tmp_path: Path, capsys: py
 
 
 @pytest.mark.parametrize("kept_bytes", [0, 5, 100, -1])
-def test_broken_checkpoint_is_told_in_one_line(tmp_path: Path, kept_bytes: int) -> None:
+def test_message_for_broken_checkpoint_is_one_line(tmp_path: Path, kept_bytes: int) -> None:
     kept = Checkpoints(tmp_path, "f" * 32)
     kept.save(TENSORS, {})
     kept.path.write_bytes(kept.path.read_bytes()[:kept_bytes])
@@ -228,7 +230,7 @@ def test_broken_checkpoint_is_told_in_one_line(tmp_path: Path, kept_bytes: int) 
         kept.load()
 
 
-def test_folder_is_held_by_one_process(tmp_path: Path) -> None:
+def test_folder_is_locked_by_one_process(tmp_path: Path) -> None:
     holder = f"""
 from pathlib import Path
 from robustness_study.training.checkpoints import held
@@ -318,7 +320,7 @@ def final(run: Training, watched: dict[str, Images], watcher: Progress) -> tuple
         ("angular", {"resnet18": True}),
     ],
 )
-def test_run_that_was_stopped_ends_with_the_same_bits(
+def test_resumed_run_ends_with_the_same_bits(
     name: str, changes: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Stopped after the first step, at and within an epoch, and before the last step."""

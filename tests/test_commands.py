@@ -62,7 +62,7 @@ def test_setting_up_again_and_activating(tmp_path: Path) -> None:
     assert found.strip() == str(workspace.ROOT / ".venv/bin/dvc")
 
 
-def test_a_finished_study_is_left_as_it_is(study: Repository) -> None:
+def test_repro_of_a_finished_study_runs_nothing(study: Repository) -> None:
     assert not ran(study.typed("STUDY_DEVICE=cpu dvc repro"))
     assert not ran(study.typed("dvc repro split"))
     study.typed("python -m tools.side_by_side --gpus 0 1 2 3")
@@ -70,13 +70,13 @@ def test_a_finished_study_is_left_as_it_is(study: Repository) -> None:
     assert not study.run("git", "status", "--porcelain")
 
 
-def test_one_more_loss_trains_its_models_alone(study: Repository) -> None:
+def test_one_more_loss_trains_only_its_models(study: Repository) -> None:
     printed = study.typed("dvc exp run -S loss=arcface -S 'losses=[cross_entropy,angular,arcface]'")
     assert trained(printed) == ["arcface-clean-1", "arcface-corrupted-1"]
     assert study.json("reports/metrics.json") == study.json("reports/comparison.json")["arcface"]
 
 
-def test_augmix_trains_its_models_alone_and_is_compared(study: Repository) -> None:
+def test_augmix_trains_only_its_models_and_is_compared(study: Repository) -> None:
     printed = study.typed("dvc exp run -S 'train_sets=[clean,corrupted,augmix]'")
     assert trained(printed) == ["angular-augmix-1", "cross_entropy-augmix-1"]
     assert "augmix" in study.typed("python -m bench.augmix")

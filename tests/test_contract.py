@@ -103,7 +103,7 @@ def code_of(name: str) -> set[str]:
 
 
 @pytest.mark.parametrize("name", STAGES)
-def test_code_that_a_stage_depends_on_is_what_it_imports(name: str) -> None:
+def test_code_deps_of_a_stage_are_what_it_imports(name: str) -> None:
     depended = [dep for dep in STAGES[name]["deps"] if dep.startswith(("stages/", "robustness_study"))]
     assert len(depended) == len(set(depended))
     code = code_of(name)
@@ -128,14 +128,14 @@ def test_a_folder_is_a_dep_where_much_of_it_matters(name: str) -> None:
         assert finds_all_by_name or 3 * len(files & code) >= len(files), folder
 
 
-def test_training_depends_on_little_of_core_that_it_never_runs() -> None:
+def test_training_depends_on_little_unused_code_in_core() -> None:
     """A change to a word of it would train every model anew."""
     files = {path.relative_to(ROOT).as_posix() for path in (ROOT / "robustness_study/core").glob("*.py")}
     idle = files - code_of("train") - {"robustness_study/core/__init__.py"}
     assert idle <= {"robustness_study/core/array_text.py"}
 
 
-def test_stages_of_a_single_model_depend_on_its_loss_alone() -> None:
+def test_stages_of_a_single_model_depend_on_its_loss_only() -> None:
     assert [name for name, stage in STAGES.items() if LOSSES in stage["deps"]] == ["check", "transfer"]
 
 
@@ -149,7 +149,7 @@ def test_no_stage_but_check_depends_on_a_networks_file() -> None:
 
 
 @pytest.mark.parametrize("name", STAGES)
-def test_stage_says_what_it_is(name: str) -> None:
+def test_stage_has_a_description(name: str) -> None:
     desc = STAGES[name]["desc"]
     assert isinstance(desc, str) and desc.strip()
 
@@ -173,7 +173,7 @@ def meet(dep: str, path: str) -> bool:
 
 
 @pytest.mark.parametrize("name", [name for name in STAGES if name != "check"])
-def test_every_stage_waits_for_the_check(name: str) -> None:
+def test_every_stage_runs_after_check(name: str) -> None:
     assert "check" in upstream(name)
 
 
@@ -264,7 +264,7 @@ def sections_read(source: str) -> set[str]:
     }
 
 
-def test_sections_are_read_off_a_source() -> None:
+def test_sections_are_found_in_source_code() -> None:
     source = (
         'params.section("a", A)\nparams.lookup(values, "b")\nparams.section(f"recipes.{recipe_name}", R)\n'
         'x = [params.lookup(values, name) for name in ("c", "d")]\nfiles.section("e")\n'
@@ -275,7 +275,7 @@ def test_sections_are_read_off_a_source() -> None:
 
 
 @pytest.mark.parametrize("name", [name for name in STAGES if name != "check"])
-def test_params_that_a_stage_depends_on_are_those_it_reads(name: str) -> None:
+def test_params_deps_of_a_stage_are_those_it_reads(name: str) -> None:
     depended = STAGES[name].get("params", [])
     assert len(depended) == len(set(depended))
     assert set(depended) == sections_read((ROOT / "stages" / f"{name}.py").read_text(encoding="utf-8"))
@@ -297,14 +297,14 @@ def test_only_stages_read_params() -> None:
 
 
 @pytest.mark.parametrize("name", [name for name in STAGES if name in PARAMS])
-def test_section_of_a_stage_has_a_schema_of_its_own(name: str) -> None:
+def test_section_of_a_stage_has_its_own_schema(name: str) -> None:
     schema = f"robustness_study/schema/{name}.py"
     assert (ROOT / schema).is_file() and schema in STAGES[name]["deps"]
     assert name in STAGES[name]["params"]
 
 
 @pytest.mark.parametrize("section", PARAMS)
-def test_every_section_steers_a_stage(section: str) -> None:
+def test_every_section_is_read_by_a_stage(section: str) -> None:
     depended = {name.split(".")[0] for stage in STAGES if stage != "check" for name in STAGES[stage].get("params", [])}
     templates = (ROOT / "dvc.yaml").read_text(encoding="utf-8")
     assert section in depended or f"${{{section}}}" in templates
@@ -347,22 +347,25 @@ def imports_of_packages(top: Path) -> set[tuple[str, str]]:
     return found
 
 
-def run_back_up(arrows: set[tuple[str, str]]) -> list[tuple[str, str]]:
+def imports_going_up(arrows: set[tuple[str, str]]) -> list[tuple[str, str]]:
     return sorted(arrow for arrow in arrows if LAYERS.index(arrow[0]) < LAYERS.index(arrow[1]))
 
 
 def test_no_package_imports_one_above_it() -> None:
     arrows = imports_of_packages(ROOT / "robustness_study")
-    assert run_back_up(arrows) == []
+    assert imports_going_up(arrows) == []
     assert {package for arrow in arrows for package in arrow} == set(LAYERS)
 
 
-def test_an_import_that_runs_back_up_is_found(tmp_path: Path) -> None:
+def test_an_import_of_a_package_above_is_found(tmp_path: Path) -> None:
     folder = tmp_path / "robustness_study/core"
     folder.mkdir(parents=True)
     (folder / "a.py").write_text("def f():\n    from robustness_study.report import page\n")
     (folder / "b.py").write_text("from robustness_study import losses\n")
-    assert run_back_up(imports_of_packages(tmp_path / "robustness_study")) == [("core", "losses"), ("core", "report")]
+    assert imports_going_up(imports_of_packages(tmp_path / "robustness_study")) == [
+        ("core", "losses"),
+        ("core", "report"),
+    ]
 
 
 def test_the_library_imports_no_stage_and_no_tool() -> None:
@@ -381,7 +384,7 @@ def test_stages_are_thin() -> None:
         assert "main" in functions or path.stem == "__init__"
 
 
-def test_dvc_yaml_can_be_read_in_one_sitting() -> None:
+def test_dvc_yaml_is_short() -> None:
     assert len((ROOT / "dvc.yaml").read_text(encoding="utf-8").splitlines()) <= 350
 
 
@@ -415,7 +418,7 @@ OF_DATA += ["transfer", "stability"]
 
 
 @pytest.mark.parametrize("name", OF_DATA)
-def test_data_that_a_stage_depends_on_is_what_it_reads(name: str) -> None:
+def test_data_deps_of_a_stage_are_what_it_reads(name: str) -> None:
     depended = {dep for dep in STAGES[name]["deps"] if not dep.startswith(("stages/", "robustness_study"))}
     names = {"transfer": OF_ALL_MODELS, "stability": OF_FIRST}.get(name, READ_BY_CELL)
     if name in ("transfer", "stability"):
@@ -435,7 +438,7 @@ def test_metrics_are_the_headline_and_the_comparison() -> None:
 
 
 @pytest.mark.parametrize("name", STAGES)
-def test_what_costs_time_is_in_the_run_cache_and_on_remotes(name: str) -> None:
+def test_outputs_of_slow_stages_are_cached(name: str) -> None:
     """DVC neither keeps nor pushes a run of a stage with outputs that it does not cache."""
     outputs = paths(STAGES[name], "outs", "metrics", "plots")
     uncached = {path for path, settings in outputs.items() if settings.get("cache") is False}

@@ -19,7 +19,7 @@ def pair(stride: int) -> tuple[nn.Conv2d, Convolution3x3]:
 
 @pytest.mark.parametrize("stride", [1, 2])
 @pytest.mark.parametrize("size", [(1, 1), (1, 2), (2, 1), (2, 2), (3, 3), (2, 4), (4, 4), (5, 5), (6, 6), (7, 2)])
-def test_values_and_gradients_are_a_convolutions(stride: int, size: tuple[int, int]) -> None:
+def test_values_and_gradients_equal_those_of_a_convolution(stride: int, size: tuple[int, int]) -> None:
     plain, ours = pair(stride)
     images = torch.randn(3, 6, *size, dtype=torch.float64)
     found = []
@@ -33,7 +33,7 @@ def test_values_and_gradients_are_a_convolutions(stride: int, size: tuple[int, i
     assert found[1][0].is_contiguous(memory_format=torch.channels_last)
 
 
-def test_it_is_the_same_module_to_a_state_dict_and_draws_nothing() -> None:
+def test_conversion_keeps_the_state_dict_and_draws_no_random_numbers() -> None:
     plain, _ = pair(1)
     before = torch.get_rng_state()
     ours = Convolution3x3.of(plain)
@@ -41,7 +41,7 @@ def test_it_is_the_same_module_to_a_state_dict_and_draws_nothing() -> None:
     assert ours.weight is plain.weight and list(ours.state_dict()) == ["weight"]
 
 
-def test_large_images_take_the_librarys_convolution(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_large_images_use_the_librarys_convolution(monkeypatch: pytest.MonkeyPatch) -> None:
     """Both sides of the limit, told apart by the module that does the work."""
     _, ours = pair(1)
     products = []

@@ -88,7 +88,7 @@ REFERENCE = table("cifar10c_reference.csv")
 PINNED = table("corruptions_pinned.csv")
 
 
-def test_tables_are_of_every_corruption() -> None:
+def test_tables_have_every_corruption() -> None:
     assert {name for name, _ in REFERENCE} == set(BENCHMARK) and len(REFERENCE) == 19 * 3
     assert set(PINNED) == {(name, severity) for name in BENCHMARK for severity in range(1, 6)}
     assert set(TOLERANCE) <= set(BENCHMARK)
@@ -104,6 +104,6 @@ def test_images_are_changed_as_much_as_by_the_published_generator(name: str, sev
 
 
 @pytest.mark.parametrize(("name", "severity"), PINNED)
-def test_images_are_changed_as_much_as_when_the_table_agreed(name: str, severity: int) -> None:
+def test_images_are_changed_as_much_as_recorded_when_the_table_agreed(name: str, severity: int) -> None:
     images = natural_images(60)
     check(measure(images, corrupt(images, name, severity, seed=0, split="test")), PINNED[name, severity], 0.002, 0.02)

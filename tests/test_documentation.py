@@ -52,7 +52,7 @@ def test_sentences_are_short(page: str) -> None:
     assert len(sentences.words(prose.longest)) <= 2 * sentences.MEAN_WORDS, prose.longest
 
 
-def test_prose_is_what_is_counted() -> None:
+def test_only_prose_is_counted() -> None:
     markdown = (
         "# A heading is not read\n\nOne two `three is one word`. Four five\nsix [seven eight](nine.md)! "
         "*Ten.* Eleven\n\n"
@@ -124,7 +124,7 @@ def feeds(maker: str, reader: str) -> bool:
     )
 
 
-def test_arrows_of_readmes_diagram_are_those_of_the_pipeline() -> None:
+def test_arrows_in_readmes_diagram_are_those_of_the_pipeline() -> None:
     (diagram,) = re.findall(r"```mermaid\nflowchart LR\n(.*?)```", PAGES["README.md"], re.DOTALL)
     drawn = set[tuple[str, str]]()
     for line in diagram.strip().splitlines():
@@ -157,7 +157,7 @@ def test_citation_licence_and_package_agree() -> None:
     assert {"cff-version", "message", "title"} <= set(citation)
 
 
-def test_workflow_and_container_run_what_everybody_runs() -> None:
+def test_workflow_and_container_run_the_documented_commands() -> None:
     workflow = YAML(typ="safe").load(ROOT / ".github/workflows/ci.yml")
     assert [step["run"] for step in workflow["jobs"]["test"]["steps"] if "run" in step] == [".ci/run"]
     commented = (ROOT / ".devcontainer/devcontainer.json").read_text(encoding="utf-8")
@@ -197,7 +197,7 @@ def test_every_command_is_run_by_a_test(page: str) -> None:
     assert not missing
 
 
-def test_what_runs_the_other_commands_exists() -> None:
+def test_other_commands_are_run_somewhere() -> None:
     shown = {command for page in READ for command in commands(page)}
     for command, where in RUN_OTHERWISE.items():
         assert command in shown and (ROOT / where).exists()
@@ -217,7 +217,7 @@ def test_commands_within_sentences_are_shown_in_full_somewhere(page: str) -> Non
         assert any(each.startswith(command) for each in shown), command
 
 
-def test_no_text_of_the_project_is_changed_at_a_checkout(tmp_path: Path) -> None:
+def test_checkout_does_not_change_line_ends(tmp_path: Path) -> None:
     """A clone on Windows, where git may turn line ends: the bytes that DVC hashes stay."""
     subprocess.run(["git", "init", "-q", tmp_path], check=True)
     for name in (".gitattributes", "params.yaml", "dvc.yaml"):

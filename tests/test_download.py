@@ -106,7 +106,7 @@ def test_truncated_archive_is_refused(archive: Path, tmp_path: Path, kept_bytes:
         cifar10.read_archive(cut, RECORDS)
 
 
-def test_flipped_bits_are_noticed_by_the_checksum_at_the_end(tmp_path: Path) -> None:
+def test_flipped_bits_are_found_by_the_final_checksum(tmp_path: Path) -> None:
     plain = gzip.decompress(pack(tmp_path / "a.tar.gz", members()).read_bytes())
     stored = bytearray(gzip.compress(plain, compresslevel=0))
     stored[len(stored) // 2] ^= 1
@@ -188,7 +188,7 @@ def test_kept_archive_is_used_without_a_network(archive: Path, closed_url: str) 
     assert dataset.official and dataset.origin == closed_url
 
 
-def test_kept_archive_of_another_checksum_is_refused_and_left(archive: Path, closed_url: str) -> None:
+def test_kept_archive_of_another_checksum_is_refused_and_not_deleted(archive: Path, closed_url: str) -> None:
     with pytest.raises(
         StudyError, match=r"delete the file to download it again, or run with CIFAR10_ARCHIVE=\S+small\.tar"
     ):
@@ -333,7 +333,7 @@ def test_server_that_ignores_range_restarts_cleanly(server: Server, target: Path
     assert only_target(target, server) and server.asked == ["bytes=5000-"]
 
 
-def test_complete_part_is_only_checked(server: Server, target: Path) -> None:
+def test_complete_part_is_checked_and_not_fetched(server: Server, target: Path) -> None:
     part_of(target, server.payload)
     fetch(server.url, target, md5(server.payload))
     assert only_target(target, server) and server.sent == [0]
@@ -354,7 +354,7 @@ def test_another_range_than_asked_for_is_not_appended(server: Server, target: Pa
     assert part.read_bytes() == server.payload[:5000]
 
 
-def test_refusal_of_the_server_is_told(server: Server, target: Path) -> None:
+def test_refusal_of_the_server_is_named(server: Server, target: Path) -> None:
     server.status = 404
     with pytest.raises(StudyError, match="HTTP status 404"):
         fetch(server.url, target, md5(server.payload))
@@ -367,9 +367,7 @@ def test_silent_server_times_out(server: Server, target: Path) -> None:
         fetch(server.url, target, md5(server.payload), timeouts=(1.0, 0.1))
 
 
-def test_disk_that_is_full_is_told_and_the_part_is_kept(
-    server: Server, target: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_full_disk_is_named_and_the_part_is_kept(server: Server, target: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def receive(response: object, part: Path, start: int) -> None:
         part.write_bytes(server.payload[:100])
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
@@ -383,7 +381,7 @@ def test_disk_that_is_full_is_told_and_the_part_is_kept(
     assert target.read_bytes() == server.payload
 
 
-def test_no_network_is_one_clear_line(closed_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_error_without_network_is_one_line(closed_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     part = part_of(KEPT, b"so far")
     with pytest.raises(StudyError) as caught:
@@ -394,7 +392,7 @@ def test_no_network_is_one_clear_line(closed_url: str, tmp_path: Path, monkeypat
     assert "\n" not in text and part.read_bytes() == b"so far"
 
 
-def test_fetched_archive_becomes_the_dataset(server: Server, archive: Path, target: Path) -> None:
+def test_fetched_archive_is_loaded(server: Server, archive: Path, target: Path) -> None:
     server.payload = archive.read_bytes()
     dataset = cifar10.load_archive(None, target, server.url, md5(server.payload), RECORDS)
     assert dataset.official and dataset.origin == server.url and only_target(target, server)
@@ -429,7 +427,7 @@ def test_digits_are_scaled_and_enlarged_in_three_equal_channels() -> None:
     assert len(np.unique(image)) > 17  # between the grey values there are: not merely repeated pixels
 
 
-def test_digits_cut_does_not_depend_on_other_classes() -> None:
+def test_digits_split_of_a_class_does_not_depend_on_other_classes() -> None:
     labels = np.array([0, 1] * 30)
     assert (digits.held_out(labels)[::2] == digits.held_out(np.array([0, 2] * 30))[::2]).all()
     assert digits.held_out(labels).sum() == 10 and not digits.held_out(labels)[:10].all()
@@ -537,11 +535,11 @@ FAULTS = {
 
 @pytest.mark.parametrize("name", FAULTS)
 def test_fault_of_a_folder_is_named(pictures: Path, name: str) -> None:
-    fault, told = FAULTS[name]
+    fault, message = FAULTS[name]
     fault(pictures)
     with pytest.raises(StudyError) as caught:
         folder.load_folder(pictures, 8)
-    assert told in str(caught.value) and "\n" not in str(caught.value)
+    assert message in str(caught.value) and "\n" not in str(caught.value)
 
 
 def test_folder_must_exist(tmp_path: Path) -> None:
@@ -573,7 +571,7 @@ def dataset_with(**changes: object) -> Dataset:
 
 
 @pytest.mark.parametrize(
-    ("changes", "told"),
+    ("changes", "message"),
     [
         ({"train_images": np.zeros((4, 8, 9, 3), np.uint8)}, "training images have shape"),
         ({"test_images": np.zeros((3, 8, 8, 3), np.uint8)}, "test images have shape"),
@@ -591,13 +589,13 @@ def dataset_with(**changes: object) -> Dataset:
         ({"classes": ["cat", "cat"]}, "two classes with the name 'cat'"),
     ],
 )
-def test_validate_refuses(changes: dict[str, object], told: str) -> None:
+def test_validate_refuses(changes: dict[str, object], message: str) -> None:
     validate(dataset_with(), 8)
-    with pytest.raises(StudyError, match=told):
+    with pytest.raises(StudyError, match=message):
         validate(dataset_with(**changes), 8)
 
 
-def test_checksum_of_arrays_tells_values_shapes_and_order() -> None:
+def test_checksum_of_arrays_depends_on_values_shapes_and_order() -> None:
     one, two = np.arange(6, dtype=np.uint8), np.arange(6, 12, dtype=np.uint8)
     sums = {array_checksum(*arrays) for arrays in ((one, two), (two, one), (one.reshape(2, 3), two), (one + 1, two))}
     assert len(sums) == 4 and array_checksum(one, two) in sums
@@ -643,7 +641,7 @@ def test_failing_stage_prints_one_line_and_writes_nothing(
         pack(tmp_path / KEPT, {cifar10.NAMES: b"another"})
     if case == "network":
         environment["HTTPS_PROXY"] = f"http://127.0.0.1:{closed_port}"
-    told = {
+    message = {
         "key": "download.dataset is 'mnist', which does not exist; choose one of cifar10, ",
         "size": "download.size is 64, but cifar10 images are 32 pixels wide; set it to 32",
         "folder": "download.folder is None; set it to the folder of your images",
@@ -653,7 +651,7 @@ def test_failing_stage_prints_one_line_and_writes_nothing(
     }
     done = run_stage(tmp_path, **environment)
     assert done.returncode != 0
-    assert len(done.stderr.splitlines()) == 1 and done.stderr.startswith("error: ") and told[case] in done.stderr
+    assert len(done.stderr.splitlines()) == 1 and done.stderr.startswith("error: ") and message[case] in done.stderr
     assert outputs(tmp_path) == []
 
 
@@ -702,7 +700,7 @@ def test_stage_records_an_unofficial_archive(tmp_path: Path, archive: Path, monk
         assert test["images"].shape == (20, 32, 32, 3) and test["labels"].shape == (20,)
 
 
-def test_stage_reads_a_folder_and_names_no_path(
+def test_stage_reads_a_folder_and_records_no_path(
     tmp_path: Path, pictures: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     write_params(tmp_path, "folder", folder=str(pictures), size=24)

@@ -108,7 +108,7 @@ def test_looking_at_the_source_again_finds_the_same_data(study: Repository) -> N
     assert not study.run("git", "status", "--porcelain")
 
 
-def test_another_headline_trains_nothing_and_changes_metrics_alone(study: Repository) -> None:
+def test_another_headline_trains_nothing_and_changes_only_metrics(study: Repository) -> None:
     before = study.json("reports/metrics.json")
     assert ran(study.typed("dvc exp run -S loss=angular")) == {"check", "headline"}
     assert study.json("reports/metrics.json") == study.json("reports/comparison.json")["angular"] != before
@@ -140,13 +140,15 @@ def test_another_headline_trains_nothing_and_changes_metrics_alone(study: Reposi
         ),
     ],
 )
-def test_a_parameter_re_runs_what_reads_it(study: Repository, key: str, value: float, stages: set[str]) -> None:
+def test_a_changed_parameter_re_runs_the_stages_that_read_it(
+    study: Repository, key: str, value: float, stages: set[str]
+) -> None:
     workspace.change_params(study.path / "params.yaml", {key: value})
     # A dry run cannot know whether new outputs will differ, so it names the first stages alone.
     assert ran(study.dvc("repro", "--dry")) == {"check", *stages}
 
 
-def test_the_headline_needs_the_models_of_its_loss_alone(study: Repository) -> None:
+def test_the_headline_needs_only_the_models_of_its_loss(study: Repository) -> None:
     workspace.change_params(study.path / "params.yaml", {"loss": "angular"})
     upstream = set(re.findall(r'"(train@[^"]+)"', study.dvc("dag", "--dot", "headline")))
     assert upstream == {"train@angular-clean-0", "train@angular-corrupted-0"}
@@ -177,7 +179,7 @@ def results_in_git(repository: Repository) -> dict[str, bytes]:
     return {name: (repository.path / name).read_bytes() for name in names if not name.startswith("reports/live")}
 
 
-def test_another_machine_takes_every_result_from_the_remote(study: Repository) -> None:
+def test_another_machine_gets_every_result_from_the_remote(study: Repository) -> None:
     """Without `dvc.lock` too: DVC's run-cache knows what each stage made of what it is given."""
     study.typed("dvc remote add -d shelf ../shelf")
     study.commit("A remote")
@@ -214,7 +216,7 @@ def test_a_file_of_another_network_or_loss_re_trains_nothing(study: Repository) 
         (library / "losses/mine.py").unlink()
 
 
-def test_a_bad_parameter_is_named_before_any_work(study: Repository) -> None:
+def test_a_bad_parameter_is_named_before_anything_runs(study: Repository) -> None:
     printed = study.dvc("exp", "run", "-S", "loss=nonsense", fails=True)
     assert f"loss is 'nonsense', which does not exist; choose one of {', '.join(losses.names())}" in printed
     assert ran(printed) == {"check"}
@@ -268,7 +270,7 @@ def test_running_everything_by_force_changes_no_byte(study: Repository) -> None:
 
 
 @pytest.mark.slow
-def test_ones_own_images_run_through_every_stage(tmp_path: Path) -> None:
+def test_a_users_own_images_run_through_every_stage(tmp_path: Path) -> None:
     path, rng = tmp_path / "repository", np.random.default_rng(0)
     for part, count in (("train", 40), ("test", 12)):
         for name, level in (("bright", 170), ("dark", 60), ("grey", 115)):
@@ -295,7 +297,7 @@ def test_ones_own_images_run_through_every_stage(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-def test_the_demo_learns_and_leaves_the_tree_alone() -> None:
+def test_the_demo_learns_and_does_not_change_the_working_tree() -> None:
     def tree() -> str:
         return Repository(workspace.ROOT).run("git", "status", "--porcelain")
 

@@ -75,14 +75,14 @@ SETS = {
 }
 
 
-def test_mirror_images_are_scored_beside(model: Classifier) -> None:
+def test_mirror_images_are_scored_in_addition(model: Classifier) -> None:
     results, _ = evaluate(model, SETS, "train_clean", ["a", "b"], section(flip_test_time_augmentation=True))
     train, test = results["sets"]
     assert (train["accuracy"], train["flip_accuracy"]) == (pytest.approx(2 / 3), 1.0)
     assert (test["accuracy"], test["flip_accuracy"]) == (1.0, 1.0)
 
 
-def test_without_mirror_images_the_figure_is_null(model: Classifier) -> None:
+def test_without_mirror_images_the_metric_is_null(model: Classifier) -> None:
     results, arrays = evaluate(model, SETS, "train_clean", ["a", "b"], section())
     assert [row["flip_accuracy"] for row in results["sets"]] == [None, None]
     other, other_arrays = evaluate(
@@ -171,9 +171,7 @@ def test_probe_and_neighbours_are_the_same_for_every_loss(model: Classifier, los
             assert len(set(predictions)) == 1
 
 
-def test_what_is_kept_of_the_reference_gives_the_neighbours_predictions_again(
-    model: Classifier, tmp_path: Path
-) -> None:
+def test_saved_reference_reproduces_the_neighbours_predictions(model: Classifier, tmp_path: Path) -> None:
     results, arrays = evaluate(model, OWN_FIRST, "train_corrupted", ["a", "b"], section(knn_neighbours=3))
     write_npz(tmp_path / "kept.npz", **arrays)
     names = ("reference_features", "reference_labels", "knn_neighbours")
@@ -186,7 +184,7 @@ def test_what_is_kept_of_the_reference_gives_the_neighbours_predictions_again(
         assert again.tolist() == from_text(results["details"][name]["knn_predictions"]).tolist()
 
 
-def test_calibration_and_angles_are_of_the_sets_own_logits_and_features(model: Classifier) -> None:
+def test_calibration_and_angles_use_the_logits_and_features_of_the_set(model: Classifier) -> None:
     results, arrays = evaluate(model, OWN_FIRST, "train_corrupted", ["a", "b"], section())
     for row in results["sets"]:
         probabilities = torch.from_numpy(arrays[f"{row['set']}_logits"]).softmax(1).numpy()
@@ -197,7 +195,7 @@ def test_calibration_and_angles_are_of_the_sets_own_logits_and_features(model: C
         assert found == {"features": class_angles(outputs(model, images, 100)[1], labels), "embeddings": None}
 
 
-def test_angles_of_embeddings_are_of_what_the_head_compares_with_classes() -> None:
+def test_angles_of_embeddings_use_the_vectors_that_the_head_compares() -> None:
     model = Classifier(Halves(), Centred(), [0.0] * 3, [1.0] * 3, width=2).eval()
     results, _ = evaluate(model, OWN_FIRST, "train_corrupted", ["a", "b"], section())
     for name, found in results["angles"].items():

@@ -106,7 +106,7 @@ def test_every_kind_of_idea_has_a_page_and_the_index_names_it() -> None:
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_every_page_says_where_else_a_file_that_it_imports_is_named(kind: str) -> None:
+def test_every_page_names_the_other_places_of_an_imported_file(kind: str) -> None:
     assert DEPS in " ".join(page(kind).split())
 
 
@@ -165,7 +165,7 @@ LISTED: dict[str, list[str]] = {
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_the_page_lists_what_there_is(kind: str) -> None:
+def test_the_page_lists_all_ideas(kind: str) -> None:
     last = page(kind).rstrip().rpartition("\n\n")[2]
     assert last.startswith("The project has ")
     listed = [name for name in re.findall(r"`([^`]+)`", last) if name not in ("METRICS", "BESIDE")]
@@ -173,7 +173,7 @@ def test_the_page_lists_what_there_is(kind: str) -> None:
 
 
 @pytest.mark.slow
-def test_what_the_ideas_compute_is_in_the_report(study: Repository) -> None:
+def test_results_of_the_ideas_are_in_the_report(study: Repository) -> None:
     report = (study.path / "reports/report.md").read_text(encoding="utf-8")
     assert study.json("data/raw/source.json")["name"] == "stripes" and "**stripes**" in report
     model = study.json("models/focal-half_and_half-0/model.json")
@@ -200,7 +200,7 @@ def test_the_new_attack_is_computed_and_shown(study: Repository) -> None:
 
 
 @pytest.mark.slow
-def test_the_ideas_hold_the_contracts_of_their_kinds(study: Repository) -> None:
+def test_the_ideas_pass_the_contract_tests_of_their_kinds(study: Repository) -> None:
     """What the contract tests of `make test` say of them."""
     names = ["contract", "losses", "networks", "training_sets", "attacks_catalogue", "results"]
     tests = [f"tests/test_{name}.py" for name in names]

@@ -59,7 +59,7 @@ def study(tmp_path: Path) -> Path:
 def expected(tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
     """The results of a run that nothing interrupts."""
     folder = study_in(tmp_path_factory.mktemp("uninterrupted"))
-    _, results = to_the_end(folder)
+    _, results = run_to_the_end(folder)
     assert not (folder / ".checkpoints" / KEY).exists()
     return results
 
@@ -85,7 +85,7 @@ def environment() -> dict[str, str]:
     return {**os.environ, "PYTHONPATH": str(REPOSITORY), "STUDY_DEVICE": "cpu"}
 
 
-def to_the_end(study: Path) -> tuple[str, dict[str, bytes]]:
+def run_to_the_end(study: Path) -> tuple[str, dict[str, bytes]]:
     """Run the stage as it is; what it printed, and its results."""
     done = subprocess.run(
         [sys.executable, "-m", "stages.train", *CELL],
@@ -135,7 +135,7 @@ def is_gone(pid: int) -> bool:
 def check_resuming(study: Path, expected: dict[str, bytes], step: int, after_s: float, parent_alone: bool) -> None:
     interrupt(study, step, after_s, parent_alone)
     # At once, as a person would: what still lives of the killed run has to go first.
-    printed, found = to_the_end(study)
+    printed, found = run_to_the_end(study)
     assert found == expected
     gone_on = re.search(rf"resuming after step (\d+) of {STEPS}", printed)
     # After the last step the run may have come to its end before it was killed.
@@ -144,14 +144,14 @@ def check_resuming(study: Path, expected: dict[str, bytes], step: int, after_s: 
 
 
 @pytest.mark.slow
-def test_killed_training_goes_on_to_the_same_bytes(study: Path, expected: dict[str, bytes]) -> None:
+def test_killed_training_resumes_to_the_same_bytes(study: Path, expected: dict[str, bytes]) -> None:
     check_resuming(study, expected, step=1, after_s=0.5, parent_alone=True)
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("parent_alone", [False, True], ids=["process group", "parent alone"])
 @pytest.mark.parametrize("part", range(5))
-def test_killed_training_goes_on_to_the_same_bytes_at_any_moment(
+def test_training_killed_at_any_moment_resumes_to_the_same_bytes(
     study: Path, expected: dict[str, bytes], part: int, parent_alone: bool
 ) -> None:
     """In each quarter of the run, while a step, a checkpoint or an epoch's figures are made, and after the last."""
@@ -167,7 +167,7 @@ def test_trainer_dies_with_its_parent(study: Path) -> None:
     assert not any((study / name).exists() for name in RESULTS)
 
 
-def test_trainer_that_still_starts_up_dies_with_its_parent(study: Path) -> None:
+def test_trainer_that_is_still_starting_dies_with_its_parent(study: Path) -> None:
     (study / "torch.py").write_text(SLOW_TORCH)
     command = f"{sys.executable} -m stages.train {' '.join(CELL)}"
     parent = subprocess.Popen([sys.executable, "-c", PARENT, command], cwd=study, env=environment())

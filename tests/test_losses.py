@@ -88,7 +88,7 @@ def test_fitting_changes_no_trained_weight_and_is_repeatable(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", losses.names())
-def test_loss_says_how_its_batches_are_drawn(name: str) -> None:
+def test_loss_declares_how_its_batches_are_drawn(name: str) -> None:
     assert losses.make(name, CONFIGS[name]).batches in losses.BATCHES
 
 
@@ -96,7 +96,7 @@ def test_loss_says_how_its_batches_are_drawn(name: str) -> None:
 
 
 @pytest.mark.parametrize("smoothing", [0.0, 0.1, 0.5])
-def test_cross_entropy_is_its_sum_written_out(smoothing: float) -> None:
+def test_cross_entropy_equals_its_equation(smoothing: float) -> None:
     head, labels = make_head("cross_entropy", label_smoothing=smoothing), [0, 3, 3, 1, 2]
     features = rows(len(labels))
     weight, bias = (tensor.detach().double().numpy() for tensor in head.parameters())
@@ -164,7 +164,7 @@ def angular_by_loop(embeddings: np.ndarray, labels: list[int]) -> float:
     [[0, 0, 1, 1], [0, 1, 2, 3, 0, 1, 2, 3, 0, 1, 2, 3], [0, 0, 0, 1, 1, 2], [2, 2, 2, 2, 1]],
     ids=["two of each", "three of each", "uneven", "one of a class"],
 )
-def test_angular_loss_is_its_equations_written_out(labels: list[int]) -> None:
+def test_angular_loss_equals_its_equations(labels: list[int]) -> None:
     features = rows(len(labels), width=5).double() - 1  # some negative: nothing may rely on the signs
     head = make_head("angular", 5, **ANGULAR).double()
     found = head.training_loss(features, torch.tensor(labels))
@@ -196,7 +196,7 @@ def test_angular_head_is_the_cosine_to_class_centroids(labels: list[int]) -> Non
     np.testing.assert_allclose(head(queries).detach().numpy(), expected, atol=1e-5)
 
 
-def test_angular_head_does_not_see_the_lengths_of_features() -> None:
+def test_angular_head_ignores_the_lengths_of_features() -> None:
     labels = torch.tensor(LABELS["several of most classes"])
     features, queries = rows(len(labels)), rows(6, seed=2)
     factors = torch.tensor([0.01, 0.5, 1, 2, 3, 10, 100, 1000])[:, None]
@@ -265,7 +265,7 @@ def facing(head: Head, degrees: list[float]) -> Tensor:
     [[0, 0, 0, 0, 0, 0], [0, 1, 2, 3, 0, 1], [2, 2, 2, 2, 2, 2]],
     ids=["all of the class they face", "mixed", "one other class"],
 )
-def test_margin_loss_is_its_equation_written_out(name: str, labels: list[int]) -> None:
+def test_margin_loss_equals_its_equation(name: str, labels: list[int]) -> None:
     head = make_head(name, 6, **MARGINS[name]).double()
     features = facing(head, [1, 35, 70, 100, 145, 179])  # every branch of every margin
     angles, lengths = class_angles(head, features)
@@ -289,7 +289,7 @@ def test_classifier_has_no_margin(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", MARGINS)
-def test_class_weights_are_the_models(name: str) -> None:
+def test_class_weights_are_parameters_of_the_model(name: str) -> None:
     head = make_head(name)
     (weight,) = head.parameters()
     assert any(tensor is weight or torch.equal(tensor, weight) for tensor in head.state_dict().values())

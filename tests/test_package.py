@@ -100,7 +100,7 @@ def typed(line: str, environment: Path, cwd: Path) -> subprocess.CompletedProces
     return run("env", f"PATH={environment}:{os.environ['PATH']}", "bash", "-c", line, cwd=cwd)
 
 
-def test_wheel_holds_the_library_alone(wheel: Path) -> None:
+def test_wheel_holds_only_the_library(wheel: Path) -> None:
     with zipfile.ZipFile(wheel) as archive:
         names = archive.namelist()
     assert {name.split("/")[0] for name in names} == {"robustness_study", "robustness_study-0.1.0.dist-info"}
@@ -143,7 +143,7 @@ def test_every_corruption_gives_the_same_bytes_there(environment: Path, tmp_path
             np.testing.assert_array_equal(made[name], ours, err_msg=name, strict=True)
 
 
-def test_entry_point_lists_corrupts_and_says_what_is_wrong(environment: Path, tmp_path: Path) -> None:
+def test_entry_point_lists_corrupts_and_names_mistakes(environment: Path, tmp_path: Path) -> None:
     command = environment / "corrupt-images"
     done = typed("corrupt-images --list", environment, tmp_path)
     assert done.stdout.splitlines() == [f"{family}: {', '.join(members)}" for family, members in families().items()]
@@ -162,7 +162,7 @@ def test_entry_point_lists_corrupts_and_says_what_is_wrong(environment: Path, tm
     assert sorted(path.name for path in tmp_path.iterdir()) == ["in.npz", "out.npz"]
 
 
-def test_commands_of_the_page_do_what_it_says(environment_with_pictures: Path, tmp_path: Path) -> None:
+def test_commands_of_the_page_work(environment_with_pictures: Path, tmp_path: Path) -> None:
     labels = np.arange(len(IMAGES))
     np.savez(tmp_path / "IN.npz", images=IMAGES, labels=labels)
     line = typed(

@@ -39,7 +39,7 @@ def clusters(count: int, dimensions: int = 16, seed: int = 0) -> tuple[np.ndarra
         pytest.param(10, id="an index of them", marks=pytest.mark.slow),  # numba compiles it for half a minute
     ],
 )
-def test_plane_is_the_same_twice_and_takes_others_in(exact_below: int, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_plane_is_reproducible_and_places_new_features(exact_below: int, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(umap_plane, "EXACT_BELOW", exact_below)
     features, labels = clusters(90)
     others, _ = clusters(30, seed=1)
@@ -56,7 +56,7 @@ def test_plane_is_the_same_twice_and_takes_others_in(exact_below: int, monkeypat
 
 
 @pytest.mark.parametrize("metric", ["cosine", "euclidean"])
-def test_features_are_taken_to_one_place_whatever_the_others_are(metric: str) -> None:
+def test_place_of_a_feature_does_not_depend_on_the_others(metric: str) -> None:
     features, _ = clusters(45)
     plane = umap_plane.fit(features, SECTION.model_copy(update={"metric": metric}), seed=0)
     still = plane.take(features)
@@ -81,7 +81,7 @@ def test_single_point_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
         umap_plane.fit(clusters(30)[0], SECTION, seed=0)
 
 
-def test_neighbours_and_their_measures_are_what_a_loop_finds() -> None:
+def test_neighbours_and_their_measures_equal_a_loop() -> None:
     features, labels = clusters(40)
     unit = features / np.linalg.norm(features, axis=1, keepdims=True)
     for metric, distances in (
@@ -112,7 +112,7 @@ def test_displacement_is_in_units_of_the_spread() -> None:
     assert umap_plane.displacement(points, points, plane) == 0
 
 
-def test_quality_knows_classes_that_lie_apart() -> None:
+def test_quality_is_high_for_separated_classes() -> None:
     features, labels = clusters(90)
     plane = umap_plane.fit(features, SECTION, seed=0)
     found = umap_plane.quality(features, plane, labels, SECTION)
@@ -123,7 +123,7 @@ def test_quality_knows_classes_that_lie_apart() -> None:
     assert found["trustworthiness"] == mixed["trustworthiness"]
 
 
-def test_compiled_code_is_kept_for_the_next_process(tmp_path: Path) -> None:
+def test_compiled_code_is_cached_for_the_next_process(tmp_path: Path) -> None:
     (tmp_path / "made.py").write_text("import numba\n\n\n@numba.njit\ndef twice(x):\n    return 2 * x\n")
     script = (
         "import made\nfrom robustness_study.planes.numba_cache import keep_compiled\nkeep_compiled('made')\n"

@@ -88,7 +88,7 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
-def test_a_model_that_fails_stops_no_other_and_the_same_command_goes_on(
+def test_a_failed_model_stops_no_other_and_the_same_command_resumes(
     project: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
     command = [sys.executable, "-m", "tools.side_by_side", "--jobs", "2"]
@@ -113,7 +113,7 @@ def test_a_model_that_fails_stops_no_other_and_the_same_command_goes_on(
     assert (project / "all.figures").read_text().split() == [share] * 3
 
 
-def test_a_pipeline_that_dvc_cannot_read_is_said_in_its_words(project: Path, capfd: pytest.CaptureFixture[str]) -> None:
+def test_error_of_dvc_for_an_unreadable_pipeline_is_shown(project: Path, capfd: pytest.CaptureFixture[str]) -> None:
     (project / "dvc.yaml").write_text(PIPELINE.replace("${item.key}", "${item.nothing}"), encoding="utf-8")
     assert side_by_side.run(project, side_by_side.slots(1, [], 1)) == [side_by_side.BEFORE]
     assert "nothing" in capfd.readouterr().err
@@ -123,7 +123,7 @@ def test_a_pipeline_that_dvc_cannot_read_is_said_in_its_words(project: Path, cap
     ("command", "begun"),
     [("test ${item.key} != b-clean-0 -o -e mended", "a-clean-0"), ("echo checked", "check")],
 )
-def test_an_interrupt_ends_what_is_at_work_and_starts_nothing_more(project: Path, command: str, begun: str) -> None:
+def test_an_interrupt_ends_running_stages_and_starts_no_more(project: Path, command: str, begun: str) -> None:
     """Told to it alone, where a terminal tells the group, and started by a shell that has interrupts ignored."""
     sleeps = f"echo $$ > {'check' if begun == 'check' else '${item.key}'}.begun && sleep 300 && {command}"
     (project / "dvc.yaml").write_text(PIPELINE.replace(command, sleeps), encoding="utf-8")
@@ -149,7 +149,7 @@ def test_an_interrupt_ends_what_is_at_work_and_starts_nothing_more(project: Path
     assert not (project / "a-clean-0.model").exists()
 
 
-def test_a_model_at_a_time_on_each_gpu_that_is_named(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_each_named_gpu_runs_one_model_at_a_time(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     gpu = "gpu-$CUDA_VISIBLE_DEVICES"
     told = f"mkdir {gpu} && echo $CUDA_VISIBLE_DEVICES > ${{item.key}}.model && sleep 1 && rmdir {gpu}"
     (project / "mended").touch()

@@ -52,14 +52,14 @@ def test_equal_remainders_are_drawn_by_lot(sizes: list[int], count: int, whole: 
 
 
 @pytest.mark.parametrize("count", range(1, 30))
-def test_every_count_is_met_whatever_the_remainders(count: int) -> None:
+def test_every_count_is_met_for_any_remainders(count: int) -> None:
     sizes = [3, 11, 17]  # of 31 images: no two remainders are equal
     labels = np.repeat([2, 5, 9], sizes)  # labels need not begin at 0 nor follow each other
     chosen = stratified(labels, count, 4, "name")
     assert [int((labels[chosen] == label).sum()) for label in (2, 5, 9)] == by_largest_remainder(sizes, count)
 
 
-def test_positions_are_sorted_and_each_stands_once() -> None:
+def test_positions_are_sorted_and_unique() -> None:
     chosen = stratified(LABELS, 77, 0, "watched", "val").tolist()
     assert chosen == sorted(set(chosen)) and len(chosen) == 77 and 0 <= chosen[0] <= chosen[-1] < 200
 
@@ -69,7 +69,7 @@ def test_all_are_taken_if_there_are_no_more(count: int) -> None:
     assert stratified(LABELS, count, 0).tolist() == list(range(200))
 
 
-def test_draw_follows_seed_and_names_alone() -> None:
+def test_draw_depends_only_on_seed_and_names() -> None:
     first = stratified(LABELS, 50, 0, "watched", "train").tolist()
     np.random.default_rng(9).random(100)
     assert stratified(LABELS.astype(np.uint8), 50, 0, "watched", "train").tolist() == first

@@ -66,7 +66,7 @@ def transferred(**sections: Any) -> dict[str, Any]:
     return read_json("data/shared/transfer.json")
 
 
-def test_every_pair_has_a_row_and_each_models_own_is_what_the_attack_found() -> None:
+def test_every_pair_has_a_row_and_the_diagonal_equals_the_attack() -> None:
     found = transferred()
     keys = [cell.key for cell in CELLS]
     pairs = [(row["source"], row["target"]) for row in found["rows"]]
@@ -88,7 +88,7 @@ def test_every_pair_has_a_row_and_each_models_own_is_what_the_attack_found() -> 
         assert accuracy[source, target] == (said == labels).mean()
 
 
-def test_a_target_is_given_what_was_attacked_through_the_source() -> None:
+def test_a_target_gets_the_images_attacked_through_the_source() -> None:
     """And not the other way round, which no accuracy would tell."""
     found = transferred(transfer=SECTION | {"epsilon_255": 16})
     indices = from_text(found["test_indices"])
@@ -127,7 +127,7 @@ def test_attacked_files_of_other_test_images_are_refused(other: Callable[[np.nda
     assert not Path("data/shared/transfer.json").exists()
 
 
-def test_images_that_serve_better_than_a_models_own_end_the_stage_unless_accepted() -> None:
+def test_stage_stops_where_other_images_fool_a_model_more_unless_accepted() -> None:
     """The first model's own signs are turned round, so that the other's serve better against it."""
     section = SECTION | {"epsilon_255": 32, "images": 10}
     assert transferred(transfer=section)["alarms"] == {}
