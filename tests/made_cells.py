@@ -1,4 +1,4 @@
-"""What the stages would write of a study of eight models, made by hand from counts of right images."""
+"""Files that the stages would write for a study of eight models, made from chosen counts of correct images."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ SETS = {"train_clean": 40, "val_clean": 20, "val_corrupted": 20, "test_clean": 5
 EPSILONS_255 = [0, 1, 2, 4, 8, 16]
 ATTACKED_INDICES = np.flatnonzero(np.arange(50) % 4 < 2)  # of both classes, the wrong ones at the end among them
 ATTACKED = 26
-# The attacks, those beside the first each on some of its images, which are no prefix of them.
+# The attacks. Each one after the first uses some of the first one's images, and not simply the first few.
 EVERY = np.arange(ATTACKED)
 CONTROL, OF_PGD = EVERY[EVERY % 3 != 1], EVERY[EVERY % 5 != 2]
 POSITIONS = {
@@ -79,10 +79,16 @@ SETTINGS: dict[str, dict[str, Any]] = {
     "knn_fgsm": {"neighbours": 3},
 }
 STRESSED = 40
-SPREAD = (": std", ": n", ": lower_95", ": upper_95", ": covers")  # what a table's columns of spreads end with
+SPREAD = (
+    ": std",
+    ": n",
+    ": lower_95",
+    ": upper_95",
+    ": covers",
+)  # how the names of a table's columns of standard deviations end
 # Main and unlike the mix, main and similar to the mix, held out, not in the benchmark.
 SUITE = ["fog", "gaussian_noise", "saturate", "mix_without_flip"]
-# How many images a figure is of; none for a difference of two.
+# The number of images behind each metric; none for a difference of two.
 IMAGES_OF = {
     "suite_mean": STRESSED,
     "suite_unseen_mean": STRESSED,
@@ -90,7 +96,7 @@ IMAGES_OF = {
     **{f"{name}_test_{test}": 50 for name in ("knn", "probe") for test in ("clean", "corrupted")},
     **{f"fgsm_{n}": ATTACKED for n in (1, 2, 4, 8)},
 }
-READ_OF_ALL = ("transfer.json", "stability.json")  # what compare reads that is of no cell
+READ_OF_ALL = ("transfer.json", "stability.json")  # files that compare reads and that belong to no cell
 Tree = dict[str, Any]
 # The mix and the augmentation, which say which corruptions are similar to training.
 COMMITTED = params.read(Path(__file__).resolve().parents[1] / "params.yaml")
@@ -101,12 +107,12 @@ SECTIONS = {name: COMMITTED[name] for name in ("corrupt", "recipe", "recipes")}
 
 
 def rank(cell: Cell) -> int:
-    """A number of its own for every cell, 0 to 7; seeds are not next to each other."""
+    """A different number for every cell, 0 to 7. Seeds are not next to each other."""
     return 4 * SEEDS.index(cell.seed) + 2 * LOSSES.index(cell.loss) + TRAIN_SETS.index(cell.train_set)
 
 
 def correct(cell: Cell, name: str) -> int:
-    """How many images of a set the cell has right; no two sets and no two cells are alike."""
+    """The number of correct images in a set, different for every set and every cell."""
     most = {"train_clean": 39, "val_clean": 18, "val_corrupted": 16, "test_clean": 44, "test_corrupted": 33}
     return most[name] - rank(cell)
 
@@ -126,19 +132,19 @@ def correct_under_fgsm(cell: Cell, epsilon_255: int) -> int:
 
 
 def kept_under_attack(cell: Cell, epsilon_255: int) -> float:
-    """The share of those right when clean that are right under attack: the first images are."""
+    """The share of images correct on the clean image that remain correct under attack. These are the first images."""
     clean = correct_under_fgsm(cell, 0)
     return min(correct_under_fgsm(cell, epsilon_255), clean) / clean
 
 
 def correct_under(cell: Cell, attack: str, epsilon_255: int) -> int:
-    """How many images are right under an attack, of those at its positions; rounding is made to tell."""
+    """The number of images at the attack's positions that are correct under it. Rounding changes the number."""
     if attack == "fgsm_8_bit":
         return correct_under_fgsm(cell, epsilon_255) - 1
     if attack == "fgsm":
         return correct_under_fgsm(cell, epsilon_255)
     if attack.startswith("fgsm_of_logits"):
-        # Of these images, under the first: the first ones are right.
+        # How many of these images are correct under the first attack, where the first images are correct.
         reported = int((correct_under_fgsm(cell, epsilon_255) > CONTROL).sum())
         return reported - (gained(cell) if (attack, epsilon_255) == ("fgsm_of_logits_x10", 4) else -1)
     if attack == "knn_fgsm" and epsilon_255 == 0:
@@ -148,12 +154,12 @@ def correct_under(cell: Cell, attack: str, epsilon_255: int) -> int:
 
 
 def gained(cell: Cell) -> int:
-    """How many images more the gradient of ten times the logits makes wrong, at epsilon 4 alone."""
+    """How many more images the gradient of ten times the logits makes wrong. Only at epsilon 4."""
     return TRAIN_SETS.index(cell.train_set)
 
 
 def moved_degrees(cell: Cell) -> float:
-    """The median of the images."""
+    """The median angle over images, in degrees."""
     return 30.0 + rank(cell)
 
 
@@ -174,7 +180,7 @@ def calibration_error(cell: Cell, name: str) -> float:
 
 
 def angles(cell: Cell, name: str, of: str = "features") -> dict[str, float] | None:
-    """Of features, or of embeddings, which one loss makes and the other does not."""
+    """Angles of features, or of embeddings. Only one of the two losses makes embeddings."""
     if of == "embeddings" and cell.loss != "angular":
         return None
     wider = 5.0 * name.endswith("corrupted") + 40 * (of == "embeddings")
@@ -197,7 +203,7 @@ STABILITY = {
 
 
 def predictions_with(labels: np.ndarray, correct: int) -> np.ndarray:
-    """Labels 0 and 1, but for as many images at the end as are wrong."""
+    """Predictions, 0 or 1, of which the first `correct` equal the labels and the rest are wrong."""
     return np.where(np.arange(len(labels)) < correct, labels, 1 - labels)
 
 
@@ -346,7 +352,7 @@ def stability(cell: Cell) -> Tree:
 
 
 def write_study() -> None:
-    """All that git holds of the study, and nothing else, into the working folder."""
+    """Writes every file of the study that git holds, and nothing else, into the working folder."""
     for cell in CELLS:
         cell.published("curves.csv").parent.mkdir(parents=True)
         cell.published("curves.csv").write_text(curves(cell), encoding="utf-8")
@@ -363,7 +369,7 @@ def write_study() -> None:
 def choose_study(
     losses: Sequence[str] = LOSSES, train_sets: Sequence[str] = TRAIN_SETS, seeds: Sequence[int] = SEEDS
 ) -> None:
-    """Have params name these models, and the files that are of all models be of these."""
+    """Makes params name these models, and makes the files of all models be about these."""
     sections = SECTIONS | {"losses": losses, "train_sets": train_sets, "seeds": seeds}
     Path("params.yaml").write_text(json.dumps(sections), encoding="utf-8")
     chosen = [Cell(loss, train_set, seeds[0]) for loss, train_set in product(losses, train_sets)]
@@ -390,13 +396,13 @@ def change_dataset(cell: Cell, **changes: object) -> None:
 
 
 def read_strictly(path: str) -> Tree:
-    """The JSON file; NaN and infinity, which Python reads although JSON has none, fail."""
+    """Reads a JSON file. Fails on NaN and infinity: JSON has none, but Python reads them."""
     tree: Tree = json.loads(Path(path).read_text(encoding="utf-8"), parse_constant=lambda word: pytest.fail(word))
     return tree
 
 
 def table(name: str) -> tuple[list[str], dict[str, list[float]]]:
-    """Column names, and the numbers of each row, spreads left out; NaN where there is none."""
+    """Column names, and the numbers of each row without standard deviations. NaN where there is none."""
     columns, rows = whole_table(name)
     kept = [place for place, column in enumerate(columns) if not column.endswith(SPREAD)]
     numbers = {row: [float(values[place] or math.nan) for place in kept] for row, values in rows.items()}
@@ -410,7 +416,7 @@ def whole_table(name: str) -> tuple[list[str], dict[str, list[str]]]:
 
 
 def report_on(heading: str) -> str:
-    """What the report says under a heading."""
+    """The report's text under a heading."""
     report = Path("reports/report.md").read_text(encoding="utf-8")
     return report.split(f"\n## {heading}\n")[1].split("\n## ")[0]
 
@@ -422,7 +428,7 @@ def report_rows(heading: str) -> dict[str, list[str]]:
 
 
 def outputs(top: Path) -> dict[str, bytes]:
-    """Every file under reports/ that is no cell's and is not read."""
+    """Every file under reports/ that belongs to no cell and that no stage reads."""
     found = (path for path in (top / "reports").rglob("*") if path.is_file())
     named = {path.relative_to(top / "reports").as_posix(): path.read_bytes() for path in found}
     return {
@@ -432,7 +438,7 @@ def outputs(top: Path) -> dict[str, bytes]:
     }
 
 
-# --- what there is to find -----------------------------------------------------------------------------------
+# --- expected results ---------------------------------------------------------------------------------------
 
 
 def cells_of(loss: str, train_set: str) -> list[Cell]:
@@ -444,7 +450,7 @@ def results_of(*cells: Cell) -> list[CellResults]:
 
 
 def expected_metrics(cell: Cell) -> dict[str, float]:
-    """The headline figures by their definitions, from the counts above."""
+    """The headline metrics by their definitions, from the counts above."""
     share = {name: correct(cell, name) / images for name, images in SETS.items()}
     tests = ("test_clean", "test_corrupted")
     return {

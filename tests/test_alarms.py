@@ -1,4 +1,4 @@
-"""Each alarm's rule; that alarms end a stage unless params accept them by name; params that do not fit each other."""
+"""The rule of each alarm; alarms stop a stage unless params accept them by name; contradictory params."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from robustness_study.schema.attack import Attack
 
 
 def right(count: int, of: int = 100) -> np.ndarray:
-    """The first `count` of so many images are right."""
+    """Whether each image is correct: the first `count` of `of` are."""
     return np.arange(of) < count
 
 
@@ -29,15 +29,15 @@ def right(count: int, of: int = 100) -> np.ndarray:
 @pytest.mark.parametrize(
     ("lost", "won", "images", "clearly"),
     [
-        # McNemar's exact test, worked out by hand: so many of these coins, or more, fall on one side, whichever it is
+        # McNemar's exact test by hand: this many of the coins, or more, show the same side (either one)
         (4, 0, 10, False),  # 2/16
         (5, 0, 10, False),  # 2/32 = 0.0625
         (6, 0, 10, True),  # 2/64 = 0.0313
         (6, 0, 6, True),  # of every image
-        (6, 0, 1000, True),  # images that are right both times, or neither, say nothing
+        (6, 0, 1000, True),  # images that are correct both times, or wrong both times, do not count
         (7, 1, 20, False),  # 2 · 9/256 = 0.0703
         (8, 1, 20, True),  # 2 · 10/512 = 0.0391
-        (0, 6, 20, False),  # more are right, not fewer
+        (0, 6, 20, False),  # more are correct, not fewer
         (1, 8, 20, False),
         (0, 0, 20, False),
         (1, 0, 1, False),
@@ -51,7 +51,7 @@ def test_clearly_fewer_means_outside_the_paired_interval(lost: int, won: int, im
 
 def test_clearly_fewer_respects_the_margin() -> None:
     assert clearly_fewer(right(60), right(70), margin=0.09) and not clearly_fewer(right(60), right(70), margin=0.11)
-    for lost, clearly in ((7, False), (9, True)):  # of 400; either is beyond the interval
+    for lost, clearly in ((7, False), (9, True)):  # of 400; both are outside the interval
         assert clearly_fewer(right(300 - lost, 400), right(300, 400))
         assert clearly_fewer(right(300 - lost, 400), right(300, 400), catalogue.MARGIN) == clearly
 
@@ -142,7 +142,7 @@ def test_every_alarm_name_can_be_accepted_in_params() -> None:
 
 RISING = "the values must rise and be among [1, 2, 4, 8, 16]"
 
-# --- taking alarms or not ----------------------------------------------------------------------------------
+# --- accepting alarms -------------------------------------------------------------------------------------
 
 TWO = [Alarm("zero_gradients", "of some"), Alarm("rescaled_logits", "by 0.1"), Alarm("rescaled_logits", "by 10")]
 

@@ -1,4 +1,4 @@
-"""Angles within and between classes: against a slow loop over pairs, and in cases known by hand."""
+"""Angles within and between classes: against a slow loop over pairs, and in cases computed by hand."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def test_angles_equal_a_loop_over_pairs_for_any_block_size(block: int, monkeypat
 def test_angles_between_paired_features() -> None:
     features = np.array([[1, 0], [2, 0], [3, 0], [0, 0]], np.float16)
     others = np.array([[5, 0], [1, 1], [-1, 0], [1, 0]], np.float16)
-    # A feature of length zero has no direction, and is at a right angle to every one.
+    # A feature of length zero has no direction. Its angle to every other one counts as 90°.
     np.testing.assert_allclose(angles.angles_between(features, others), [0, 45, 180, 90], atol=1e-3)
 
 

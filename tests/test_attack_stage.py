@@ -1,4 +1,4 @@
-"""The stage `attack`: what it writes, that it agrees with `evaluate`, and that it ends where an alarm says so."""
+"""The stage `attack`: its output, its agreement with `evaluate`, and that it stops where an alarm is raised."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ ACCEPTING = changed(SHORT, accept=list(ALARMS))
 
 
 def run_stage(module: ModuleType, cell: Cell, monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
-    """What a stage of the folder that we are in writes of a cell."""
+    """Runs a stage for a cell in the working folder; returns the results it writes."""
     monkeypatch.setenv(device.VARIABLE, "cpu")
     asked = ["--loss", cell.loss, "--train-set", cell.train_set, "--seed", str(cell.seed)]
     monkeypatch.setattr(sys, "argv", ["stage", *asked])
@@ -56,7 +56,7 @@ def run_stage(module: ModuleType, cell: Cell, monkeypatch: pytest.MonkeyPatch) -
 
 
 def predicted(found: dict[str, Any]) -> ByEpsilon:
-    """By epsilon, from attack.json or one of its attacks."""
+    """Predictions by epsilon, from attack.json or one of its attacks."""
     return {int(epsilon): from_text(text) for epsilon, text in found["predictions"].items()}
 
 
@@ -77,7 +77,7 @@ def test_attacks_do_not_change_the_model(name: str, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("name", losses.names())
 def test_attack_evaluate_and_stress_agree(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Epsilon 0 is the clean accuracy, and a corruption that changes nothing costs nothing."""
+    """Epsilon 0 gives the clean accuracy, and so does a corruption that changes nothing."""
     cell = Cell(name, "clean", 0)
     monkeypatch.chdir(tmp_path)
     study_of(tmp_path, [cell], attack=ACCEPTING)
@@ -100,7 +100,7 @@ def test_attack_evaluate_and_stress_agree(name: str, tmp_path: Path, monkeypatch
 
 
 def test_stage_writes_the_results_of_the_attacks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Of 10 of the 12 test images."""
+    """10 of the 12 test images are attacked."""
     cell, section = Cell("cross_entropy", "clean", 0), changed(ACCEPTING, images=10, control_images=7)
     monkeypatch.chdir(tmp_path)
     study_of(tmp_path, [cell], attack=section)
@@ -140,7 +140,7 @@ def test_stage_writes_the_results_of_the_attacks(tmp_path: Path, monkeypatch: py
     assert attacked["attacks"]["knn_fgsm"]["neighbours"] == 3
     assert attacked["ladder"] == one_model.summarise(fgsm.predictions, rounded.predictions, labels)
     assert set(attacked["alarms"]) == alarm_names(subject)
-    # What transfer and embed read.
+    # The files that transfer and embed read.
     names = ("test_indices", "signs", "features", "epsilon_255")
     arrays = dict(zip(names, read_npz(cell.attacked, *names), strict=True))
     np.testing.assert_array_equal(arrays["signs"], signs.numpy())
@@ -159,7 +159,7 @@ def test_stage_writes_the_results_of_the_attacks(tmp_path: Path, monkeypatch: py
 
 
 def test_stage_stops_where_evaluate_had_other_predictions(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Of one image; it does not end where the other is of an image that is not attacked."""
+    """One prediction differs. The stage does not stop if that image is not attacked."""
     cell = Cell("cross_entropy", "clean", 1)
     monkeypatch.chdir(tmp_path)
     study_of(tmp_path, [cell], attack=changed(ACCEPTING, images=10))
@@ -199,7 +199,7 @@ def test_stage_stops_at_an_alarm_and_writes_nothing_unless_it_is_accepted(
 
 @pytest.mark.parametrize("left_out", [entry.name for entry in ATTACKS])
 def test_an_attack_without_a_block_does_not_run(left_out: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The results of the others are there, and what `transfer` and `embed` read."""
+    """The other attacks' results are there, and the files that `transfer` and `embed` read."""
     cell = Cell("cross_entropy", "clean", 0)
     monkeypatch.chdir(tmp_path)
     study_of(tmp_path, [cell], attack=without(ACCEPTING, left_out))

@@ -1,4 +1,4 @@
-"""One step along signs: against its equation written out, and everything that would make it lie."""
+"""One step along signs: against its equation, and everything that would make its results wrong."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ def test_attack_equals_its_equation(epsilon_255: int) -> None:
 
 
 def zero_gradient_in_left_half(model: Logits) -> Logits:
-    """The gradient is zero in the left half of an image."""
+    """A model whose gradient is zero in the left half of an image."""
     return lambda images: model(images * (torch.arange(images.shape[3]) >= images.shape[3] // 2))
 
 
@@ -67,13 +67,13 @@ def zero_gradient_in_left_half(model: Logits) -> Logits:
 @pytest.mark.parametrize("blind", [False, True])
 @pytest.mark.parametrize("levels", [True, False], ids=["of 8 bits", "between levels"])
 def test_step_along_signs_equals_cleverhans_bit_for_bit(epsilon_255: int, blind: bool, levels: bool) -> None:
-    """Signs are computed once, for every epsilon: as if each had been asked of cleverhans, with clipping."""
+    """Signs are computed once for all epsilons. Each result equals cleverhans' at that epsilon, with clipping."""
     from cleverhans.torch.attacks.fast_gradient_method import fast_gradient_method
 
     model: Logits = zero_gradient_in_left_half(tiny_model()) if blind else tiny_model()
     images, labels = to_float(some_images()), some_labels()
     if not levels:
-        images = torch.rand(images.shape, generator=torch.Generator().manual_seed(6)) ** 8  # down to a billionth
+        images = torch.rand(images.shape, generator=torch.Generator().manual_seed(6)) ** 8  # down to 1e-9
     theirs = fast_gradient_method(model, images, epsilon_255 / 255, np.inf, clip_min=0.0, clip_max=1.0, y=labels)
     signs = gradient_signs(model, images, labels)
     assert torch.equal(step(images, signs, epsilon_255), theirs)
@@ -83,7 +83,7 @@ def test_step_along_signs_equals_cleverhans_bit_for_bit(epsilon_255: int, blind:
 def test_attack_uses_true_labels_and_not_predictions() -> None:
     model, images = tiny_model(), to_float(some_images())
     predictions = model(images).argmax(1)
-    labels = (predictions + 1) % CLASSES  # every image is wrong already
+    labels = (predictions + 1) % CLASSES  # every image is already wrong
     found = fast_gradient_sign(model, images, labels, 8)
     np.testing.assert_allclose(found.numpy(), fgsm_by_loop(model, images, labels, 8 / 255), atol=2e-7)
     assert (found - fast_gradient_sign(model, images, predictions, 8)).abs().amax((1, 2, 3)).min() > 8 / 255
@@ -94,7 +94,7 @@ def test_attack_uses_true_labels_and_not_predictions() -> None:
 
 
 def test_attack_on_a_linear_model_reaches_the_worst_case() -> None:
-    """Between two linear logits one step is the worst case: the margin falls by ε times the weights' 1-norm."""
+    """With two linear logits one step is the worst case: the margin falls by ε times the 1-norm of the weights."""
     model, images = TwoPlanes(), grey_images(6)
     labels, each = torch.tensor([0, 1, 0, 1, 0, 1]), torch.arange(6)
 
@@ -150,7 +150,7 @@ def test_ball_and_range_are_checked_value_by_value(value: float, attacked: float
 
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float64])
 def test_images_of_another_dtype_are_refused(dtype: torch.dtype) -> None:
-    """By every attack, though a step of float32 makes float32 of half precision."""
+    """Every attack refuses them, although a float32 step turns half precision into float32."""
     plain, images, labels = TwoPlanes(), grey_images(4), torch.tensor([0, 1, 0, 1])
     model: Logits = lambda given: plain(given.float())  # noqa: E731
     given, starts = images.to(dtype), torch.zeros_like(images)
@@ -193,12 +193,12 @@ def test_constant_model_has_the_same_accuracy_at_every_epsilon() -> None:
     exact, rounded = subject.fgsm()
     rows = summarise(exact.predictions, rounded.predictions, some_labels().numpy())
     found = {row[name] for row in rows for name in row if "acc" in name}
-    assert found == {(some_labels() == 0).double().mean().item(), 1.0}  # 1 of those that are right when clean
+    assert found == {(some_labels() == 0).double().mean().item(), 1.0}  # 1 of those correct on the clean image
     assert not alarm_names(subject)
 
 
 class BetweenLevels(nn.Module):
-    """Three logits: how bright an image is, whether it has values that no 8-bit file can hold, and nothing."""
+    """Three logits: the brightness of an image, whether it has values that no 8-bit file can hold, and zero."""
 
     def forward(self, images: Tensor) -> Tensor:
         levels = images * 255

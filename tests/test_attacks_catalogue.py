@@ -1,4 +1,4 @@
-"""Every entry of the catalogue of attacks: its file, its block in params.yaml, its titles, what its attack writes."""
+"""Every entry of the catalogue of attacks: its file, its block in params.yaml, its titles, its attack's results."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ BLOCKS: dict[str, Any] = PARAMS["attacks"]
 
 @pytest.fixture(scope="module")
 def subject() -> ModelUnderTest:
-    """A model after every attack."""
+    """A model on which every attack was run."""
     model = tiny_model()
     real = Neighbours(model, features_of(model, to_float(some_images()), 5), some_labels().numpy(), 3)
     found = subject_of(model, neighbours=real)
@@ -56,7 +56,7 @@ def test_entries_are_consistent() -> None:
 
 @pytest.mark.parametrize("entry", EVERY, ids=lambda entry: entry.name)
 def test_an_attack_writes_what_its_entry_says(entry: Entry, subject: ModelUnderTest) -> None:
-    """Every result has exactly one title, every title a result; the settings to compare are those written."""
+    """Every result has exactly one title and every title a result. The settings to compare are written too."""
     found = {name: found for name, found in subject.found.items() if catalogue.entry_of(name) == entry}
     for pattern, title in entry.titles.items():
         assert [name for name in found if catalogue.filled_in(pattern, title, name)], pattern

@@ -1,4 +1,4 @@
-"""The nearest neighbours' stand-in, and all attacks on one model: each is what it says, in batches of any size."""
+"""The stand-in for nearest neighbours, and all attacks on one model, in batches of any size."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ KNOWN_LABELS = torch.from_numpy(RNG.integers(0, CLASSES, 40))
 
 
 def near_images(model: Classifier) -> Tensor:
-    """Known features that lie about those of `some_images`, so that similarities differ."""
+    """Known features near those of `some_images`, so that similarities differ."""
     features = model.features(to_float(some_images()))
     return features[torch.arange(40) % COUNT] + features.std() * KNOWN
 
@@ -101,7 +101,7 @@ NAMES = ["fgsm", "fgsm_8_bit", "noise", "fgsm_of_logits_x0.1", "fgsm_of_logits_x
 
 
 def everything(batch_size: int) -> ModelUnderTest:
-    """After every attack, as the stage runs them."""
+    """A model on which every attack was run, as the stage runs them."""
     model = tiny_model()
     real = Neighbours(model, near_images(model).numpy(), KNOWN_LABELS.numpy(), 3)
     subject = subject_of(model, neighbours=real, batch_size=batch_size)
@@ -112,7 +112,7 @@ def everything(batch_size: int) -> ModelUnderTest:
 @pytest.mark.parametrize("batch_size", [1, 3, 14, 100])
 def test_no_attack_depends_on_the_batch_size(batch_size: int) -> None:
     one, other = everything(5).found, everything(batch_size).found
-    assert list(one) == list(other) and [*one][: len(NAMES) + 1] == [*NAMES, "knn_fgsm"]  # and those of other files
+    assert list(one) == list(other) and [*one][: len(NAMES) + 1] == [*NAMES, "knn_fgsm"]  # and attacks from other files
     for name, found in one.items():
         np.testing.assert_array_equal(found.positions, other[name].positions)
         assert (found.settings, found.measured) == (other[name].settings, other[name].measured)
@@ -141,9 +141,9 @@ def test_noise_and_rescaled_logits_equal_their_definitions() -> None:
 
 
 def test_images_between_grey_levels_are_scored_again_after_rounding() -> None:
-    """Of bytes moved by whole grey levels, rounding changes no more than last digits: nothing is asked twice.
+    """If bytes move by whole grey levels, rounding changes only the last digits: no image is predicted twice.
 
-    Nor are images that are not moved, which the gradient's own pass has predicted.
+    Images that do not move are not predicted again either: the pass for the gradient has predicted them.
     """
     asked = []
 
@@ -176,7 +176,7 @@ def test_epsilon_0_is_compared_with_the_predictions_of_evaluate(other: int, rais
 
 
 def misleading_gradient(images: Tensor) -> Tensor:
-    """Two classes, light and dark images, and a gradient that leads away from mistakes."""
+    """Logits of two classes, light and dark images, with a gradient that leads away from mistakes."""
     margin = 50 * (images - 0.5).mean((1, 2, 3))
     margin = 2 * margin.detach() - margin
     return torch.stack([margin, -margin], 1)
@@ -184,7 +184,7 @@ def misleading_gradient(images: Tensor) -> Tensor:
 
 @pytest.mark.parametrize(("dark", "raised"), [(60, {"rises_with_epsilon"}), (36, set()), (24, set())])
 def test_chance_is_the_share_of_the_most_frequent_class_among_attacked_images(dark: int, raised: set[str]) -> None:
-    """Of 120 images 75 % are right at first, and all are in the end; so many are dark, which is the other class."""
+    """75 % of 120 images are correct at first and all after the attack. The parameter is the number of dark images."""
     labels = (torch.arange(120) < dark).long()
     right = torch.arange(120) % 4 < 3
     levels = 0.5 + torch.where(right == (labels == 0), 3.0, -3.0) / 255

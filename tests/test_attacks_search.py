@@ -1,4 +1,4 @@
-"""Attacks that search, projected gradient descent and Square: equations, bounds, and each image for itself."""
+"""Attacks that search, PGD and Square: equations, bounds, and no effect of one image on another."""
 
 from __future__ import annotations
 
@@ -50,14 +50,14 @@ def test_pgd_from_the_image_itself_equals_cleverhans_bit_for_bit(epsilon_255: in
 def test_pgd_stays_in_the_ball_and_the_range(epsilon_255: int) -> None:
     model, images, labels = tiny_model(), to_float(some_images()), some_labels()
     starts = random_starts(range(COUNT), images.shape[1:], 0, 0)
-    for steps in (1, 2, 5):  # one step is longer than the ball is wide
+    for steps in (1, 2, 5):  # one step is longer than the ball's width
         found = pgd_images(model, images, labels, epsilon_255, steps, starts)
         assert_within(images, found, epsilon_255)
         assert (found - images).abs().max() > 0.99 * epsilon_255 / 255
 
 
 def test_pgd_keeps_an_image_at_the_step_where_it_became_wrong() -> None:
-    """It grows lighter by 8 grey levels a step, from 100; wrong are levels of 130 to 150, which it meets at step 5."""
+    """It starts at grey level 100 and gets lighter by 8 a step. Levels 130 to 150 are wrong: it is there at step 5."""
     asked: list[int] = []
 
     def logits(given: Tensor) -> Tensor:
@@ -66,11 +66,11 @@ def test_pgd_keeps_an_image_at_the_step_where_it_became_wrong() -> None:
         wrong = (levels > 130) & (levels < 150)
         return torch.stack([(~wrong).float() - levels + levels.detach(), wrong.float()], 1)
 
-    levels = torch.tensor([100.0, 60.0])  # the second meets them at step 10
+    levels = torch.tensor([100.0, 60.0])  # the second image is there at step 10
     images, labels = levels[:, None, None, None].expand(-1, 3, 4, 4) / 255, torch.zeros(2, dtype=torch.int64)
     still, rights = torch.zeros_like(images), np.zeros(2, int)
     last = pgd_images(logits, images, labels, 64 + 32, 30, still)
-    assert logits(last).argmax(1).tolist() == [0, 0]  # lighter than that in the end
+    assert logits(last).argmax(1).tolist() == [0, 0]  # at the end it is lighter than that
     asked.clear()
     exact, rounded = search(logits, Target(images, labels, np.arange(2)), 64 + 32, 30, still, (rights, rights))
     assert exact.tolist() == rounded.tolist() == [1, 1] and rights.tolist() == [0, 0]
@@ -79,7 +79,7 @@ def test_pgd_keeps_an_image_at_the_step_where_it_became_wrong() -> None:
 
 @pytest.mark.parametrize("steps", [1, 4, 5, 13])
 def test_checking_predictions_between_steps_changes_no_step(steps: int) -> None:
-    """Where nothing but the right class is ever said, all steps are made."""
+    """If every prediction is correct, PGD makes all steps."""
     model, images, labels = tiny_model(), to_float(some_images()), some_labels()
     starts = random_starts(range(COUNT), images.shape[1:], 0, 0)
     expected, seen = pgd_images(model, images, labels, 4, steps, starts), []
@@ -99,7 +99,7 @@ def test_pgd_on_a_linear_model_reaches_the_worst_case_from_any_start(steps: int)
     model, images = TwoPlanes(), grey_images(6)
     labels = torch.tensor([0, 1, 0, 1, 0, 1])
     starts = random_starts(range(6), images.shape[1:], 0, 0)
-    starts[:, :, :2], starts[:, :, 2:4] = -1, 1  # corners of the ball as well
+    starts[:, :, :2], starts[:, :, 2:4] = -1, 1  # also from corners of the ball
     found = pgd_images(model, images, labels, 16, steps, starts)
     fallen = margins(model, images, labels) - margins(model, found, labels)
     torch.testing.assert_close(fallen, torch.full((6,), 16 / 255 * model.norm), rtol=1e-5, atol=1e-5)
@@ -118,7 +118,7 @@ def test_random_starts_of_an_image_do_not_depend_on_the_batch() -> None:
 def gradient_free_logits(images: Tensor) -> Tensor:
     """Logits without a gradient, so that PGD stays where it starts.
 
-    On grey images they are of class 0; where a start is dark they are of class 2 if its red is, else of class 1.
+    Grey images are class 0. A dark start is class 2 if its red is dark too, else class 1.
     """
     dark, red = (part.sub(127.5 / 255).lt(-1e-5) for part in (images.mean((1, 2, 3)), images[:, 0].mean((1, 2))))
     labels = dark * (1 + red.long())
@@ -127,9 +127,9 @@ def gradient_free_logits(images: Tensor) -> Tensor:
 
 @pytest.mark.parametrize("restarts", [1, 2, 4])
 def test_the_first_successful_restart_of_each_image_is_kept(restarts: int) -> None:
-    """With and without rounding, each for itself; and what is wrong without an attack stays as it was."""
+    """Separately with and without rounding. Images that are wrong without an attack do not change."""
     grey, labels = torch.full((COUNT, 3, 8, 8), 0.5), torch.zeros(COUNT, dtype=torch.int64)
-    labels[::3] = 1  # wrong when clean, and some starts would put them right
+    labels[::3] = 1  # wrong on the clean image; some starts would make them correct
     subject = subject_of(gradient_free_logits, grey, labels, pgd={"restarts": restarts, "images": 12})
     found = subject.run("pgd")
     assert list(found) == ["pgd", "pgd_8_bit"]
@@ -151,7 +151,7 @@ def test_the_first_successful_restart_of_each_image_is_kept(restarts: int) -> No
 
 
 def only_rounding(images: Tensor) -> Tensor:
-    """Logits without a gradient, of images that were at 64 or 192 before they were moved.
+    """Logits without a gradient, for images that were at 64 or 192 before the attack.
 
     The former are wrong between grey levels where they have become darker, the latter on them, unless all at one.
     """
@@ -164,7 +164,7 @@ def only_rounding(images: Tensor) -> Tensor:
 
 
 def test_pgd_is_scored_before_and_after_rounding_separately() -> None:
-    """An image that one start has made wrong stays so, though the next is for its sake after rounding."""
+    """An image that one start made wrong stays wrong, even if the next start is run for its rounded version."""
     dark = np.arange(10) < 8
     levels = torch.where(torch.from_numpy(dark), 64.0, 192.0) / 255
     images = levels[:, None, None, None].expand(-1, 3, 8, 8).contiguous()
@@ -179,10 +179,10 @@ def test_pgd_is_scored_before_and_after_rounding_separately() -> None:
 
 
 def test_images_that_are_wrong_when_clean_are_not_attacked() -> None:
-    """Neither PGD nor Square puts them right, though every moved image is; `clean` says what they are taken for."""
+    """PGD and Square do not make them correct, although every moved image would be. `clean` has their predictions."""
     labels = torch.zeros(COUNT, dtype=torch.int64)
     clean = np.arange(COUNT) % CLASSES
-    for said in range(CLASSES):  # whatever the logits say of attacked images
+    for said in range(CLASSES):  # whatever the logits predict on attacked images
         always = lambda given, said=said: torch.eye(CLASSES)[[said] * len(given)] + 0 * given.sum((1, 2, 3))[:, None]  # noqa: E731
         subject = subject_of(always, labels=labels, clean=clean)
         for found in (*subject.run("pgd").values(), subject.run("square")["square"]):
@@ -194,7 +194,7 @@ def test_images_that_are_wrong_when_clean_are_not_attacked() -> None:
 
 @pytest.mark.parametrize(("one_step", "raised"), [(0, set()), (1, {"pgd_weaker"})])
 def test_pgd_is_compared_with_one_step_on_images_correct_when_clean(one_step: int, raised: set[str]) -> None:
-    """One step that makes those wrong is the stronger, even if it puts as many others right."""
+    """One step that makes them wrong is stronger, even if it makes as many others correct."""
     always: Logits = lambda given: torch.eye(2)[[0] * len(given)] + 0 * given.sum((1, 2, 3))[:, None]  # noqa: E731
     subject = subject_of(always, labels=torch.arange(COUNT) % 2, pgd={"images": COUNT})
     subject.found["fgsm"] = Found(np.arange(COUNT), dict.fromkeys((2, 4), np.full(COUNT, one_step)))
@@ -206,7 +206,7 @@ def test_pgd_is_compared_with_one_step_on_images_correct_when_clean(one_step: in
 
 
 def test_square_sizes_equal_those_of_autoattack() -> None:
-    """Its share halves after 10, 50, 200 … of 10,000 queries; here the sides are worked out by hand, of 32 pixels."""
+    """The share halves after 10, 50, 200 … of 10,000 queries. The widths, for 32 pixels, are computed by hand."""
     sides = {1: 29, 10: 29, 11: 20, 50: 20, 51: 14, 201: 10, 501: 7, 1001: 5, 2001: 4, 4001: 3, 6001: 2, 8001: 1}
     assert {query: side_of_square(query, 10_000, 32) for query in sides} == sides
     assert [side_of_square(query, 200, 32) for query in (1, 51, 199)] == [20, 4, 1]
@@ -229,7 +229,7 @@ def test_margin_is_the_correct_logit_minus_the_best_other() -> None:
 def test_square_lowers_the_margin_of_a_linear_model() -> None:
     model, images = TwoPlanes(), grey_images(6)
     labels = model(images).argmax(1)
-    far = lambda given: model(given) + 100 * torch.eye(2)[labels[: len(given)]]  # noqa: E731  # so that none turns wrong
+    far = lambda given: model(given) + 100 * torch.eye(2)[labels[: len(given)]]  # noqa: E731  # so that no image becomes wrong
     before, fallen = margins(model, images, labels), []
     for queries in (1, 10, 400):
         found = square(far, images, labels, 4, queries, range(6), 0)
@@ -240,7 +240,7 @@ def test_square_lowers_the_margin_of_a_linear_model() -> None:
 
 
 class Counting:
-    """Logits of images that have one grey level each, and how often each is asked for; wrong where it is too dark."""
+    """Logits of images of one grey level each; counts the queries for each. An image that is too dark is wrong."""
 
     def __init__(self, levels: Tensor, threshold: float) -> None:
         self.levels, self.threshold = levels, threshold
@@ -268,7 +268,9 @@ def test_square_keeps_to_its_number_of_queries_per_image(queries: int) -> None:
 
 def test_square_stops_querying_an_image_that_is_wrong() -> None:
     levels = torch.tensor([0.3, 0.5, 0.7])
-    model = Counting(levels, threshold=0.49)  # the second can be made wrong, the first is so already, the last cannot
+    model = Counting(
+        levels, threshold=0.49
+    )  # the first is already wrong, the second can be made wrong, the last cannot
     found = square(model, flat_images(levels), torch.zeros(3, dtype=torch.int64), 8, 200, range(3), 0)
     assert model.asked[0] == 1 and 1 < model.asked[1] < 200 and model.asked[2] == 200
     assert (found.mean((1, 2, 3)) < 0.49).tolist() == [True, True, False]
@@ -288,7 +290,7 @@ def test_squares_of_an_image_do_not_depend_on_the_batch() -> None:
 
 
 def test_square_changes_rectangles_within_stripes() -> None:
-    """Each value is at the edge of the ball, unless that is out of the range; the first try is of vertical stripes."""
+    """Each value is at the edge of the ball, unless that is outside the range. The first query has vertical stripes."""
     images = to_float(some_images())
     always = lambda given: torch.tensor([[1.0, 0.0]]).expand(len(given), -1)  # noqa: E731
     labels = torch.zeros(COUNT, dtype=torch.int64)

@@ -1,4 +1,4 @@
-"""Training augmentation against a slow loop, and that an image's draws are its own."""
+"""Training augmentation against a slow loop; an image's draws do not depend on other images."""
 
 from __future__ import annotations
 
@@ -106,7 +106,7 @@ def test_cut_out_squares_lie_anywhere_and_partly_outside() -> None:
     whole = draw(500, padding=0, flip="off", cutout=8)(torch.zeros(500, 3, 32, 32), torch.arange(500))
     grey = (whole == 0.5).all(1)  # (N, H, W)
     assert grey.flatten(1).sum(1).max() == 64 and grey.flatten(1).sum(1).min() >= 16
-    assert grey.any(0).all()  # every pixel in some image
+    assert grey.any(0).all()  # every pixel is cut out in some image
 
 
 def test_draws_depend_only_on_seed_and_epoch() -> None:
@@ -119,7 +119,7 @@ def test_draws_depend_only_on_seed_and_epoch() -> None:
 
 
 def test_cutout_does_not_change_crops_and_flips() -> None:
-    """A recipe with cutout on crops and flips as the one without."""
+    """A recipe with cutout crops and flips the same way as one without."""
     plain = draw(50)
     for changes in ({"cutout": 8}, {"flip": "alternating"}, {"flip": "off"}):
         assert torch.equal(draw(50, **changes).offsets, plain.offsets)

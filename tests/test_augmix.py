@@ -1,4 +1,4 @@
-"""AugMix against a slow one that goes image by image, and that an image's copy is its own."""
+"""AugMix against a slow loop over images; an image's copy does not depend on other images."""
 
 from __future__ import annotations
 
@@ -83,7 +83,7 @@ def test_draws_have_the_distributions_of_the_paper() -> None:
 
 
 def test_draws_of_an_image_never_change() -> None:
-    """A place in NAMES is what a draw means: another order would be another training set under the same params."""
+    """A draw is a position in NAMES: another order would give another training set for the same params."""
     found = draw(np.array([0, 49_999]), SETTINGS, "train")
     assert [[[NAMES[place] for place in chain] for chain in image] for image in found.operations] == PINNED
     assert found.depths.tolist() == PINNED_DEPTHS

@@ -1,4 +1,4 @@
-"""Batches: the same number of full ones both ways, each image or each class as often as promised."""
+"""Batches: both ways give the same number of full ones, with each image or class as often as documented."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The benchmarks' parts; no test asserts a time."""
+"""The parts of the benchmarks. No test asserts a time."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def test_machine_lists_what_a_timing_depends_on() -> None:
 
 
 def test_plain_training_loop_learns() -> None:
-    """The peer is a fair one: it learns what can be learnt."""
+    """The loop that is compared with ours is a fair one: it learns."""
     rng = np.random.default_rng(0)
     labels = np.arange(256) % 2
     images = rng.integers(0, 128, (256, 16, 16, 3), dtype=np.uint8)
@@ -48,7 +48,7 @@ def test_plain_training_loop_learns() -> None:
 
 @pytest.mark.parametrize("stem", ["imagenet", "half", "cifar"])
 def test_plain_network_is_torchvisions_with_the_projects_stem(stem: str) -> None:
-    """As many weights as ours, and no convolution of ours."""
+    """It has as many weights as the project's network, and none of the project's convolutions."""
     network, ours = plain.model(10, stem), Network("resnet18", stem, 32).make_backbone()[0]
     head = 512 * 10 + 10
     assert sum(p.numel() for p in network.parameters()) == sum(p.numel() for p in ours.parameters()) + head
@@ -65,10 +65,10 @@ def test_speeds_are_measured_in_the_requested_number_of_turns() -> None:
 
 
 def test_a_turn_ends_after_its_seconds_or_its_steps(monkeypatch: pytest.MonkeyPatch) -> None:
-    """By a clock that each look at it moves on by a second."""
+    """With a clock that advances by one second each time it is read."""
     clock = iter(range(100))
     monkeypatch.setattr("time.perf_counter", lambda: next(clock))
-    # Three looks until two seconds have passed, and one at the end: 4 and 8 images in 3 seconds.
+    # The clock is read three times until two seconds have passed, and once at the end: 4 and 8 images in 3 seconds.
     assert speed.speed_of(iter([4, 8, 16]), 2, CPU) == (4 + 8) / 3
     assert speed.speed_of(iter([4, 8, 16]), 50, CPU) == (4 + 8 + 16) / 4
 
@@ -116,7 +116,7 @@ def test_corruptions_are_timed_in_batches_and_one_by_one(tmp_path: Path, monkeyp
 
 @pytest.fixture
 def study(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A working folder with the committed params, cut short, and a few images."""
+    """A working folder with a shortened copy of the committed params, and a few images."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(time_to_accuracy, "PLAIN_EPOCHS", 1)
     monkeypatch.setattr(time_to_accuracy, "QUICK", time_to_accuracy.QUICK | {"epochs": 1, "batch_size": 10})

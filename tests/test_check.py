@@ -1,4 +1,4 @@
-"""The stage `check`: a good params.yaml leaves one constant marker, a bad one is named in one line."""
+"""The stage `check`: a valid params.yaml gives one constant marker; a mistake gives an error of one line."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ RISING = "it must hold rising whole numbers from 0 to at most 255"
 
 
 def changed(*changes: tuple[str, Any]) -> dict[str, Any]:
-    """The committed file's values with others under some dotted keys; ABSENT takes a key away."""
+    """The values of the committed file with some dotted keys changed; ABSENT removes a key."""
     values = params.read(COMMITTED)
     for key, value in changes:
         *sections, name = key.split(".")
@@ -293,7 +293,7 @@ LOSS = CONFIG + "BATCHES = 'shuffled'\ndef make_head(config, features, classes):
 TRAIN_SET = CONFIG + "CHANGES = ()\ndef make(clean, corrupted, config): return clean\n"
 NETWORK = "import torch\ndef make(network): pass\ndef start_as_identity(module): pass\n"
 FADE = "from robustness_study.corruptions import corruption\n@corruption(0.1, 0.2, 0.3, 0.4)\ndef fade(x, c, d): pass\n"
-KINDS: dict[str, list[tuple[str, Any]]] = {  # what has params choose the idea `mine`
+KINDS: dict[str, list[tuple[str, Any]]] = {  # the change that makes params choose the idea `mine`
     "losses": [("loss", "mine"), ("losses", ["mine"]), ("loss_config.mine", {})],
     "training_sets": [("train_sets", ["clean", "mine"]), ("train_set_config.mine", {})],
     "networks": [("recipes.cpu.network", "mine")],
@@ -301,7 +301,7 @@ KINDS: dict[str, list[tuple[str, Any]]] = {  # what has params choose the idea `
     "corruptions": [],
 }
 NOT_PYTHON = "line 2, is not valid Python ('(' was never closed); correct it"
-MISTAKES: dict[str, tuple[str, str, str]] = {  # kind, source, what is told after the file's name
+MISTAKES: dict[str, tuple[str, str, str]] = {  # kind, source, the message after the file's name
     "loss: syntax": ("losses", "\ndef broken(", f", {NOT_PYTHON}"),
     "loss: import": (
         "losses",
@@ -370,7 +370,7 @@ MISTAKES: dict[str, tuple[str, str, str]] = {  # kind, source, what is told afte
     ),
     "corruption: syntax": ("corruptions", "\ndef broken(", f", {NOT_PYTHON}"),
 }
-GOOD = {  # nothing is told
+GOOD = {  # no message
     "losses": LOSS,
     "training_sets": TRAIN_SET.replace("()\n", "('blur',)\n"),
     "networks": NETWORK,
@@ -400,7 +400,7 @@ print(json.dumps(told | {"torch": "torch" in sys.modules}))
 
 @pytest.fixture(scope="module")
 def answers(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
-    """What `check` tells of each mistake, in a copy of the library, and of each file without one."""
+    """The message of `check` for each mistake and each valid file, in a copy of the library."""
     top = tmp_path_factory.mktemp("copy")
     ignored = shutil.ignore_patterns("__pycache__")
     shutil.copytree(REPOSITORY / "robustness_study", top / "robustness_study", ignore=ignored)
