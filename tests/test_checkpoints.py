@@ -1,4 +1,4 @@
-"""Checkpoints: what identifies one, who holds its folder, and that a run goes on from one to the same bits."""
+"""Checkpoints: what identifies one, the lock on its folder, and that a resumed run ends with the same bits."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ TENSORS = {"weights": torch.rand(3, 4).T, "count": torch.tensor(7)}
 
 
 class KilledError(Exception):
-    """What stands for a kill in the tests of one process."""
+    """Stands for a kill in tests that run in one process."""
 
 
 # --- the fingerprint -----------------------------------------------------------------------------------------
@@ -80,7 +80,7 @@ CODE = {
 
 
 def test_fingerprint_depends_on_the_code_that_training_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """In a copy of the library, where one file after another gets one more line."""
+    """One file after another gets one more line, in a copy of the library."""
     shutil.copytree(REPOSITORY / "robustness_study", tmp_path / "robustness_study")
     monkeypatch.setattr(imports, "ROOT", tmp_path)
     loss, recipe = losses.make("angular", CONFIGS["angular"]), Recipe.model_validate(recipes.RECIPE)
@@ -108,7 +108,7 @@ def test_code_is_followed_from_the_network_that_trains() -> None:
     assert "resnet18.py" not in files("timm/resnet10t")
 
 
-# Each with what it changes of a train stage's surroundings, in place of `surroundings`.
+# Each with a change to the inputs of a train stage that `surroundings` returns.
 DECIDES: dict[str, Callable[[dict[str, Any]], object]] = {
     "the loss's parameters": lambda at: at["params"]["loss_config"]["arcface"].update(scale=1.5),
     "the recipe": lambda at: at["params"]["recipes"][at["params"]["recipe"]].update(epochs=2),
@@ -132,7 +132,7 @@ DOES_NOT: dict[str, Callable[[dict[str, Any]], object]] = {
 def test_stage_keeps_a_checkpoint_for_what_decides_its_result(
     change: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Where it looks for one, of two runs that differ in one thing."""
+    """The names of the checkpoints of two runs that differ in one thing."""
     monkeypatch.chdir(tmp_path)
     before, after = surroundings(), surroundings()
     (DECIDES | DOES_NOT)[change](after)
@@ -140,7 +140,7 @@ def test_stage_keeps_a_checkpoint_for_what_decides_its_result(
 
 
 def surroundings() -> dict[str, Any]:
-    """All that a train stage finds."""
+    """All inputs of a train stage."""
     return {
         "params": params.read(REPOSITORY / "params.yaml"),
         "images": np.zeros((8, 16, 16, 3), dtype=np.uint8),
@@ -155,7 +155,7 @@ def surroundings() -> dict[str, Any]:
 
 
 def checkpoint_of(at: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> str:
-    """The name of the checkpoint that the train stage would keep in these surroundings."""
+    """The name of the checkpoint that the train stage would keep with these inputs."""
     for folder in ("raw", "split", "training_sets"):
         Path("data", folder).mkdir(parents=True, exist_ok=True)
     np.savez("data/training_sets/clean.npz", images=at["images"])
@@ -174,7 +174,7 @@ def checkpoint_of(at: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> str:
 
 
 def stop(*arguments: Any) -> NoReturn:
-    """In place of training: tells the checkpoint's name."""
+    """Stands in for training: raises an error with the checkpoint's name."""
     raise KilledError(arguments[-1].checkpoints.path.name)
 
 
@@ -249,20 +249,20 @@ with held(Path({str(tmp_path / "cell")!r})):
             pass
         with held(tmp_path / "another", patience_s=0):
             pass
-        other.kill()  # no time to tidy up
+        other.kill()  # no time to clean up
         other.wait()
         with held(tmp_path / "cell"):
             pass
 
 
-# --- going on --------------------------------------------------------------------------------------------------
+# --- resuming --------------------------------------------------------------------------------------------------
 
 RECIPE = recipes.RECIPE | {"stem": "half", "epochs": 3, "precision": "auto", "watched_images": 8}
 STEPS = 3  # of an epoch, 26 images in batches of 8
 
 
 class Stopping(Progress):
-    """Keeps a checkpoint of every step, puts copies of some aside, and is killed after the last of those."""
+    """Keeps a checkpoint of every step, copies some to another folder, and is killed after the last of those."""
 
     def __init__(self, checkpoints: Checkpoints, aside: dict[int, Path]) -> None:
         super().__init__(RECIPE["epochs"], checkpoints)

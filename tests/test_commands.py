@@ -1,7 +1,7 @@
-"""Commands of README and docs, typed as they stand there, on a small dataset.
+"""Commands of README and docs, run exactly as written there, on a small dataset.
 
-tests/test_documentation.py holds every shown command to be typed by some test. Those of the three main commands, of
-sharing and of repair are typed in tests/test_end_to_end.py, those of the package in tests/test_package.py.
+tests/test_documentation.py checks that some test types every shown command. The three main commands, and those of
+sharing and repair, are typed in tests/test_end_to_end.py; those of the package in tests/test_package.py.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from tools import workspace
 
 pytestmark = pytest.mark.slow
 
-# As few steps as will do: these tests ask what commands do, not how well models are.
+# As few steps as possible: these tests check what the commands do, not how good the models are.
 QUICK = {"seeds": [1], "recipes.cpu.epochs": 1}
 SHORT = {"stem": "imagenet", "epochs": 1, "batch_size": 25, "watched_images": 50, "compile": False}
 CELLS = [f"{loss}-{train_set}-1" for loss in ("angular", "cross_entropy") for train_set in ("clean", "corrupted")]
@@ -32,7 +32,7 @@ def trained(printed: str) -> list[str]:
 
 @pytest.fixture(scope="module")
 def whole(tmp_path_factory: pytest.TempPathFactory) -> Repository:
-    """A study made by two of the commands: one loss, then the rest with two models at a time."""
+    """A study made with two of the commands: first one loss, then the others with two models at a time."""
     path = tmp_path_factory.mktemp("commands") / "repository"
     workspace.create(path, SMALL | QUICK | {f"recipes.gpu.{key}": value for key, value in SHORT.items()})
     repository = Repository(path)
@@ -55,7 +55,7 @@ def study(whole: Repository) -> Iterator[Repository]:
 def test_setting_up_again_and_activating(tmp_path: Path) -> None:
     repository = Repository(workspace.ROOT)
     assert "Nothing to be done" in repository.run("make", "setup") or not repository.run("make", "-s", "setup")
-    # With the line of the page before it, the commands are those of the environment.
+    # After the page's previous line, the commands come from the environment.
     (tmp_path / "which.sh").write_text("source .venv/bin/activate\ncommand -v dvc\n", encoding="utf-8")
     repository.typed("source .venv/bin/activate")
     found = repository.run("env", "PATH=/usr/bin:/bin", "bash", str(tmp_path / "which.sh"))
@@ -99,7 +99,7 @@ def test_another_corruption_before_the_studies(study: Repository) -> None:
 
 
 def test_accepted_alarms_are_those_named(study: Repository) -> None:
-    # Models of one epoch raise alarms as they please, so `attack` may end either way, but by an alarm alone.
+    # Models of one epoch may raise any alarm, so `attack` may fail, but only because of an alarm.
     printed = study.typed("dvc exp run -S 'attack.accept=[rescaled_logits,zero_gradients]'", fails=None)
     assert {name for name in ran(printed) if name.startswith("attack@")}
     assert "failed" not in printed or "attack.accept" in printed
@@ -114,7 +114,7 @@ def test_trials_and_settings(study: Repository) -> None:
     assert study.json("bench/results/trials.json")[-1]["changes"] == {"epochs": 8, "flip": "off"}
     study.typed("python -m bench.measuring --loss cross_entropy --train-set clean --seed 1")
     row = study.json("bench/results/measuring.json")["cross_entropy-clean-1"]
-    assert row["attacked_images"] == 500 < row["images"] < 4000  # the digits have fewer than that to validate on
+    assert row["attacked_images"] == 500 < row["images"] < 4000  # the digits have fewer validation images
 
 
 def test_autoattack(study: Repository) -> None:
@@ -134,7 +134,7 @@ def test_corruptions_without_installing(study: Repository) -> None:
 
 
 def test_another_archive_is_unofficial(tmp_path: Path) -> None:
-    """With as many images as CIFAR-10 has, each of one colour."""
+    """The archive has as many images as CIFAR-10, each of one colour."""
     repository = Repository(tmp_path / "repository")
     workspace.create(repository.path, {"download.dataset": "cifar10"})
     names = [*(f"data_batch_{number}.bin" for number in range(1, 6)), "test_batch.bin"]

@@ -1,4 +1,4 @@
-"""The convolution against torch's own: values, gradients, and that every gradient is written at any size."""
+"""The convolution against torch's: values, gradients, and that every gradient is written at any image size."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def test_conversion_keeps_the_state_dict_and_draws_no_random_numbers() -> None:
 
 
 def test_large_images_use_the_librarys_convolution(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Both sides of the limit, told apart by the module that does the work."""
+    """Below and above the size limit: the test checks which module computes the result."""
     _, ours = pair(1)
     products = []
 
@@ -70,9 +70,9 @@ def test_every_3x3_convolution_of_the_blocks_is_this_one(name: str, ours: int, o
 )
 @pytest.mark.parametrize("side", [4, 8, 16])
 def test_every_gradient_is_written(name: str, stem: str, side: int) -> None:
-    """torch 2.15's own bfloat16 convolution leaves some unwritten on 1×1 pixels: whatever was in memory.
+    """torch 2.15's bfloat16 convolution does not write some gradients on 1×1 pixels: they keep old memory.
 
-    Memory is filled beforehand with what would be seen.
+    The test first fills memory with a known value, which would then be seen.
     """
     torch.manual_seed(0)
     network = Network(name, stem, side).make_backbone()[0].to(memory_format=torch.channels_last)

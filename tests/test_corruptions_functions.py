@@ -1,4 +1,4 @@
-"""Each corruption against a slow, obvious one of its own: per pixel, or by scipy and Pillow."""
+"""Each corruption against a slow, simple version: per pixel, or with scipy and Pillow."""
 
 from __future__ import annotations
 
@@ -100,7 +100,7 @@ def test_defocus_is_a_softened_disk(severity: int) -> None:
 
 @pytest.mark.parametrize(("severity", "side"), [(1, 32), (5, 32), (3, 64)])
 def test_glass_blur_equals_a_loop_over_pixels(severity: int, side: int) -> None:
-    """At 64 pixels shifts reach forward as well, so that a pixel may take what another has taken before."""
+    """At 64 pixels shifts also go forward, so that a pixel may copy a pixel that was itself copied before."""
     images = natural_images(2, side, seed=2) / 255
     sigma, shift, times = constants("glass_blur", severity)
     sigma, shift = sigma * side / 32, shift * side // 32
@@ -163,7 +163,7 @@ def test_zoom_blur_is_a_mean_of_enlargements(severity: int) -> None:
 
 
 def test_clouds_are_a_plasma_fractal() -> None:
-    """Each height is the mean of the four around it, as far as they were there before, and a shift."""
+    """Each height is the mean of those of its four neighbours that already exist, plus a shift."""
     decay, size = 1.75, 16
     found = textures.clouds(size, decay, draws("fog", 5, 2)).numpy()
     for index in range(2):
@@ -271,7 +271,7 @@ def test_distance_is_euclidean_up_to_its_limit() -> None:
 
 
 def test_edges_of_a_square_are_one_pixel_wide() -> None:
-    """A square has edges on its rim, one pixel wide and nowhere else; what is weak counts if it is connected."""
+    """The edges of a square are on its border, one pixel wide. A weak edge counts if a strong one touches it."""
     image = torch.zeros((1, 1, 16, 16))
     image[..., 4:12, 4:12] = 200
     found = droplets.edges(image, 50, 150)[0, 0].numpy()
@@ -354,7 +354,7 @@ def test_elastic_is_an_affine_map_and_displacements(severity: int) -> None:
 
 @pytest.mark.parametrize("name", ["gaussian_blur", "defocus_blur", "motion_blur", "glass_blur", "snow", "spatter"])
 def test_lengths_scale_with_the_image(name: str) -> None:
-    """An image of twice the side, corrupted and shrunk, is changed about as much as the small one."""
+    """An image of twice the width, corrupted and shrunk, changes about as much as the small one."""
     small = natural_images(20, 32, seed=5) / 255
     large = small.repeat(2, 1).repeat(2, 2)
     shrunk = ours(name, 5, large).reshape(20, 32, 2, 32, 2, 3).mean((2, 4))

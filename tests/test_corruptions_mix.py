@@ -1,4 +1,4 @@
-"""Corruptions against slow per-pixel references, and that an image's corrupted copy is its own."""
+"""The studies' corruption (the mix) against slow loops; an image's copy does not depend on other images."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ def as_floats(levels: np.ndarray) -> np.ndarray:
 
 
 def made(count: int, height: int = 6, width: int = 7) -> np.ndarray:
-    """Random images that also hold greys, primaries, their mixtures, black and white."""
+    """Random images that also contain grey, primary and mixed colours, black and white."""
     special = [(0, 0, 0), (1, 1, 1), (0.5, 0.5, 0.5), (1, 0, 0), (0, 1, 0), (0, 0, 1), (1, 1, 0), (0, 1, 1), (1, 0, 1)]
     images = as_floats(grey_levels(count, height, width))
     for place, colour in enumerate([*special, (0.2, 0.7, 0.7), (0.7, 0.7, 0.2), (0.7, 0.2, 0.7)]):
@@ -72,7 +72,7 @@ def made(count: int, height: int = 6, width: int = 7) -> np.ndarray:
 
 
 def for_each_pixel(images: np.ndarray, function: Callable[[int, Pixel], Pixel]) -> np.ndarray:
-    """`function` of image number and colour, one pixel after the other."""
+    """Applies `function` to image number and colour, pixel by pixel."""
     results = np.empty(images.shape)
     for number, row, column in np.ndindex(len(images), *images.shape[2:]):
         red, green, blue = (float(value) for value in images[number, :, row, column])
@@ -114,7 +114,7 @@ def slow_hue(images: np.ndarray, turns: np.ndarray) -> np.ndarray:
 
 
 def slow_rotation(images: np.ndarray, degrees: np.ndarray) -> np.ndarray:
-    """Each pixel from where it was before a counter-clockwise turn, between the four around it; outside is black."""
+    """Rotates counter-clockwise with bilinear interpolation of four pixels; the outside is black."""
     results = np.zeros(images.shape)
     height, width = images.shape[2:]
     for number, row, column in np.ndindex(len(images), height, width):
@@ -242,7 +242,7 @@ def test_draws_are_within_their_strengths_and_reach_them() -> None:
     assert draws["flipped"].dtype == bool and draws["flipped"].mean() == pytest.approx(0.25, abs=0.03)
     orders, counts = np.unique(draws["jitter_order"], axis=0, return_counts=True)
     assert orders.tolist() == [list(order) for order in permutations(range(4))]
-    assert counts.min() > 50 and counts.max() < 120  # 83 each by chance
+    assert counts.min() > 50 and counts.max() < 120  # 83 of each are expected
 
 
 @pytest.mark.parametrize(("probability", "share"), [(0.0, 0), (1.0, 1)])
@@ -379,7 +379,7 @@ def test_recorded_draws_reproduce_the_image_rounded_to_the_nearest_level() -> No
     exact = again.transpose(0, 2, 3, 1).astype(np.float64) * 255
     error = corrupted[chosen] - exact
     assert np.abs(error).max() <= 0.5 + 1e-4  # nearest
-    assert np.abs(error).max() > 0.45 and abs(error.mean()) < 0.05  # and not cut off, which would lose half a level
+    assert np.abs(error).max() > 0.45 and abs(error.mean()) < 0.05  # not truncated, which would lose half a level
 
 
 def test_named_corruptions_come_first_each_on_its_share_of_the_images() -> None:
@@ -394,7 +394,7 @@ def test_named_corruptions_come_first_each_on_its_share_of_the_images() -> None:
     in_fog, clear = (under(images, "contrast", 2, seed=own[1], split="train") for images in (fogged, levels))
     each = (found == in_fog).all((1, 2, 3)), (found == clear).all((1, 2, 3))
     assert (each[0] | each[1]).all() and 70 <= each[0].sum() <= 130 and not (each[0] & each[1]).any()
-    # An image is chosen whatever others there are.
+    # Which images are chosen does not depend on the other images.
     np.testing.assert_array_equal(under_named(levels[:50], before, 3, "train"), found[:50])
     assert not np.array_equal(under_named(levels, before, 3, "test"), found)
     assert under_named(levels, [], 3, "train") is levels
@@ -404,7 +404,7 @@ def test_a_corruption_named_twice_is_drawn_independently() -> None:
     levels = np.full((300, 8, 8, 3), 128, np.uint8)
     half = ("gaussian_noise", 1, 0.5)
     twice = under_named(levels, [half, half], 3, "train").astype(float)
-    # None, one or two doses, a quarter, a half and a quarter of the images: independent choices and independent noise.
+    # A quarter of the images get no noise, half get it once, a quarter twice: choices and noise are independent.
     dose = 0.04 * 255
     doses = np.rint((twice.std((1, 2, 3)) / dose) ** 2)
     assert [round((doses == count).mean(), 1) for count in (0, 1, 2)] == pytest.approx([0.25, 0.5, 0.25], abs=0.1)

@@ -1,4 +1,4 @@
-"""What holds for every corruption: same image, same bytes; and what a person sees of the package."""
+"""Every corruption gives the same bytes for the same image; and the package as its users see it."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ OWN = {
 
 
 def test_names_are_those_of_the_literature() -> None:
-    """What comes with the project; a person may add families, and corruptions at the end of these."""
+    """The corruptions that come with the project. Users may add families, and corruptions at the end of these."""
     families = corruptions.families()
     assert {family: families[family][: len(members)] for family, members in OWN.items()} == OWN
     first, others = list(families)[:4], list(families)[4:]
@@ -171,7 +171,7 @@ def test_error_for_an_unusable_file_is_one_line(package: Path, source: str, mess
     st.sampled_from([8, 16, 33, 64]),
 )
 def test_any_images_at_any_severity(name: str, chosen: list[int], severity: int, seed: int, side: int) -> None:
-    """Shape, type and determinism, whatever the size; in whatever order and batch an image comes, the same bytes."""
+    """Shape, type and determinism at any size. The bytes do not depend on order and batch."""
     images, indices = natural_images(12, side)[chosen], np.array(chosen)
     whole = corrupt(images, name, severity, seed=seed, split="test", indices=indices)
     assert whole.dtype == np.uint8 and whole.shape == images.shape
@@ -211,7 +211,7 @@ def test_images_use_the_streams_of_their_names() -> None:
 
 @pytest.mark.parametrize("name", RANDOM)
 def test_streams_differ(name: str) -> None:
-    """By split, seed, index and severity: what is drawn for one image says nothing about another's."""
+    """Streams differ by split, seed, index and severity: draws for different images are independent."""
     twice = np.repeat(natural_images(1, seed=3), 24, 0)
     first = corrupt(twice, name, 5, seed=0, split="test")
     assert len(np.unique(first.reshape(24, -1), axis=0)) > (1 if name == "horizontal_flip" else 15)
@@ -221,7 +221,7 @@ def test_streams_differ(name: str) -> None:
 
 @pytest.mark.parametrize("name", NAMES)
 def test_images_stay_in_range_and_are_changed(name: str) -> None:
-    """In floats, before anything is clipped to bytes, and of extreme images too."""
+    """Checked on floats, before clipping to bytes, and also for extreme images."""
     extremes = np.stack([np.zeros((32, 32, 3), np.uint8), np.full((32, 32, 3), 255, np.uint8), *IMAGES[:4]])
     images = torch.from_numpy(extremes).permute(0, 3, 1, 2).float() / 255
     before = images.clone()

@@ -1,4 +1,4 @@
-"""README and docs: their length, their links, and whether names and commands are those of the code."""
+"""README and docs: length, links, and agreement of names and commands with the code."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ STAGES: dict[str, Any] = YAML(typ="safe").load(ROOT / "dvc.yaml")["stages"]
 # Commands that no test types, with what runs them or what they run.
 RUN_OTHERWISE = {
     "make test": ".ci/run",
-    "make bench": "tests/test_bench.py",  # its programs, with few images and steps; as it stands it takes half an hour
+    "make bench": "tests/test_bench.py",  # with few images and steps; the full command takes half an hour
     "pip install .": "tests/test_package.py",  # in an environment of its own, without a network
     "pip install '.[pictures]'": "tests/test_package.py",
 }
@@ -68,7 +68,7 @@ def test_only_prose_is_counted() -> None:
 
 
 def anchors(text: str) -> set[str]:
-    """The anchors that a forge makes of a page's headings."""
+    """The anchors that GitHub or GitLab makes from a page's headings."""
     headings = re.findall(r"^#+ (.+)$", text, re.MULTILINE)
     return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
 
@@ -210,7 +210,7 @@ def test_other_commands_are_run_somewhere() -> None:
 
 @pytest.mark.parametrize("page", [page for page in PAGES if page != "CONTRIBUTING.md"])
 def test_commands_within_sentences_are_shown_in_full_somewhere(page: str) -> None:
-    """A command in a sentence is one that a block of some page has, or begins with."""
+    """A command in a sentence is a command in a block of some page, or the beginning of one."""
     shown = {command for each in PAGES for command in commands(each)}
     text = re.sub(r"^```.*?^```", "", PAGES[page], flags=re.DOTALL | re.MULTILINE)
     for command in re.findall(r"`((?:make|dvc|git|pip|python -m|corrupt-images) [^`]*)`", text):
@@ -218,7 +218,7 @@ def test_commands_within_sentences_are_shown_in_full_somewhere(page: str) -> Non
 
 
 def test_checkout_does_not_change_line_ends(tmp_path: Path) -> None:
-    """A clone on Windows, where git may turn line ends: the bytes that DVC hashes stay."""
+    """On Windows git may convert line ends. The bytes that DVC hashes must not change."""
     subprocess.run(["git", "init", "-q", tmp_path], check=True)
     for name in (".gitattributes", "params.yaml", "dvc.yaml"):
         (tmp_path / name).write_bytes((ROOT / name).read_bytes())

@@ -1,4 +1,4 @@
-"""The stage `download`: every dataset, good and bad, and that a failure leaves one line and no file."""
+"""The stage `download`: valid and invalid datasets. A failure prints one line and writes no file."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def md5(content: bytes) -> str:
 
 
 def batch_arrays(number: int) -> tuple[np.ndarray, np.ndarray]:
-    """Random images, and labels that hold every class twice."""
+    """Random images, and labels with every class twice."""
     generator = np.random.default_rng(number)
     images = generator.integers(0, 256, (RECORDS, 32, 32, 3), dtype=np.uint8)
     return images, generator.permutation(np.repeat(np.arange(10), RECORDS // 10)).astype(np.uint8)
@@ -200,7 +200,7 @@ def test_kept_archive_of_another_checksum_is_refused_and_not_deleted(archive: Pa
 
 
 class Server(ThreadingHTTPServer):
-    """Serves `payload`; `ranges` if it honours Range, `cut` to break off after so many bytes of a body."""
+    """Serves `payload`. `ranges`: it honours Range. `cut`: it stops after this many bytes of a body."""
 
     payload = b""
     ranges = True
@@ -234,7 +234,7 @@ class Handler(BaseHTTPRequestHandler):
 
     def answer(self, status: int, body: bytes, content_range: str | None = None) -> None:
         body_sent = body[: self.server.cut]
-        self.server.sent.append(len(body_sent))  # first: the client may be done before this thread goes on
+        self.server.sent.append(len(body_sent))  # first, because the client may finish before this thread continues
         self.send_response(status)
         if self.server.sized:
             self.send_header("Content-Length", str(len(body)))
@@ -244,7 +244,7 @@ class Handler(BaseHTTPRequestHandler):
         self.wfile.write(body_sent)
 
     def log_message(self, *_: object) -> None:
-        """Nothing: the test's output is its own."""
+        """Prints nothing, so that the test's output stays clean."""
 
 
 @pytest.fixture
@@ -279,7 +279,7 @@ def target(tmp_path: Path) -> Path:
 
 
 def part_of(target: Path, content: bytes) -> Path:
-    """Leave `content` as what an earlier run fetched."""
+    """Writes `content` as the partial file of an earlier run."""
     target.parent.mkdir(parents=True, exist_ok=True)
     part = target.with_name(target.name + ".part")
     part.write_bytes(content)
@@ -402,7 +402,7 @@ def test_fetched_archive_is_loaded(server: Server, archive: Path, target: Path) 
 
 
 def test_digits_are_deterministic_and_stratified() -> None:
-    dataset = digits.enlarged_digits(8)  # not enlarged, so this checksum is of the digits and of their cut alone
+    dataset = digits.enlarged_digits(8)  # not enlarged, so this checksum depends only on the digits and their split
     assert dataset.checksum == DIGITS_CHECKSUM
     validate(dataset, 8)
     assert len(dataset.train_images) + len(dataset.test_images) == 1797
@@ -424,7 +424,7 @@ def test_digits_are_scaled_and_enlarged_in_three_equal_channels() -> None:
     assert (image == image[..., :1]).all() and image.shape == (32, 32, 3) and image.max() > 200
     coarse = image[..., 0].reshape(8, 4, 8, 4).mean(axis=(1, 3))
     assert np.corrcoef(coarse.ravel(), values[0].ravel())[0, 1] > 0.95
-    assert len(np.unique(image)) > 17  # between the grey values there are: not merely repeated pixels
+    assert len(np.unique(image)) > 17  # values between the original grey levels: pixels are not simply repeated
 
 
 def test_digits_split_of_a_class_does_not_depend_on_other_classes() -> None:
@@ -489,7 +489,7 @@ def test_image_is_turned_upright_and_made_rgb(tmp_path: Path) -> None:
 
 
 def remove(*names: str) -> Callable[[Path], None]:
-    """A fault: these files or empty folders are not there."""
+    """A fault: removes these files or empty folders."""
 
     def fault(top: Path) -> None:
         for name in names:
@@ -558,7 +558,7 @@ def test_counts_are_checked_before_images_are_read(pictures: Path, monkeypatch: 
 
 
 def dataset_with(**changes: object) -> Dataset:
-    """A valid dataset of two classes at 8×8, but for `changes`."""
+    """A valid dataset of two classes at 8×8 pixels, with `changes`."""
     labels = np.array([0, 0, 1, 1], np.uint8)
     fields = {
         "classes": ["cat", "dog"],
@@ -610,7 +610,7 @@ def write_params(top: Path, dataset: str, folder: str | None = None, size: int =
 
 
 def run_stage(top: Path, **environment: str) -> subprocess.CompletedProcess[str]:
-    """`python -m stages.download` in `top`, with no variable that could lead it elsewhere."""
+    """Runs `python -m stages.download` in `top`, without environment variables that could change its source."""
     kept = {key: value for key, value in os.environ.items() if not key.lower().endswith("_proxy")}
     kept.pop("CIFAR10_ARCHIVE", None)
     return subprocess.run(
@@ -656,7 +656,7 @@ def test_failing_stage_prints_one_line_and_writes_nothing(
 
 
 def stage_in_process(monkeypatch: pytest.MonkeyPatch, top: Path) -> dict[str, object]:
-    """Run the stage's `main` in `top`; what source.json then says."""
+    """Runs the stage's `main` in `top`; returns the content of source.json."""
     monkeypatch.chdir(top)
     download.main()
     assert outputs(top) == OUTPUTS
@@ -725,7 +725,7 @@ def test_invalid_dataset_is_not_written(tmp_path: Path, monkeypatch: pytest.Monk
 
 @pytest.mark.parametrize("name", datasets.names())
 def test_contract_of_a_dataset(name: str) -> None:
-    """What its file holds, and that params which suit it are not refused; loading them is tested above."""
+    """The content of its file, and that matching params are accepted. Loading is tested above."""
     module = importlib.import_module(f"robustness_study.datasets.{name}")
     assert (module.__doc__ or "").strip()
     assert list(inspect.signature(module.check).parameters) == ["choice"]

@@ -1,4 +1,4 @@
-"""Files: never half-written, the same bytes for the same values, and errors that say what to type."""
+"""Files: never partly written, the same bytes for the same values, and errors that name the command to run."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ IGNORING = {"git": ["git", "check-ignore", "--no-index"], "dvc": [sys.executable
 
 @pytest.mark.parametrize("command", IGNORING.values(), ids=list(IGNORING))
 def test_temporary_file_of_a_killed_process_is_ignored_by_git_and_dvc(tmp_path: Path, command: list[str]) -> None:
-    """The file beside is ignored, whatever it is of; the result itself is not."""
+    """git and DVC ignore the temporary file of every output, and not the output itself."""
     left = []
     for name in ("a.json", "a.csv", "a.png", "a.npz", "weights.safetensors", "report.md", "checked.txt"):
         with replacing(tmp_path / name) as beside:

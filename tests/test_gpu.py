@@ -1,4 +1,4 @@
-"""What holds on a GPU alone, or between it and the CPU; skipped, with its reason, where there is none."""
+"""Tests on a GPU, and its agreement with the CPU. Skipped, with the reason, where there is no GPU."""
 
 from __future__ import annotations
 

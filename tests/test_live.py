@@ -1,4 +1,4 @@
-"""Live curves: what DVC finds of them while a model trains, and that they begin anew and go."""
+"""Live curves: what DVC can read while a model trains, that they start again, and that they are removed."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def test_a_resumed_run_starts_the_live_curves_again(tmp_path: Path, monkeypatch:
     folder = Path("live/angular-clean-0")
     LiveCurves(folder).add([epoch(1), epoch(2), epoch(3)])
     again = LiveCurves(folder)
-    again.add([epoch(1), epoch(2)])  # the checkpoint was older
+    again.add([epoch(1), epoch(2)])  # the run resumed from an older checkpoint
     again.add([epoch(3)])
     assert accuracy(folder)["step"].tolist() == [1, 2, 3]
 

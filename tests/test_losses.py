@@ -1,4 +1,4 @@
-"""The losses: one contract for all of them, and each against a slow loop over its equations."""
+"""The losses: one contract for all, and each against a slow loop over its equations."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ LABELS = {
 
 
 def rows(count: int, width: int = 512, seed: int = 0) -> Tensor:
-    """Features of different lengths, as a ReLU network gives them: none negative."""
+    """Features of different lengths and without negative values, as from a ReLU network."""
     generator = torch.Generator().manual_seed(seed)
     return torch.rand(count, width, generator=generator) * (1 + torch.arange(count))[:, None]
 
@@ -37,7 +37,7 @@ def make_head(name: str, width: int = 512, **changes: float) -> Head:
 
 
 def fitted_head(name: str, width: int = 512, **changes: float) -> Head:
-    """A head that has seen features of every class, as every trained one has."""
+    """A head fitted to features of every class, as every trained head is."""
     head = make_head(name, width, **changes)
     head.fit(rows(12, width, seed=1), torch.arange(12) % CLASSES)
     return head
@@ -55,7 +55,7 @@ def test_contract_of_a_head(name: str, labels: list[int]) -> None:
     assert logits.shape == (len(labels), CLASSES) and logits.dtype == torch.float32
     loss = head.training_loss(features, torch.tensor(labels))
     assert loss.shape == () and loss.dtype == torch.float32
-    (gradient,) = torch.autograd.grad(loss, features)  # an error if the loss is cut off from its features
+    (gradient,) = torch.autograd.grad(loss, features)  # raises an error if the loss does not depend on its features
     assert all(tensor.isfinite().all() for tensor in (logits, loss, gradient))
 
 
@@ -165,7 +165,7 @@ def angular_by_loop(embeddings: np.ndarray, labels: list[int]) -> float:
     ids=["two of each", "three of each", "uneven", "one of a class"],
 )
 def test_angular_loss_equals_its_equations(labels: list[int]) -> None:
-    features = rows(len(labels), width=5).double() - 1  # some negative: nothing may rely on the signs
+    features = rows(len(labels), width=5).double() - 1  # some are negative: the loss may not rely on the signs
     head = make_head("angular", 5, **ANGULAR).double()
     found = head.training_loss(features, torch.tensor(labels))
     assert found.item() == pytest.approx(angular_by_loop(mapped(head, features), labels), rel=1e-9)
@@ -227,7 +227,7 @@ MARGINS: dict[str, dict[str, Any]] = {
 
 
 def with_margin(name: str, angle: float) -> float:
-    """The cosine that stands for the one of the image's own class, of an angle in radians."""
+    """The cosine that replaces the own class's cosine, from an angle in radians."""
     settings = MARGINS[name]
     if name == "cosface":
         return np.cos(angle) - settings["margin_cosine"]
@@ -251,7 +251,7 @@ def class_angles(head: Head, features: Tensor) -> tuple[np.ndarray, np.ndarray]:
 
 
 def facing(head: Head, degrees: list[float]) -> Tensor:
-    """Features of different lengths at those angles to the weights of class 0."""
+    """Features of different lengths at the given angles, in degrees, to the weights of class 0."""
     (weight,) = (tensor.detach().double() for tensor in head.parameters())
     along = torch.nn.functional.normalize(weight[:, 0], dim=0)
     across = torch.nn.functional.normalize(torch.ones_like(along) - along.sum() * along, dim=0)

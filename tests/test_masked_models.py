@@ -1,4 +1,4 @@
-"""Models that deceive a gradient raise the alarms that they should, and an ordinary one raises none."""
+"""Models with misleading gradients raise the right alarms, and an ordinary model raises none."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ PATTERNS = torch.randn(CLASSES, 3, SIDE, SIDE, generator=torch.Generator().manua
 
 
 def easy(count: int, seed: int) -> tuple[Tensor, Tensor]:
-    """Noise with a faint pattern, which is the label: whole grey levels, as float32 in [0, 1]."""
+    """Noise with a faint pattern that gives the label: whole grey levels, as float32 in [0, 1]."""
     noise = torch.randn(count, 3, SIDE, SIDE, generator=torch.Generator().manual_seed(seed))
     labels = torch.arange(count) % CLASSES
     return (128 + 6 * PATTERNS[labels] + 15 * noise).round().clamp(0, 255) / 255, labels
@@ -44,7 +44,7 @@ def easy(count: int, seed: int) -> tuple[Tensor, Tensor]:
 
 @functools.cache
 def trained() -> nn.Module:
-    """A small network after a few dozen steps, which does well."""
+    """A small network after a few dozen training steps, with a high accuracy."""
     torch.manual_seed(0)
     network = nn.Sequential(nn.Flatten(), nn.Linear(3 * SIDE**2, 32), nn.ReLU(), nn.Linear(32, CLASSES))
     optimiser = torch.optim.Adam(network.parameters(), 0.01)
@@ -61,13 +61,13 @@ def plain(images: Tensor) -> Tensor:
 
 
 def misleading_everywhere(images: Tensor) -> Tensor:
-    """The plain model's logits to the last bit, with a gradient that leads away from mistakes."""
+    """Exactly the plain model's logits, with a gradient that leads away from mistakes."""
     logits = plain(images)
     return logits.detach() - (logits - logits.detach())
 
 
 def misleading_between_levels(images: Tensor) -> Tensor:
-    """Its gradient is true on images of 8 bits, where one step begins, and lies where a random start leads."""
+    """The gradient is correct on 8-bit images, where one step begins, and misleading at random starts."""
     off = ((images * 255 - (images * 255).round()).abs().amax((1, 2, 3)) > 0.1)[:, None]
     return torch.where(off, misleading_everywhere(images), plain(images))
 
@@ -103,7 +103,7 @@ def test_ordinary_model_raises_no_alarm() -> None:
 
 @pytest.mark.parametrize(("factor", "rescaling_helps"), [(30, True), (100, True), (1024, False)])
 def test_logits_with_a_vanishing_gradient_raise_alarms(factor: int, rescaling_helps: bool) -> None:
-    """The same predictions, and an attack that changes almost none of them."""
+    """Predictions do not change, and the attack changes almost none of them."""
     masked: Logits = lambda images: factor * plain(images)  # noqa: E731
     images, labels = easy(120, 1)
     assert torch.equal(masked(images).argmax(1), plain(images).argmax(1))
@@ -170,7 +170,7 @@ def test_zero_gradients_are_counted_image_by_image() -> None:
 
 @pytest.mark.parametrize(("where", "raised"), [("beside", False), ("same", True)])
 def test_square_is_compared_with_pgd_on_the_same_images(where: str, raised: bool) -> None:
-    """Of a model that is wrong under any attack, and of made-up results of PGD, on more images than Square attacks."""
+    """The model is wrong under any attack; PGD's results are made up, on more images than Square attacks."""
     always: Logits = lambda images: torch.tensor([[0.0, 1.0, 0.0]]).expand(len(images), -1)  # noqa: E731
     of_pgd = np.setdiff1d(np.arange(COUNT), [1, 6])
     subject = subject_of(always, labels=torch.zeros(COUNT, dtype=torch.int64), clean=np.zeros(COUNT, dtype=int))
@@ -186,7 +186,7 @@ def test_square_is_compared_with_pgd_on_the_same_images(where: str, raised: bool
 
 
 class Patterns(nn.Module):
-    """Features: how much of each class's pattern an image holds, then something done to them; zeros fill up."""
+    """Features: how much of each class's pattern an image holds, changed by a function and padded with zeros."""
 
     def __init__(self, change: Callable[[Tensor], Tensor]) -> None:
         super().__init__()
@@ -198,21 +198,21 @@ class Patterns(nn.Module):
 
 
 def misleading_features(features: Tensor) -> Tensor:
-    """The features to the last bit, with a gradient that leads away from mistakes."""
+    """Exactly the features, with a gradient that leads away from mistakes."""
     return features.detach() - (features - features.detach())
 
 
 def misleading_where_small(features: Tensor) -> Tensor:
-    """The features, with a gradient that leads away from mistakes where there is little of it."""
+    """The features, with a gradient that leads away from mistakes where it is small."""
     if features.requires_grad:
         features.register_hook(lambda grad: torch.where(grad.norm(dim=1, keepdim=True) < 1e-7, -grad, grad))
     return features
 
 
 def neighbour_alarm_reasons(change: Callable[[Tensor], Tensor], temperature: float, helps: bool) -> list[str]:
-    """Reasons to disbelieve what neighbours on such features are said to withstand.
+    """The reasons of the alarms about nearest neighbours on such features.
 
-    The classifier's gradient is a true one where it `helps`, or else zero.
+    If it `helps`, the classifier's gradient is correct, otherwise zero.
     """
     (images, labels), (others, known_labels) = easy(120, 1), easy(60, 2)
     model = Classifier(Patterns(change), Same(), [0.0] * 3, [1.0] * 3, width=WIDTH)

@@ -37,7 +37,7 @@ def loss_named(name: str) -> Loss:
 
 
 def trained(name: str) -> Classifier:
-    """A model as training leaves it: no buffer at its first value, the head fitted."""
+    """A model as after training: changed buffers and a fitted head."""
     torch.manual_seed(0)
     model = storage.build(NETWORK, loss_named(name), len(CLASSES), MEAN, STD)
     with torch.no_grad():
@@ -71,7 +71,7 @@ def test_stem_accepts_images_of_other_sizes(stem: str, size: int) -> None:
 
 
 class Mean(Head):
-    """Logits that say what the backbone got."""
+    """Logits that show the input of the backbone."""
 
     def forward(self, features: Tensor) -> Tensor:
         return features.mean((2, 3))
@@ -193,7 +193,7 @@ def test_error_for_broken_model_is_one_line(fault: Callable[[Path], object], mes
 def test_logits_do_not_depend_on_batch_or_order_and_leave_the_model_unchanged(name: str) -> None:
     model, images = trained(name), some_images(130)
     before = {key: tensor.clone() for key, tensor in model.state_dict().items()}
-    model.train()  # the worst that a caller can hand over
+    model.train()  # the worst state that a caller can pass
     order = torch.randperm(130, generator=torch.Generator().manual_seed(1))
     with torch.no_grad():
         whole = model.head(all_features(model, images, 130))
@@ -202,7 +202,7 @@ def test_logits_do_not_depend_on_batch_or_order_and_leave_the_model_unchanged(na
         turned = model.head(all_features(model, images[order], 7))
         torch.testing.assert_close(turned, whole[order], rtol=0, atol=1e-5)
         torch.testing.assert_close(model(to_float(images)), whole, rtol=0, atol=1e-5)
-    assert whole.std(0).amin() > 1e-3  # logits that do differ from image to image
+    assert whole.std(0).amin() > 1e-3  # logits differ between images
     for key, tensor in model.state_dict().items():
         assert torch.equal(tensor, before[key]), key
 

@@ -1,4 +1,4 @@
-"""Every network keeps one contract: images in, features N×D out, trains, is saved, can start as the identity."""
+"""The contract of every network: images in, features N×D out; it trains, is saved, can start as the identity."""
 
 from __future__ import annotations
 
@@ -104,12 +104,12 @@ def test_network_trains_and_is_saved_and_loaded(name: str, loss_name: str, tmp_p
 
 @pytest.mark.parametrize("name", RESIDUAL)
 def test_blocks_that_start_as_the_identity_learn(name: str) -> None:
-    """After one step a gradient reaches every weight; a block that is dead for good would have none."""
+    """After one step every weight has a gradient. A block that can never learn would have none."""
     backbone, _ = fresh(name)
     before = {key: tensor.clone() for key, tensor in backbone.state_dict().items()}
     Network(name, "half", SIZE).start_as_identity(backbone)
     changed = [key for key, tensor in backbone.state_dict().items() if not torch.equal(tensor, before[key])]
-    assert changed or name.startswith("timm/")  # timm's own start is the identity already
+    assert changed or name.startswith("timm/")  # timm's own initialisation is already the identity
     optimiser = torch.optim.SGD(backbone.parameters(), lr=0.1)
     gradients(backbone)
     optimiser.step()
@@ -252,7 +252,7 @@ def test_torch_is_imported_only_to_look_for_a_network_of_timm(name: str, importe
 
 @contextmanager
 def network_from_source(source: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Network]:
-    """One more file among the networks, as a person would add it."""
+    """Adds one more file to the networks, as a user would."""
     (tmp_path / "mine.py").write_text("from torch import nn\n" + source)
     monkeypatch.setattr(networks, "__path__", [*networks.__path__, str(tmp_path)])
     try:

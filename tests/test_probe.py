@@ -1,4 +1,4 @@
-"""The linear probe: right where a line is enough, what its definition says, and the same whatever the scale."""
+"""The linear probe: correct on separable classes, equal to its definition, independent of the features' scale."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ PENALTY = 0.01
 
 
 def clusters(count: int, width: float, seed: int, dimensions: int = 6) -> tuple[np.ndarray, np.ndarray]:
-    """Features float32 of three classes, around a direction each; wide ones overlap."""
+    """Features float32 of three classes, each around one direction. With a large `width` they overlap."""
     rng = np.random.default_rng(seed)
     labels = rng.integers(0, 3, count).astype(np.uint8)
     features = 2 * np.eye(dimensions)[labels] + width * rng.standard_normal((count, dimensions))

@@ -90,7 +90,7 @@ from stages import compare
 
 @pytest.fixture
 def study(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A folder with what git holds of a whole study, and nothing else; it is the working folder."""
+    """The working folder, with the files of a whole study that git holds and nothing else."""
     monkeypatch.chdir(tmp_path)
     write_study()
     return tmp_path
@@ -107,7 +107,7 @@ def compared_once(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def compared(compared_once: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """The same study after `compare`, for tests that change nothing in it; it is the working folder."""
+    """The working folder, with the same study after `compare`, for tests that change nothing in it."""
     monkeypatch.chdir(compared_once)
     return compared_once
 
@@ -122,7 +122,7 @@ def test_statistics_hold_standard_deviation_and_interval(compared: Path) -> None
         assert list(found) == INTERFACE
         for name, mean in expected_means(loss, train_set).items():
             values = [expected_metrics(cell)[name] for cell in cells_of(loss, train_set)]
-            # The mean is of single images' scores, so each figure is what those scores add up to.
+            # The mean is over per-image scores, so each metric is the sum of their means.
             assert found[name]["mean"] == pytest.approx(mean, abs=1e-12), name
             assert found[name]["std"] == pytest.approx(np.std(values, ddof=1))
             assert (found[name]["n"], found[name]["images"]) == (2, IMAGES_OF.get(name))
@@ -204,7 +204,7 @@ def test_differences_are_of_one_loss_or_one_training_set_and_are_paired(compared
     assert row["interval_95"] == pytest.approx(by_hand.interval_95) and row["p_value"] == pytest.approx(by_hand.p_value)
     adjusted = holm([row["p_value"] for row in statistics["differences"]])
     assert [row["p_holm"] for row in statistics["differences"]] == pytest.approx(adjusted)
-    # Two of fifty images, right with one model alone: exactly 2 · (1/2)², at each seed.
+    # Two of fifty images are correct with one model only: exactly 2 · (1/2)², for each seed.
     assert found["angular-clean", "cross_entropy-clean", "test_clean"]["p_mcnemar_by_seed"] == {"0": 0.5, "5": 0.5}
 
 
@@ -230,7 +230,9 @@ def test_statistics_hold_the_tables_with_unrounded_values(study: Path, losses: l
                     continue
                 assert figure["mean"] == pytest.approx(means[position], abs=1e-6)
                 assert figure["std"] >= 0 and figure["n"] == 2
-                if figure["interval_95"] is None:  # no share, and nothing shows what another seed would change
+                if (
+                    figure["interval_95"] is None
+                ):  # not a share, and with one seed the variation between seeds is unknown
                     assert figure["std"] == 0 and row.startswith(("mCE", "relative mCE"))
                     continue
                 low, high = figure["interval_95"]
@@ -273,12 +275,12 @@ def test_tables_hold_the_same_values(compared: Path) -> None:
 
 
 def expected_beyond_accuracy(cell: Cell) -> dict[str, float | None]:
-    """What stands beside accuracy, by its definition from the counts; None where a loss makes no embeddings."""
+    """The metrics beyond accuracy, by definition from the counts. None where a loss makes no embeddings."""
     tests = ("clean", "corrupted")
     recalls = {test: [confusion_of(cell, f"test_{test}")[label][label] / 25 for label in (0, 1)] for test in tests}
     return {
         **{f"recall of the worst class, {test}": min(recalls[test]) for test in tests},
-        # The wrong ones are the last: whatever is right corrupted is right clean.
+        # The last images are wrong, so every image correct when corrupted is correct when clean.
         "correct when corrupted, among images correct when clean": correct(cell, "test_corrupted")
         / correct(cell, "test_clean"),
         **{f"expected calibration error, {test}": calibration_error(cell, f"test_{test}") for test in tests},
@@ -299,7 +301,7 @@ def test_metrics_beyond_accuracy_have_students_interval_over_seeds(compared: Pat
     in_report = report_rows("Beyond accuracy")
     for position, names in enumerate(product(LOSSES, TRAIN_SETS)):
         each = [expected_beyond_accuracy(cell) for cell in cells_of(*names)]
-        assert list(found)[: len(each[0])] == list(each[0])  # and then those that a person adds
+        assert list(found)[: len(each[0])] == list(each[0])  # followed by those that users add
         for name in each[0]:
             values = [value for figures in each if (value := figures[name]) is not None]
             if not values:
@@ -340,16 +342,16 @@ def test_metrics_beyond_accuracy_have_their_standard_deviation() -> None:
     assert (over_seeds["mean"], over_seeds["std"]) == pytest.approx((0.4, np.std([0.2, 0.3, 0.7], ddof=1)))
     assert summarise_values([80.0, 90.0])["interval_95"][1] > 90  # degrees
     assert summarise_values([0.8, 0.9], 30)["interval_95"][1] == 1
-    for values, std in (([0.8], None), ([0.8, 0.8], 0)):  # nothing shows what another seed would change
+    for values, std in (([0.8], None), ([0.8, 0.8], 0)):  # the variation between seeds is unknown
         share = summarise_values(values, 30)
         assert share["interval_95"] == pytest.approx(wilson(0.8, 30)) and share["std"] == std
         assert share["interval_covers"] == "images"
         assert summarise_values(values)["interval_95"] is summarise_values(values)["interval_covers"] is None
-    # Two seeds that agree by chance say no more than their images do.
+    # Two seeds that agree by chance give the interval over images.
     near = summarise_values([0.8, 0.80001], 30)
     half = 1.959964 * math.sqrt(0.8 * 0.2 / 30)
     assert near["interval_95"] == pytest.approx((0.8 - half, 0.8 + half), abs=1e-3)
-    # Two that differ leave more open than seeds alone or images alone.
+    # Two that differ give a wider interval than seeds only or images only.
     far = summarise_values([0.48, 0.52], 30)
     of_seeds = stats.ttest_1samp([0.48, 0.52], 0).confidence_interval()
     assert (
@@ -432,7 +434,7 @@ def test_other_attacks_are_in_a_table(compared: Path) -> None:
 
 
 def test_every_result_in_attack_json_is_in_the_report_under_its_title(compared: Path) -> None:
-    """FGSM's own are in its section. These studies have every result of the attacks that come with the project."""
+    """FGSM's results are in its section. These studies have every result of the attacks in the project."""
     written = {catalogue.entry_of(name).name for name in POSITIONS}
     ran = [entry for entry in catalogue.ATTACKS if entry.name in written]
     known = {title for entry in ran for title in entry.titles.values()}
@@ -453,7 +455,7 @@ def test_result_that_no_attack_in_the_catalogue_writes_is_refused(study: Path) -
 
 @pytest.mark.parametrize("left_out", [[entry] for entry in catalogue.ATTACKS] + [[*catalogue.ATTACKS]])
 def test_report_works_without_an_attack_that_did_not_run(study: Path, left_out: list[catalogue.Entry]) -> None:
-    """Its rows, its checks and what is said of it are absent; the rest stays."""
+    """Its rows, checks and sentences are absent; the rest stays."""
     for cell in CELLS:
         ran = {name: one_attack(cell, name) for name in POSITIONS if catalogue.entry_of(name) not in left_out}
         change_result(cell, "attack.json", attacks=ran)
@@ -479,7 +481,7 @@ def test_report_states_how_far_features_turn(study: Path) -> None:
     sentence = f"FGSM turns the features of an image by these angles (median over images, mean over seeds): {each}."
     assert sentence in report_on("Fast gradient sign attack")
     without = {name: value for name, value in attack(CELLS[2]).items() if not name.startswith("moved")}
-    CELLS[2].published("attack.json").write_text(json.dumps(without), encoding="utf-8")  # as older ones are
+    CELLS[2].published("attack.json").write_text(json.dumps(without), encoding="utf-8")  # as in older results
     compare.main()
     assert "turns the features of an image" not in report_on("Fast gradient sign attack")
 
@@ -632,7 +634,7 @@ def test_plot_of_severities_has_intervals(study: Path, monkeypatch: pytest.Monke
     monkeypatch.setattr(suite_charts, "save", lambda figure, path: drawn.update({path.name: figure}))
     compare.main()
     panels = {axis.get_title(): axis for axis in drawn["severity.png"].axes if axis.get_title()}
-    # Each of them has one corruption of the made suite.
+    # Each has one corruption of the made-up suite.
     for group, name in (("unlike training", "fog"), ("similar to training", "gaussian_noise")):
         for names, band in zip(product(LOSSES, TRAIN_SETS), panels[group].collections, strict=True):
             corners = np.asarray(band.get_paths()[0].vertices)
@@ -718,7 +720,7 @@ def test_conclusions_about_missing_models_are_not_answered(study: Path) -> None:
     compare.main()
     conclusions = read_strictly("reports/statistics.json")["conclusions"]
     assert len(conclusions) == 2
-    # Whatever the order in params: how much corrupted-trained models are above clean-trained ones.
+    # For any order in params: by how much corrupted-trained models are above clean-trained ones.
     assert conclusions[0]["because"][0].startswith(
         "trained on corrupted − trained on clean, angular, tested on corrupted images: −2.0 points"
     )
@@ -742,12 +744,12 @@ def test_report_begins_with_accepted_alarms_and_their_reasons(study: Path) -> No
     ]
     accepted = report_rows("Other attacks")["accepted alarms"]
     assert accepted.pop(5) == "zero_gradients, pgd_leaves_some" and set(accepted) == {"none"}
-    # Models without one are not in it.
+    # Models without an accepted alarm are not listed.
     assert read_strictly("reports/statistics.json")["alarms"] == {CELLS[5].key: of_model, "transfer": of_transfer}
 
 
 def test_results_that_overstate_robustness_are_marked(study: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Of the cell's two seeds, the gradient of ten times the logits is clearly better at one, at two epsilons."""
+    """For one of the cell's two seeds, the gradient of ten times the logits is clearly stronger, at two epsilons."""
     cell = CELLS[1]
     labels = attacked_labels()[CONTROL]
     found = one_attack(cell, "fgsm_of_logits_x10")["predictions"]
@@ -762,7 +764,7 @@ def test_results_that_overstate_robustness_are_marked(study: Path, monkeypatch: 
     assert "(†): the stronger attack by the gradient of rescaled logits, on fewer images" in marked
     assert "For cross_entropy, clean, some `fgsm_n` overstate robustness" in report_on("All metrics")
     assert report_rows("Other attacks")["ε, in 1/255, at which this gain is clear"][1] == "4, 8"
-    # Transferred images are of the first seed's models.
+    # Transferred images come from the models of the first seed.
     assert "weaker than it could be" not in report_on("Other attacks")
     (bars,) = drawn["ladder.png"].axes[0].containers
     assert bars.get_label() == f"† gradient of 10 × the logits, {len(CONTROL)} images"
@@ -902,7 +904,7 @@ def test_suite_and_recall_are_reported_with_standard_deviation_and_interval(comp
             low, high = of_cell[metric]["interval_95"]
             expected = f"{of_cell[metric]['mean']:.4f} ± {of_cell[metric]['std']:.4f} ({low:.3f} to {high:.3f})"
             assert corruptions[row][position] == expected
-        if (loss, train_set) != ("cross_entropy", "clean"):  # the reference has 1 in every seed
+        if (loss, train_set) != ("cross_entropy", "clean"):  # the reference has 1 for every seed
             assert re.fullmatch(r"\d\.\d{4} ± \d\.\d{4} \(\d\.\d{3} to \d+\.\d{3}\)", corruptions["mCE"][position])
         results = results_of(*cells_of(loss, train_set))
         for label, name in enumerate(("cat", "dog")):

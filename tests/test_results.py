@@ -1,4 +1,4 @@
-"""The comparison and the headline: their figures from hand-made cells, and when they refuse."""
+"""The comparison and the headline: their metrics from hand-made cells, and when they stop with an error."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ from stages import compare, headline
 
 @pytest.fixture
 def study(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A folder with what git holds of a whole study, and nothing else; it is the working folder."""
+    """The working folder, with the files of a whole study that git holds and nothing else."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(sys, "argv", ["headline", "--loss", "angular"])
     write_study()
@@ -161,7 +161,7 @@ def test_comparing_twice_gives_the_same_bytes(study: Path) -> None:
 
 
 def attacks_with(name: str, **changes: object) -> Tree:
-    """All on the cell that the tests below change, one of them changed."""
+    """All attacks on the cell that the tests below change, with one attack changed."""
     found = {each: one_attack(CELLS[3], each) for each in POSITIONS}
     return found | {name: found[name] | changes}
 
@@ -239,7 +239,7 @@ def test_cells_with_different_numbers_of_images_are_refused(study: Path) -> None
 
 
 def test_cell_with_one_more_set_compares(study: Path) -> None:
-    """A model trained on corrupted images has a set that the others lack, and has it first."""
+    """A model trained on corrupted images has one set more than the others, and it comes first."""
     sets = json.loads(CELLS[3].published("evaluate.json").read_text(encoding="utf-8"))["sets"]
     own = next(row for row in sets if row["set"] == "train_clean")
     change_result(CELLS[3], "evaluate.json", sets=[{**own, "set": "train_corrupted"}, *sets])
@@ -361,7 +361,7 @@ def test_headline_refuses_a_missing_cell(study: Path, name: str) -> None:
 
 
 def test_a_nan_metric_is_never_written(study: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """DVC would record a metric that is NaN without a word."""
+    """DVC would record NaN as a metric without an error."""
     broken = Metric("broken", "broken", value=lambda result: float("nan"))
     monkeypatch.setattr("robustness_study.results.headline.METRICS", (*METRICS, broken))
     with pytest.raises(

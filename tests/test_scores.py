@@ -1,4 +1,4 @@
-"""Scores and nearest neighbours against other people's implementations and plain loops."""
+"""Scores and nearest neighbours against independent implementations and plain loops."""
 
 from __future__ import annotations
 
@@ -121,16 +121,16 @@ def test_calibration_error_of_hand_cases() -> None:
     sure = np.array([[1.0, 0.0], [0.0, 1.0]])
     assert expected_calibration_error(sure, np.array([1, 0])) == 1
     assert expected_calibration_error(sure, np.array([0, 1])) == 0
-    # Too sure in one bin and too unsure in another: the two do not cancel out.
+    # Confidence too high in one bin and too low in another: the errors do not cancel.
     two_bins = np.array([[0.75, 0.25]] * 2 + [[0.5, 0.25]] * 2)
     assert expected_calibration_error(two_bins, np.array([0, 1, 0, 0]), bins=4) == (0.25 + 0.5) / 2
 
 
 def test_upper_edge_of_a_bin_belongs_to_it() -> None:
     probabilities, labels = np.array([[0.5, 0.25, 0.25], [0.4, 0.3, 0.3]]), np.array([0, 1])
-    # One bin from 0 to 0.5: half of the two are right, at a confidence of 0.45.
+    # One bin from 0 to 0.5: one of two images is correct, at a confidence of 0.45.
     assert expected_calibration_error(probabilities, labels, bins=2) == pytest.approx(0.5 - 0.45)
-    # Just above the edge they are in a bin each.
+    # Just above the edge, each image is in its own bin.
     above = probabilities + np.array([[1e-9, 0, 0], [0, 0, 0]])
     assert expected_calibration_error(above, labels, bins=2) == pytest.approx((0.5 + 0.4) / 2)
 
@@ -139,7 +139,7 @@ def test_upper_edge_of_a_bin_belongs_to_it() -> None:
 
 
 def plain_neighbours(reference: np.ndarray, labels: np.ndarray, queries: np.ndarray, neighbours: int) -> list[int]:
-    """The most frequent label, then the smallest, of the references at the smallest angles."""
+    """The most frequent label of the references at the smallest angles; in a tie, the smallest label."""
     results = []
     for query in queries.astype(np.float64):
         angles = []

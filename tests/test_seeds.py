@@ -1,4 +1,4 @@
-"""Seeds from names: fixed for ever, distinct for distinct names, one independent stream per image."""
+"""Seeds from names: they never change, distinct names give distinct seeds, each image has its own stream."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The stage `split`: every class in its share, no image on two sides, the same draw in every run."""
+"""The stage `split`: every class has its share, no image is in two parts, and every run gives the same split."""
 
 from __future__ import annotations
 
@@ -26,9 +26,9 @@ def test_every_class_of_a_balanced_set_has_exactly_its_share() -> None:
 @pytest.mark.parametrize(
     ("share", "counts"),
     [
-        (0.2, [1, 2, 11, 1]),  # of 3, 10, 57 and 2: 0.6, 2, 11.4 and 0.4, which becomes 1
-        (0.5, [2, 5, 28, 1]),  # 1.5 and 28.5 go to the even number
-        (0.9, [2, 9, 51, 1]),  # 2.7 and 1.8 would leave none to validate
+        (0.2, [1, 2, 11, 1]),  # of 3, 10, 57 and 2 images: 0.6, 2, 11.4 and 0.4, which becomes 1
+        (0.5, [2, 5, 28, 1]),  # 1.5 and 28.5 are rounded to the even number
+        (0.9, [2, 9, 51, 1]),  # 2.7 and 1.8 would leave no validation image
     ],
 )
 def test_unequal_classes_are_split_by_rounding_with_at_least_one_image_on_both_sides(
@@ -89,7 +89,7 @@ def write_inputs(train: np.ndarray, test: np.ndarray, accept_duplicates: bool = 
 
 @pytest.fixture
 def images(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[np.ndarray, np.ndarray]:
-    """Training and test images, no two alike; the stage runs where they will be."""
+    """Training and test images, all different. The stage runs in their folder."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(sys, "argv", ["split", "--seed", "5"])
     rng = np.random.default_rng(0)

@@ -1,4 +1,4 @@
-"""Means, differences and their intervals: against slow resampling, known cases, and the truth of simulated studies."""
+"""Means, differences, intervals: against slow resampling, known cases, and simulated studies with known values."""
 
 from __future__ import annotations
 
@@ -95,24 +95,24 @@ EFFECTS = [(0.0, 0.0), (0.0, 1.0), (0.1, 1.0), (0.5, 1.0), (0.5, 0.0), (0.5, 1.6
 @pytest.mark.parametrize("seeds", [1, 2, 3, 5])
 @pytest.mark.parametrize(("of_seed", "of_image"), EFFECTS, ids=str)
 def test_intervals_contain_the_true_value(seeds: int, of_seed: float, of_image: float) -> None:
-    """In at least 95 of 100 studies; of one seed only where seeds do not differ. Far out, p is on the safe side."""
+    """In at least 95 of 100 studies; with one seed only if seeds do not differ. Small p-values are conservative."""
     rng = np.random.default_rng([seeds, int(of_seed * 10), int(of_image * 10)])
     studies = [estimate([simulated(rng, seeds, 100, of_seed, of_image) - 0.3], [True]) for _ in range(1000)]
     held = np.mean([study.interval_95[0] <= 0 <= study.interval_95[1] for study in studies])
     if seeds == 1 and of_seed:
         assert held < 0.9
         return
-    assert held >= 0.93  # 0.95, but for what 1,000 studies leave to chance
-    # Nor wider than Student's with these seeds would be, were all of the error the seeds' doing.
+    assert held >= 0.93  # 0.95, minus the chance variation of 1,000 studies
+    # And no wider than Student's interval over these seeds if seeds caused all of the error.
     half_width = np.median([(study.interval_95[1] - study.interval_95[0]) / 2 for study in studies])
     widest = stats.t.ppf(0.975, seeds - 1) if seeds > 1 else 1.96
     assert half_width < 1.1 * widest * np.std([study.mean for study in studies])
-    # What a family of 20 tests asks for: 2.5 of 1,000 are expected at most, and 9 hardly ever.
+    # A family of 20 tests needs this level: at most 2.5 of 1,000 are expected, and 9 are very unlikely.
     assert sum(study.p_value < 0.05 / 20 for study in studies) < 9
 
 
 def test_intervals_contain_the_true_share_on_two_sets_of_images() -> None:
-    """Right or wrong, training images of each seed's own beside shared test images."""
+    """Scores are 0 or 1. Each seed has its own training images; test images are shared."""
     rng = np.random.default_rng(7)
     held = 0
     for _ in range(600):
@@ -195,7 +195,7 @@ def test_each_family_is_adjusted_separately() -> None:
     whole = as_family([of(0.01, "cross_entropy-clean"), of(0.02, "arcface-clean"), of(0.9, "arcface-clean")])
     assert [each.p_holm for each in whole] == pytest.approx([0.03, 0.04, 0.9])
     (answer,) = conclusions(whole)
-    # Losses that the studies did not have change no answer.
+    # Losses that are not in the studies change no answer.
     assert [each.p_holm for each in answer.differences] == [0.01] and answer.verdict() == "supported"
 
 

@@ -1,4 +1,4 @@
-"""The suite: test images under corruptions, what models make of them, and which corruptions training has seen."""
+"""The suite: test images under corruptions, scores of models on them, and which corruptions training has seen."""
 
 from __future__ import annotations
 
@@ -140,7 +140,7 @@ def test_corruption_outside_the_benchmark_has_a_row_of_its_own_in_the_table() ->
 
 @pytest.fixture
 def study(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[np.ndarray, np.ndarray]:
-    """Twelve test images and their labels, a model, and both corruptions of the suite made."""
+    """Twelve test images with labels, a model, and both corruptions of the suite."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv(device.VARIABLE, "cpu")
     images, labels = natural_images(12, 16), (np.arange(12) % 3).astype(np.uint8)
@@ -166,7 +166,7 @@ def test_suite_is_a_stratified_subset_at_each_severity(study: tuple[np.ndarray, 
         assert np.array_equal(indices, other["indices"])
     assert np.bincount(labels[indices]).tolist() == [3, 3, 3]
     assert copies.shape == (5, 9, 16, 16, 3) and copies.dtype == np.uint8
-    # A part of the images is corrupted as it would be among all.
+    # Images of a subset are corrupted in the same way as within the whole set.
     for severity in range(1, 6):
         whole = corrupt(images, "gaussian_noise", severity, seed=4, split="test")
         assert np.array_equal(copies[severity - 1], whole[indices])

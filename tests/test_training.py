@@ -1,4 +1,4 @@
-"""The stage `train`: its real function on a few tiny images, and the controls that a sound study passes."""
+"""The stage `train`: its real function on a few tiny images, and the controls that a correct study passes."""
 
 from __future__ import annotations
 
@@ -41,14 +41,14 @@ WIDTH = 512  # of the features of `Tiny`
 
 
 def noise(count: int, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
-    """Images of noise, uint8, and labels that nothing in them tells."""
+    """Images of noise, uint8, and labels that do not depend on them."""
     rng = np.random.default_rng(seed)
     images = rng.integers(0, 256, (count, SIDE, SIDE, 3), dtype=np.uint8)
     return images, rng.permutation(np.arange(count) % CLASSES).astype(np.uint8)
 
 
 def quadrants(count: int, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
-    """Images of noise with one brighter quadrant, whose number is the label."""
+    """Images of noise with one brighter quadrant. Its number is the label."""
     images, labels = noise(count, seed)
     images //= 2
     half = SIDE // 2
@@ -241,7 +241,7 @@ def test_steps_equal_those_of_sgd_on_separate_weights(memory_format: torch.memor
 
 
 def test_weights_are_updated_in_place() -> None:
-    """A gradient that is not contiguous would be copied at every step; a weight that was copied would not move."""
+    """A gradient that is not contiguous would be copied at every step. A copied weight would not change."""
     model = baseline("cross_entropy")[0]
     optimiser = Optimiser(model, Recipe.model_validate(RECIPE))
     assert any(
@@ -332,13 +332,13 @@ def test_learning_rate_rises_straight_to_its_peak_and_falls_straight_to_zero(ste
     assert ((rates > 0) & (rates <= 0.4)).all()
     warm = np.arange(1, steps + 1) <= warmup_share * steps
     np.testing.assert_allclose(rates[warm], 0.4 * np.arange(1, warm.sum() + 1) / (warmup_share * steps))
-    left = np.arange(steps, 0, -1)[~warm]  # steps to go, this one included
+    left = np.arange(steps, 0, -1)[~warm]  # steps left, including this one
     np.testing.assert_allclose(rates[~warm], 0.4 * left / (steps + 1 - warmup_share * steps))
 
 
 @pytest.mark.parametrize("name", losses.names())
 def test_gradients_are_the_same_bits_each_time_on_several_threads(name: str) -> None:
-    """Without `repeatable`, the angular loss's differed in 36 of 40 repetitions on two threads."""
+    """Without `repeatable`, gradients of the angular loss differed in 36 of 40 repetitions on two threads."""
     threads = torch.get_num_threads()
     torch.manual_seed(0)
     head, labels = losses.make(name, CONFIGS[name]).make_head(WIDTH, CLASSES), torch.arange(64) % CLASSES
@@ -424,7 +424,7 @@ def test_out_of_memory_says_which_batch_would_fit(on: str, monkeypatch: pytest.M
     def features(self: Classifier, images: Tensor) -> Tensor:
         if not self.training:
             return whole(self, images)
-        assert not alive  # what a failed step had computed is gone before a smaller one is tried
+        assert not alive  # results of a failed step are freed before a smaller batch is tried
         found = whole(self, images)
         if len(images) > 3:
             alive.add(found)
@@ -549,7 +549,7 @@ def test_sixty_four_images_are_memorised(name: str) -> None:
 @pytest.mark.parametrize("name", ["cross_entropy", "angular"])  # a loss for each way to draw batches
 @pytest.mark.parametrize("shuffled", [True, False], ids=["shuffled labels", "true labels"])
 def test_shuffled_labels_give_chance_accuracy(name: str, shuffled: bool) -> None:
-    """Labels that nothing in the images tells are right by chance alone, however well training images are learnt."""
+    """Labels that do not depend on the images are predicted at chance, even if the training images are memorised."""
     images, labels = quadrants(464, seed=6)
     if shuffled:
         labels = np.random.default_rng(7).permutation(labels)
@@ -568,7 +568,7 @@ def test_shuffled_labels_give_chance_accuracy(name: str, shuffled: bool) -> None
 
 
 def write_inputs(top: Path) -> dict[str, np.ndarray]:
-    """What the stage reads, and nothing else: no test image is anywhere."""
+    """Writes only the stage's inputs: there are no test images."""
     sets = {"clean": IMAGES, "corrupted": 255 - IMAGES // 2}
     for folder in ("raw", "split", "training_sets"):
         (top / "data" / folder).mkdir(parents=True)

@@ -1,4 +1,4 @@
-"""Every training set by one contract; the stage that makes them."""
+"""The contract of every training set, and the stage that makes them."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def test_contract_of_a_training_set(name: str) -> None:
     clean, corrupted = CLEAN.copy(), CORRUPTED.copy()
     made = training_sets.make(name, clean, corrupted, config)
     assert made.shape == CLEAN.shape and made.dtype == np.uint8
-    assert np.array_equal(clean, CLEAN) and np.array_equal(corrupted, CORRUPTED)  # what it was given stays as it was
+    assert np.array_equal(clean, CLEAN) and np.array_equal(corrupted, CORRUPTED)  # its inputs do not change
     assert np.array_equal(made, training_sets.make(name, clean, corrupted, config))
     assert set(training_sets.changes(name)) <= set(training_sets.KINDS)
 

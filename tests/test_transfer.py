@@ -1,4 +1,4 @@
-"""Images attacked through one model and given to another: the stage, from two models that `attack` has attacked."""
+"""The stage `transfer`: images attacked through one model and given to another, for two attacked models."""
 
 from __future__ import annotations
 
@@ -89,7 +89,7 @@ def test_every_pair_has_a_row_and_the_diagonal_equals_the_attack() -> None:
 
 
 def test_a_target_gets_the_images_attacked_through_the_source() -> None:
-    """And not the other way round, which no accuracy would tell."""
+    """Source and target are not swapped, which accuracies would not show."""
     found = transferred(transfer=SECTION | {"epsilon_255": 16})
     indices = from_text(found["test_indices"])
     images = to_float(torch.from_numpy(read_npz("data/raw/test.npz", "images")[0][indices]))
@@ -108,7 +108,7 @@ def test_a_target_gets_the_images_attacked_through_the_source() -> None:
 
 @contextmanager
 def altered(cell: Cell, change: Callable[[dict[str, np.ndarray]], dict[str, np.ndarray]]) -> Iterator[Path]:
-    """The path of a model's attacked images, of which some arrays are others for a while."""
+    """The path of a model's attacked images, with some arrays changed for the duration of the context."""
     path, names = cell.attacked, ("test_indices", "signs", "features", "epsilon_255")
     kept = dict(zip(names, read_npz(path, *names), strict=True))
     write_npz(path, **kept | change(kept))
@@ -128,7 +128,7 @@ def test_attacked_files_of_other_test_images_are_refused(other: Callable[[np.nda
 
 
 def test_stage_stops_where_other_images_fool_a_model_more_unless_accepted() -> None:
-    """The first model's own signs are turned round, so that the other's serve better against it."""
+    """The first model's own signs are reversed, so that the other model's images fool it more."""
     section = SECTION | {"epsilon_255": 32, "images": 10}
     assert transferred(transfer=section)["alarms"] == {}
     Path("data/shared/transfer.json").unlink()

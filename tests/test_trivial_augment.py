@@ -1,4 +1,4 @@
-"""TrivialAugment's operations against torchvision's, and that an image's result is its own."""
+"""TrivialAugment's operations against torchvision's; an image's result does not depend on other images."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ from robustness_study.augmentation.trivial_augment import LARGEST, LEVELS, OPERA
 
 SHAPES = [(8, 8), (16, 16), (32, 32), (9, 14)]
 GREY = 0.5
-# Those whose strength 0 is to change nothing; posterize keeps all bits at level 0.
+# Operations that change nothing at strength 0; posterize keeps all bits at level 0.
 WITH_ZERO = ["identity", *LARGEST, "posterize"]
-# torchvision weights red by 0.2989, and the largest factor is 1.99; the most seen is 8e-5.
+# torchvision weights red by 0.2989, and the largest factor is 1.99; the largest difference seen is 8e-5.
 GREY_TOLERANCE = 1.5e-4
-# Bilinear weights of places that are some float32 roundings apart; the most seen is 4e-6.
+# Bilinear weights at positions that differ by float32 rounding; the largest difference seen is 4e-6.
 PLACE_TOLERANCE = 2e-5
 
 
@@ -46,7 +46,7 @@ def every_strength(name: str) -> Tensor:
 
 
 def theirs(name: str, image: Tensor, strength: float) -> Tensor:
-    """What torchvision does to one image with one strength; bytes where its results for floats differ."""
+    """torchvision's result for one image and one strength; on bytes where its results for floats differ."""
     from torchvision.transforms.v2 import functional
 
     still: dict[str, Any] = {"angle": 0.0, "translate": [0, 0], "scale": 1.0, "shear": [0.0, 0.0]}
@@ -99,7 +99,7 @@ def test_photometric_operation_equals_torchvisions(name: str, tolerance: float, 
 @pytest.mark.parametrize("shape", SHAPES)
 @pytest.mark.parametrize("name", ["shear_x", "shear_y", "translate_x", "translate_y", "rotate"])
 def test_geometric_operation_equals_torchvisions(name: str, shape: tuple[int, int]) -> None:
-    """With black outside: its own grey counts borders twice. An image less grey, on black, is that on grey."""
+    """torchvision's grey fill counts borders twice. So the image minus grey is filled with black, and grey is added."""
     strengths = every_strength(name)
     batch = images(len(strengths), *shape)
     on_grey = torchvision_each(name, batch - GREY, strengths) + GREY
@@ -167,7 +167,7 @@ def test_strengths_equal_torchvisions() -> None:
     for name, (magnitudes, signed) in zip(OPERATIONS, space.values(), strict=True):
         expected = magnitudes(LEVELS, 32, 32)
         expected = torch.zeros(LEVELS) if expected is None else expected.float()
-        if name.startswith("translate"):  # as it goes about applying them
+        if name.startswith("translate"):  # the way in which torchvision applies them
             expected = expected.int().float()
         assert torch.equal(strengths_of(name), expected)
         assert signed == (name in LARGEST)
