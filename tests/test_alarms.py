@@ -84,8 +84,8 @@ def test_alarm_where_accuracy_rises_with_epsilon(ladder: dict[int, np.ndarray], 
 def test_one_percent_of_images_may_have_a_zero_gradient(zero: int, images: int, raised: bool) -> None:
     found = alarms.zero_gradients(zero, images)
     assert (found is not None) == raised
-    said = f"the input gradient of the model is zero for {zero} of {images} images, so "
-    assert found is None or (found.name == "zero_gradients" and found.reason.startswith(said))
+    text = f"the input gradient of the model is zero for {zero} of {images} images, so "
+    assert found is None or (found.name == "zero_gradients" and found.reason.startswith(text))
 
 
 def test_zero_gradients_of_the_stand_in_have_their_own_alarm_name() -> None:
@@ -108,8 +108,8 @@ def test_two_percent_of_images_may_survive_the_strongest_attack() -> None:
 def test_one_prediction_in_a_thousand_may_differ_at_epsilon_0(differ: int, images: int, raised: bool) -> None:
     found = alarms.not_clean_at_zero(differ, images)
     assert (found is not None) == raised
-    said = f"{differ} of {images} predictions at epsilon 0 differ from those of the stage evaluate."
-    assert found is None or (found.name == "not_clean_at_zero" and found.reason.startswith(said))
+    text = f"{differ} of {images} predictions at epsilon 0 differ from those of the stage evaluate."
+    assert found is None or (found.name == "not_clean_at_zero" and found.reason.startswith(text))
 
 
 def test_stronger_names_the_epsilon_with_the_largest_gain() -> None:
@@ -158,10 +158,10 @@ TWO = [Alarm("zero_gradients", "of some"), Alarm("rescaled_logits", "by 0.1"), A
 def test_alarms_that_are_not_accepted_end_the_stage(accept: list[str], named: list[str], unnamed: list[str]) -> None:
     with pytest.raises(StudyError) as caught:
         alarms.accepted(TWO, accept)
-    said = str(caught.value)
-    assert "\n" not in said and said.startswith("attack: ") and said.endswith(f"attack.accept: [{', '.join(named)}]")
-    assert all(f"{alarm.name}: {alarm.reason}" in said for alarm in TWO if alarm.name in named)
-    assert not any(name in said for name in unnamed)
+    text = str(caught.value)
+    assert "\n" not in text and text.startswith("attack: ") and text.endswith(f"attack.accept: [{', '.join(named)}]")
+    assert all(f"{alarm.name}: {alarm.reason}" in text for alarm in TWO if alarm.name in named)
+    assert not any(name in text for name in unnamed)
 
 
 def test_accepted_alarms_keep_all_their_reasons() -> None:

@@ -86,15 +86,15 @@ def test_attack_evaluate_and_stress_agree(name: str, tmp_path: Path, monkeypatch
     assert list(rows) == ["train_clean", "val_clean", "val_corrupted", "test_clean", "test_corrupted"]
     for split in ("val", "test"):
         assert rows[f"{split}_clean"] == {**rows[f"{split}_corrupted"], "set": f"{split}_clean"}
-    clean, said = rows["test_clean"]["accuracy"], evaluated["details"]["test_clean"]
+    clean, details = rows["test_clean"]["accuracy"], evaluated["details"]["test_clean"]
     assert 0 < clean < 1
     assert attacked["images"] == 12 and attacked["ladder"][0]["accuracy"] == clean
     fgsm, neighbours = (attacked["attacks"][attack] for attack in ("fgsm", "knn_fgsm"))
-    np.testing.assert_array_equal(predicted(fgsm)[0], from_text(said["predictions"]))
+    np.testing.assert_array_equal(predicted(fgsm)[0], from_text(details["predictions"]))
     assert "not_clean_at_zero" not in attacked["alarms"]
     np.testing.assert_array_equal(from_text(attacked["test_indices"]), np.arange(12))
     positions = from_text(neighbours["positions"])
-    np.testing.assert_array_equal(predicted(neighbours)[0], from_text(said["knn_predictions"])[positions])
+    np.testing.assert_array_equal(predicted(neighbours)[0], from_text(details["knn_predictions"])[positions])
     assert neighbours["neighbours"] == evaluated["knn_neighbours"] and len(positions) == SHORT["control_images"]
     assert (tmp_path / f"reports/examples/{cell.key}.png").stat().st_size > 0
 
@@ -123,14 +123,14 @@ def test_stage_writes_the_results_of_the_attacks(tmp_path: Path, monkeypatch: py
         subject.run(name)
     assert list(attacked["attacks"]) == list(subject.found)
     for name, found in subject.found.items():
-        written, beside = attacked["attacks"][name], found.settings | found.measured
-        assert list(written) == [*beside, "images", "positions", "predictions"]
-        assert {key: written[key] for key in beside} == beside
+        written, others = attacked["attacks"][name], found.settings | found.measured
+        assert list(written) == [*others, "images", "positions", "predictions"]
+        assert {key: written[key] for key in others} == others
         assert written["images"] == len(found.positions)
         assert from_text(written["positions"]).tolist() == found.positions.tolist()
         assert list(predicted(written)) == list(found.predictions)
-        for epsilon, said in found.predictions.items():
-            np.testing.assert_array_equal(predicted(written)[epsilon], said, err_msg=name)
+        for epsilon, predictions in found.predictions.items():
+            np.testing.assert_array_equal(predicted(written)[epsilon], predictions, err_msg=name)
     every = SHORT["epsilons_255"]
     rungs = {"pgd": [4, 64], "pgd_8_bit": [4, 64], "square": [4]}
     rungs |= dict.fromkeys(("noise", "fgsm_of_logits_x0.1", "fgsm_of_logits_x10"), every[1:])

@@ -89,8 +89,8 @@ def test_checking_predictions_between_steps_changes_no_step(steps: int) -> None:
         right = nn.functional.one_hot(labels, CLASSES) * 1e3
         return model(given) + (0 if given.requires_grad else right)
 
-    said = labels.numpy()
-    search(looked_at, Target(images, labels, np.arange(COUNT)), 4, steps, starts, (said, said))
+    correct = labels.numpy()
+    search(looked_at, Target(images, labels, np.arange(COUNT)), 4, steps, starts, (correct, correct))
     assert torch.equal(seen[-2], expected) and torch.equal(seen[-1], to_8_bit(expected))
 
 
@@ -143,8 +143,8 @@ def test_the_first_successful_restart_of_each_image_is_kept(restarts: int) -> No
             for restart in reversed(range(restarts)):
                 starts = random_starts(subject.target.indices[positions], (3, 8, 8), 0, restart)
                 images = grey[positions] + epsilon / 255 * starts
-                said = gradient_free_logits(to_8_bit(images) if name == "pgd_8_bit" else images).argmax(1).numpy()
-                expected = np.where(said != 0, said, expected)
+                moved = gradient_free_logits(to_8_bit(images) if name == "pgd_8_bit" else images).argmax(1).numpy()
+                expected = np.where(moved != 0, moved, expected)
             expected[labels[positions].numpy() == 1] = 0
             np.testing.assert_array_equal(predictions, expected, err_msg=f"{name}, {epsilon}")
     assert restarts < 4 or {0, 1, 2} == set(found["pgd"].predictions[4])

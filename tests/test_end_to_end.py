@@ -76,8 +76,10 @@ def test_every_alarm_that_was_accepted_is_in_the_report(study: Repository) -> No
     }
     due |= {f"transfer: {name}: {reason}" for name, reason in study.json("reports/transfer.json")["alarms"].items()}
     lines = (study.path / "reports/report.md").read_text(encoding="utf-8").splitlines()
-    said = {line.removeprefix("> **Accepted alarm**, ").removesuffix(".") for line in lines if "Accepted alarm" in line}
-    assert said == due
+    found = {
+        line.removeprefix("> **Accepted alarm**, ").removesuffix(".") for line in lines if "Accepted alarm" in line
+    }
+    assert found == due
     assert any("pgd_leaves_some" in line for line in due)
 
 

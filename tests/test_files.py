@@ -24,16 +24,16 @@ def test_failure_keeps_the_old_file_and_leaves_no_temporary_file(
 ) -> None:
     target = tmp_path / "result.npz"
     target.write_bytes(b"old")
-    with pytest.raises(error), replacing(target) as beside:
+    with pytest.raises(error), replacing(target) as temporary:
         if written:
-            beside.write_bytes(written)
+            temporary.write_bytes(written)
         raise error
     assert target.read_bytes() == b"old" and list(tmp_path.iterdir()) == [target]
 
 
 def test_failure_leaves_no_file_where_there_was_none(tmp_path: Path) -> None:
-    with pytest.raises(OSError, match="full"), replacing(tmp_path / "a.txt") as beside:
-        beside.write_text("half")
+    with pytest.raises(OSError, match="full"), replacing(tmp_path / "a.txt") as temporary:
+        temporary.write_text("half")
         raise OSError("full")
     assert list(tmp_path.iterdir()) == []
 
@@ -41,9 +41,9 @@ def test_failure_leaves_no_file_where_there_was_none(tmp_path: Path) -> None:
 def test_file_is_replaced_at_the_end_and_not_before(tmp_path: Path) -> None:
     target = tmp_path / "deep" / "er" / "result.txt"
     write_text(target, "old")
-    with replacing(str(target)) as beside:
-        beside.write_text("new")
-        assert beside.parent == target.parent and beside.suffix == target.suffix and target.read_text() == "old"
+    with replacing(str(target)) as temporary:
+        temporary.write_text("new")
+        assert temporary.parent == target.parent and temporary.suffix == target.suffix and target.read_text() == "old"
     assert target.read_text() == "new" and list(target.parent.iterdir()) == [target]
 
 
@@ -65,9 +65,9 @@ def test_temporary_file_of_a_killed_process_is_ignored_by_git_and_dvc(tmp_path: 
     """git and DVC ignore the temporary file of every output, and not the output itself."""
     left = []
     for name in ("a.json", "a.csv", "a.png", "a.npz", "weights.safetensors", "report.md", "checked.txt"):
-        with replacing(tmp_path / name) as beside:
-            beside.touch()
-            left.append(f"reports/cells/angular/clean-0/{beside.name}")
+        with replacing(tmp_path / name) as temporary:
+            temporary.touch()
+            left.append(f"reports/cells/angular/clean-0/{temporary.name}")
     result = "reports/cells/angular/clean-0/evaluate.json"
     top = Path(__file__).resolve().parents[1]
     done = subprocess.run([*command, *left, result], cwd=top, capture_output=True, text=True, check=False)

@@ -519,12 +519,12 @@ def test_with_one_seed_the_interval_uses_images_correct_when_clean(study: Path) 
 def test_accuracy_under_an_attack_has_an_interval_over_its_images(study: Path) -> None:
     for name, epsilons in OF_ATTACK.items():  # of each, at its largest epsilon
         count, metric = len(POSITIONS[name]), under_attack(name, epsilons[-1])
-        rights = [correct_under(cell, name, epsilons[-1]) for cell in cells_of("angular", "corrupted")]
+        correct_counts = [correct_under(cell, name, epsilons[-1]) for cell in cells_of("angular", "corrupted")]
         of_one = summarise(results_of(CELLS[-2]), metric)
-        assert (of_one["mean"], of_one["images"]) == (pytest.approx(rights[0] / count), count)
-        assert of_one["interval_95"] == pytest.approx(wilson(rights[0] / count, count))
+        assert (of_one["mean"], of_one["images"]) == (pytest.approx(correct_counts[0] / count), count)
+        assert of_one["interval_95"] == pytest.approx(wilson(correct_counts[0] / count, count))
         of_both = summarise(results_of(*CELLS[-2:]), metric)
-        scores = np.stack([np.arange(count) < correct for correct in rights]).astype(float)
+        scores = np.stack([np.arange(count) < correct for correct in correct_counts]).astype(float)
         low, high = estimate([scores], [True]).interval_95
         assert of_both["interval_95"] == pytest.approx([max(0, low), min(1, high)])
         assert (of_both["n"], of_both["images"], of_both["interval_covers"]) == (2, count, "seeds and images")
@@ -702,17 +702,17 @@ def test_report_answers_the_studies_conclusions(compared: Path) -> None:
     conclusions = read_strictly("reports/statistics.json")["conclusions"]
     report = Path("reports/report.md").read_text(encoding="utf-8")
     assert [len(conclusion["because"]) for conclusion in conclusions] == [2, 4, 4]
-    table_said = report_rows("Conclusions")
+    table_rows = report_rows("Conclusions")
     for conclusion in conclusions:
         for answer, sentence in zip(conclusion["differences"], conclusion["because"], strict=True):
             assert sentence.removesuffix(" (not distinguishable)").endswith("p = {:.2g}".format(answer["p_holm"]))
-            _, _, _, _, _, of_answers, of_seeds = table_said[sentence.split(":")[0]]
+            _, _, _, _, _, of_answers, of_seeds = table_rows[sentence.split(":")[0]]
             assert of_answers == "{:.2g}".format(answer["p_holm"])
             by_seed = answer["p_mcnemar_by_seed"] or {}
             assert of_seeds == ", ".join(f"{seed}: {p_value:.2g}" for seed, p_value in by_seed.items())
         assert f"- {conclusion['claim']}: **{conclusion['verdict']}**." in report
         assert all(f"  - {sentence}\n" in report for sentence in conclusion["because"])
-    assert table_said["difference"][4:] == ["p (Holm, 20 tests)", "p (Holm, 10 tests)", "McNemar's p for each seed"]
+    assert table_rows["difference"][4:] == ["p (Holm, 20 tests)", "p (Holm, 10 tests)", "McNemar's p for each seed"]
 
 
 def test_conclusions_about_missing_models_are_not_answered(study: Path) -> None:
@@ -912,8 +912,8 @@ def test_suite_and_recall_are_reported_with_standard_deviation_and_interval(comp
             correct = [
                 predictions_of(cell, "test_clean")[labels == label] == label for cell in cells_of(loss, train_set)
             ]
-            expected_figure = estimate([np.stack(correct).astype(float)], [True])
+            expected_value = estimate([np.stack(correct).astype(float)], [True])
             found = summarise(results, recall(label, "test_clean"))
-            assert found["mean"] == pytest.approx(expected_figure.mean) and found["images"] == (labels == label).sum()
-            assert found["interval_95"] == pytest.approx(np.clip(expected_figure.interval_95, 0, 1))
+            assert found["mean"] == pytest.approx(expected_value.mean) and found["images"] == (labels == label).sum()
+            assert found["interval_95"] == pytest.approx(np.clip(expected_value.interval_95, 0, 1))
             assert recalls[name][2 * position].startswith(f"{found['mean']:.4f} ± ")

@@ -94,12 +94,12 @@ def test_a_failed_model_stops_no_other_and_the_same_command_resumes(
     command = [sys.executable, "-m", "tools.side_by_side", "--jobs", "2"]
     environment = {**os.environ, "PYTHONPATH": str(workspace.ROOT), "OMP_NUM_THREADS": "97"}
     assert subprocess.run(command, env=environment, check=False).returncode == 1
-    said, complaint = capfd.readouterr()
+    output, complaint = capfd.readouterr()
     assert complaint.splitlines()[-1].startswith("error: failed: b-clean-0;")
-    assert "b-clean-0: ERROR: failed to reproduce 'train@b-clean-0'" in said
+    assert "b-clean-0: ERROR: failed to reproduce 'train@b-clean-0'" in output
     share = str(max(1, side_by_side.cores() // 2))
     for key in ("a-clean-0", "c-clean-0"):
-        assert f"{key}: Running stage 'evaluate@{key}':" in said.splitlines()
+        assert f"{key}: Running stage 'evaluate@{key}':" in output.splitlines()
         assert (project / f"{key}.figures").read_text().strip() == share
     assert not (project / "all.figures").exists()
     kept = {"check", *(f"{stage}@{key}" for stage in ("train", "evaluate") for key in ("a-clean-0", "c-clean-0"))}

@@ -84,8 +84,8 @@ def test_every_pair_has_a_row_and_the_diagonal_equals_the_attack() -> None:
         np.testing.assert_array_equal(from_text(found["predictions"][f"{cell.key} → {cell.key}"]), predictions)
         assert accuracy[cell.key, cell.key] == (predictions == labels).mean()
     for source, target in pairs:
-        said = from_text(found["predictions"][f"{source} → {target}"])
-        assert accuracy[source, target] == (said == labels).mean()
+        predictions = from_text(found["predictions"][f"{source} → {target}"])
+        assert accuracy[source, target] == (predictions == labels).mean()
 
 
 def test_a_target_gets_the_images_attacked_through_the_source() -> None:
@@ -93,17 +93,17 @@ def test_a_target_gets_the_images_attacked_through_the_source() -> None:
     found = transferred(transfer=SECTION | {"epsilon_255": 16})
     indices = from_text(found["test_indices"])
     images = to_float(torch.from_numpy(read_npz("data/raw/test.npz", "images")[0][indices]))
-    said = {}
+    answers = {}
     for source in CELLS:
         test_indices, signs = read_npz(source.attacked, "test_indices", "signs")
         attacked = step(images, torch.from_numpy(signs[np.searchsorted(test_indices, indices)]), 16)
         for target in CELLS:
             model, _ = storage.load(target.model, torch.device("cpu"))
             predicted = model(attacked).argmax(1).tolist()
-            said[source.key, target.key] = predicted
+            answers[source.key, target.key] = predicted
             assert from_text(found["predictions"][f"{source.key} → {target.key}"]).tolist() == predicted
     one, other = (cell.key for cell in CELLS)
-    assert said[one, other] != said[other, one]
+    assert answers[one, other] != answers[other, one]
 
 
 @contextmanager
@@ -121,8 +121,8 @@ def altered(cell: Cell, change: Callable[[dict[str, np.ndarray]], dict[str, np.n
 @pytest.mark.parametrize("other", [lambda indices: indices[::-1].copy(), lambda indices: indices[:-1]])
 def test_attacked_files_of_other_test_images_are_refused(other: Callable[[np.ndarray], np.ndarray]) -> None:
     with altered(CELLS[1], lambda arrays: {"test_indices": other(arrays["test_indices"])}):
-        said = f"^{CELLS[1].key} was attacked on other test images than the first model; run `dvc repro attack@"
-        with pytest.raises(StudyError, match=said):
+        message = f"^{CELLS[1].key} was attacked on other test images than the first model; run `dvc repro attack@"
+        with pytest.raises(StudyError, match=message):
             transfer.main()
     assert not Path("data/shared/transfer.json").exists()
 
@@ -133,8 +133,8 @@ def test_stage_stops_where_other_images_fool_a_model_more_unless_accepted() -> N
     assert transferred(transfer=section)["alarms"] == {}
     Path("data/shared/transfer.json").unlink()
     with altered(CELLS[0], lambda arrays: {"signs": -arrays["signs"]}):
-        said = r"^transfer: .*transfer_stronger: .* transfer.accept: \[transfer_stronger\]$"
-        with pytest.raises(StudyError, match=said):
+        message = r"^transfer: .*transfer_stronger: .* transfer.accept: \[transfer_stronger\]$"
+        with pytest.raises(StudyError, match=message):
             transferred(transfer=section)
         assert not Path("data/shared/transfer.json").exists()
         accepting = section | {"accept": ["transfer_stronger"]}
