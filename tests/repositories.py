@@ -54,12 +54,16 @@ class Repository:
 
     def __init__(self, path: Path) -> None:
         self.path = path
+        self.ran = False  # a stage, since the last reset
 
     def run(self, *command: str, fails: bool | None = False) -> str:
         environment = workspace.environment()
         environment["PATH"] = os.pathsep.join([str(command_folder()), environment["PATH"]])
         done = subprocess.run(command, cwd=self.path, env=environment, text=True, capture_output=True, check=False)
         printed = done.stdout + done.stderr
+        self.ran |= "--dry" not in " ".join(command) and bool(
+            {"repro", "exp", "checkout"} & set(" ".join(command).split())
+        )
         assert fails is None or (done.returncode != 0) == fails, printed
         return printed
 
@@ -83,7 +87,9 @@ class Repository:
         self.run("git", "checkout", "-q", "main")
         self.run("git", "reset", "-q", "--hard")
         self.run("git", "clean", "-q", "-f", "-d")
-        self.dvc("checkout")
+        if self.ran:
+            self.dvc("checkout")
+            self.ran = False
 
     def json(self, name: str) -> Any:
         return json.loads((self.path / name).read_text(encoding="utf-8"))

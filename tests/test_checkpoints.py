@@ -317,7 +317,7 @@ def final(run: Training, watched: dict[str, Images], watcher: Progress) -> tuple
         ("cross_entropy", {"average_decay": 0.7, "cutout_pixels": 3, "flip": "alternating", "trivial_augment": True}),
         ("cross_entropy", {"low_resolution_share": 0.7, "momentum": 0.0}),
         ("cross_entropy", {"dropout": True}),
-        ("angular", {"resnet18": True}),
+        pytest.param("angular", {"resnet18": True}, marks=pytest.mark.slow),
     ],
 )
 def test_resumed_run_ends_with_the_same_bits(

@@ -163,6 +163,7 @@ def test_clean_models_do_not_see_the_corruption(study: Repository) -> None:
         assert seen == ({"data/training_sets/corrupted.npz"} if "corrupted" in name else set())
 
 
+@pytest.mark.slow
 def test_setting_a_parameter_back_brings_results_from_the_run_cache(study: Repository) -> None:
     lock, reports = (study.path / "dvc.lock").read_bytes(), results_in_git(study)
     workspace.change_params(study.path / "params.yaml", {"attack.images": 40, "embed.neighbours": 10})
@@ -181,6 +182,7 @@ def results_in_git(repository: Repository) -> dict[str, bytes]:
     return {name: (repository.path / name).read_bytes() for name in names if not name.startswith("reports/live")}
 
 
+@pytest.mark.slow
 def test_another_machine_gets_every_result_from_the_remote(study: Repository) -> None:
     """This works without `dvc.lock` too: DVC's run-cache knows the outputs of each stage for its inputs."""
     study.typed("dvc remote add -d shelf ../shelf")

@@ -36,6 +36,7 @@ from stages import train as stage
 
 CONFIGS = params.read(Path(__file__).resolve().parents[1] / "params.yaml")["loss_config"]
 CPU = torch.device("cpu")
+STUDIED = ("cross_entropy", "angular")  # a loss for each way to draw batches
 SIDE, CLASSES = 16, 4
 WIDTH = 512  # of the features of `Tiny`
 
@@ -535,7 +536,10 @@ def right(model: Classifier, images: np.ndarray, labels: np.ndarray) -> float:
     return accuracy(logits, torch.from_numpy(labels.astype(np.int64)))
 
 
-@pytest.mark.parametrize("name", losses.names())
+@pytest.mark.parametrize(
+    "name",
+    [name if name in STUDIED else pytest.param(name, marks=pytest.mark.slow) for name in losses.names()],
+)
 def test_sixty_four_images_are_memorised(name: str) -> None:
     images, labels = noise(80, seed=4)
     model, epochs = train_cell(
@@ -546,7 +550,7 @@ def test_sixty_four_images_are_memorised(name: str) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", ["cross_entropy", "angular"])  # a loss for each way to draw batches
+@pytest.mark.parametrize("name", STUDIED)
 @pytest.mark.parametrize("shuffled", [True, False], ids=["shuffled labels", "true labels"])
 def test_shuffled_labels_give_chance_accuracy(name: str, shuffled: bool) -> None:
     """Labels that do not depend on the images are predicted at chance, even if the training images are memorised."""
@@ -643,17 +647,25 @@ def test_missing_device_is_refused(wanted: str, message: str, monkeypatch: pytes
 
 
 @pytest.mark.parametrize(
-    ("setting", "native", "expected"),
+    ("setting", "network", "native", "expected"),
     [
-        ("auto", True, torch.bfloat16),
-        ("auto", False, torch.float32),
-        ("bfloat16", False, torch.bfloat16),
-        ("float32", True, torch.float32),
+        ("auto", "resnet18", True, torch.bfloat16),
+        ("auto", "resnet18", False, torch.float32),
+        ("bfloat16", "resnet18", False, torch.bfloat16),
+        ("float32", "resnet18", True, torch.float32),
+        ("auto", "timm/test_resnet", True, torch.float32),
+        ("float32", "timm/test_resnet", True, torch.float32),
     ],
 )
-def test_precision_is_bfloat16_only_where_it_is_native(
-    setting: str, native: bool, expected: torch.dtype, monkeypatch: pytest.MonkeyPatch
+def test_precision_is_bfloat16_only_where_it_is_native_and_right(
+    setting: str, network: str, native: bool, expected: torch.dtype, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     capabilities: Callable[[], dict[str, bool]] = lambda: {"avx512_bf16": native}  # noqa: E731
     monkeypatch.setattr(torch.cpu, "get_capabilities", capabilities)
-    assert precision_of(setting, CPU) == expected
+    assert precision_of(setting, CPU, network) == expected
+
+
+def test_bfloat16_is_refused_where_gradients_would_be_wrong() -> None:
+    with pytest.raises(StudyError, match="timm/test_resnet computes wrong gradients in it on the CPU; set precision"):
+        precision_of("bfloat16", CPU, "timm/test_resnet")
+    assert precision_of("bfloat16", torch.device("cuda"), "timm/test_resnet") == torch.bfloat16

@@ -34,7 +34,7 @@ def markdown(study: Study) -> str:
     parts += ["## Conclusions", *_sentences(study.differences, study.conclusions, len(seeds))]
     parts += ["## All metrics", _explanation(first, cells), _summaries(study.tables["all_metrics"])]
     parts += ["## Beyond accuracy", explanations.BEYOND_ACCURACY]
-    parts += [_summaries(study.tables["beside_accuracy"].rename_axis("metric"))]
+    parts += [_summaries(study.tables["beside_accuracy"])]
     parts += attack_sections.sections(study)
     parts += ["## Corruptions", *_suite(study), *pictures.under("Corruptions", study)]
     parts += ["## Recall of each class", explanations.RECALL, _summaries(study.tables["recall_per_class"])]

@@ -61,7 +61,7 @@ class Training:
         self.device = training.images.device
         self.labels = training.labels.cpu().numpy()
         self.steps = len(epoch_batches(batches, self.labels, recipe.batch_size, seed, 1))
-        self.dtype = precision_of(recipe.precision, self.device)
+        self.dtype = precision_of(recipe.precision, self.device, recipe.network)
         self.optimiser = Optimiser(model, recipe)
         self.average = Average(model, recipe.average_decay) if recipe.average_decay else None
         self.features = torch.compile(model.features) if recipe.compile else model.features

@@ -33,7 +33,8 @@ def network_of(recipe: Recipe, images: np.ndarray) -> Network:
 
 def environment_of(recipe: Recipe, on: torch.device) -> dict[str, str]:
     """What a model's notes say about where it was trained: device, torch's version, precision."""
-    return device.describe(on) | {"precision": str(precision_of(recipe.precision, on)).removeprefix("torch.")}
+    precision = precision_of(recipe.precision, on, recipe.network)
+    return device.describe(on) | {"precision": str(precision).removeprefix("torch.")}
 
 
 def code_files(loss: str, network: str) -> set[str]:

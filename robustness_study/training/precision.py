@@ -8,11 +8,28 @@ from typing import Any
 
 import torch
 
+from robustness_study.core.errors import StudyError
+from robustness_study.networks import TIMM
 
-def precision_of(setting: str, device: torch.device) -> torch.dtype:
-    """The data type of the forward pass. "auto" is bfloat16 if the processor computes in it, otherwise float32."""
+
+def precision_of(setting: str, device: torch.device, network: str) -> torch.dtype:
+    """The data type of the forward pass. "auto" is bfloat16 if the processor computes in it, otherwise float32.
+
+    On the CPU a network of timm computes in float32: where an image has become smaller than a convolution's kernel,
+    torch's bfloat16 kernels leave a part of the weight's gradient unwritten (seen with torch 2.15 for timm/test_resnet,
+    whose gradient then held whatever was in memory, NaN as well). The project's own networks avoid these kernels
+    (networks/_convolution.py). Raises StudyError if the setting is bfloat16 all the same.
+    """
+    unsafe = device.type == "cpu" and network.startswith(TIMM)
+    if unsafe and setting == "bfloat16":
+        raise StudyError(
+            f"recipe: precision is bfloat16, but {network} computes wrong gradients in it on the CPU; "
+            "set precision to auto or float32"
+        )
     if setting != "auto":
         return {"bfloat16": torch.bfloat16, "float32": torch.float32}[setting]
+    if unsafe:
+        return torch.float32
     if device.type == "cuda":
         native = torch.cuda.is_bf16_supported(including_emulation=False)
     else:
