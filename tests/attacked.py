@@ -1,4 +1,4 @@
-"""The images, models and settings that tests of attacks begin from."""
+"""Images, models and settings for the tests of attacks."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ SECTION: dict[str, Any] = {
 
 
 def some_images(count: int = COUNT, side: int = SIDE, seed: int = 11) -> Tensor:
-    """Random uint8 images, N×S×S×3, a tenth of their values black and a tenth white, where clipping bites."""
+    """Random uint8 images, N×S×S×3, a tenth of their values black and a tenth white, so that clipping matters."""
     generator = torch.Generator().manual_seed(seed)
     return torch.randint(-32, 288, (count, side, side, 3), generator=generator).clamp(0, 255).to(torch.uint8)
 
@@ -61,7 +61,7 @@ def some_labels(count: int = COUNT) -> Tensor:
 
 
 class Changed(Head):
-    """A linear head, and something done to its logits."""
+    """A linear head that changes its logits with a given function."""
 
     def __init__(self, change: Callable[[Tensor], Tensor], width: int = WIDTH, classes: int = CLASSES) -> None:
         super().__init__()
@@ -72,14 +72,14 @@ class Changed(Head):
 
 
 class Same(Head):
-    """The features, as logits."""
+    """A head that returns the features as logits."""
 
     def forward(self, features: Tensor) -> Tensor:
         return features
 
 
 def tiny_model(change: Callable[[Tensor], Tensor] = lambda logits: logits) -> Classifier:
-    """A frozen network of one convolution with batch norm, whose buffers are not their first values."""
+    """A frozen network of one convolution with batch norm. Its buffers differ from their initial values."""
     torch.manual_seed(0)
     flat = nn.Linear(8 * SIDE * SIDE, WIDTH)
     backbone = nn.Sequential(nn.Conv2d(3, 8, 3, padding=1), nn.BatchNorm2d(8), nn.Tanh(), nn.Flatten(), flat)
@@ -89,7 +89,7 @@ def tiny_model(change: Callable[[Tensor], Tensor] = lambda logits: logits) -> Cl
 
 
 class TwoPlanes:
-    """A linear model of two classes; `norm` is the 1-norm of what its margin is the product with."""
+    """A linear model of two classes. `norm` is the 1-norm of the vector that gives its margin."""
 
     def __init__(self) -> None:
         self.weights = torch.randn(2, 3 * SIDE * SIDE, generator=torch.Generator().manual_seed(4))
@@ -100,12 +100,12 @@ class TwoPlanes:
 
 
 def grey_images(count: int) -> Tensor:
-    """Images float32 N×3×S×S that no epsilon of 16/255 takes out of [0, 1]."""
+    """Images float32 N×3×S×S that stay in [0, 1] at an epsilon of 16/255."""
     return torch.rand(count, 3, SIDE, SIDE, generator=torch.Generator().manual_seed(5)) * 0.8 + 0.1
 
 
-def by_loop(model: Logits, images: Tensor, labels: Tensor, epsilon: float) -> np.ndarray:
-    """x + ε · sign(∇), clipped, image by image, of the cross-entropy written out."""
+def fgsm_by_loop(model: Logits, images: Tensor, labels: Tensor, epsilon: float) -> np.ndarray:
+    """FGSM image by image: x + ε · sign(∇), clipped, with the cross-entropy written out."""
     attacked = []
     for image, label in zip(images, labels, strict=True):
         x = image.clone().requires_grad_(True)
@@ -118,7 +118,7 @@ def by_loop(model: Logits, images: Tensor, labels: Tensor, epsilon: float) -> np
 
 
 def changed(section: dict[str, Any], **changes: Any) -> dict[str, Any]:
-    """The section with some values changed; an attack's block may be given in part, by the attack's name."""
+    """The section with some values changed; part of an attack's block may be given by the attack's name."""
     blocks = section["attacks"]
     of_blocks = {name: value for name, value in changes.items() if name in blocks}
     rest = {name: value for name, value in changes.items() if name not in blocks}
@@ -126,11 +126,11 @@ def changed(section: dict[str, Any], **changes: Any) -> dict[str, Any]:
 
 
 def without(section: dict[str, Any], attack: str) -> dict[str, Any]:
-    """The section with an attack turned off."""
+    """Returns the section with one attack turned off."""
     return section | {"attacks": {name: block for name, block in section["attacks"].items() if name != attack}}
 
 
-SHORT = changed(  # as little as each attack can do
+SHORT = changed(  # the least work for each attack
     SECTION,
     batch_size=12,
     pgd={"epsilons_255": [4], "steps": 2, "restarts": 1},
@@ -139,24 +139,24 @@ SHORT = changed(  # as little as each attack can do
 )
 
 
-def descended(logits: Logits, images: Tensor, labels: Tensor, epsilon_255: int, steps: int, starts: Tensor) -> Tensor:
-    """PGD's images after the last step, from where in the ball `starts`, in [−1, 1], begin."""
+def pgd_images(logits: Logits, images: Tensor, labels: Tensor, epsilon_255: int, steps: int, starts: Tensor) -> Tensor:
+    """PGD's images after the last step. `starts`, in [−1, 1], are the starting points in the ball."""
     size, attacked = step_size(epsilon_255, steps), start_at(images, starts, epsilon_255)
     return descend(logits, images, labels, epsilon_255, size, steps, attacked)
 
 
-class Tried(ModelUnderAttack):
-    """A model under attack with its whole section, so that a test can run one attack at a time."""
+class ModelUnderTest(ModelUnderAttack):
+    """A model under attack with all attack settings, so that a test can run one attack at a time."""
 
     blocks: dict[str, Settings]
 
     def run(self, name: str) -> dict[str, Found]:
-        """What one attack finds, and whatever alarm it raises, as in the stage."""
+        """Runs one attack as the stage does, with its alarms; returns its results."""
         entry = next(entry for entry in catalogue.EVERY if entry.name == name)
         return one_model.run_one(self, entry, self.blocks.get(name, Settings()))
 
     def fgsm(self) -> tuple[Found, Found]:
-        """What FGSM finds with the attacked images, and with those rounded to 8 bits."""
+        """FGSM's results on the attacked images, and on the same images rounded to 8 bits."""
         found = self.run("fast_gradient_sign")
         return found["fgsm"], found["fgsm_8_bit"]
 
@@ -168,27 +168,27 @@ def subject_of(
     clean: np.ndarray | None = None,
     neighbours: Neighbours | None = None,
     **changes: Any,
-) -> Tried:
-    """On float32 images, or else those of `some_images`; they are the test images 3, 10, 17 and so on.
+) -> ModelUnderTest:
+    """A model under attack on float32 images (default: `some_images`). They count as test images 3, 10, 17 and so on.
 
-    `clean` are the predictions that `evaluate` saw, or else those of the logits.
+    `clean` are the predictions of `evaluate` (default: those of the logits).
     """
     images = to_float(some_images()) if images is None else images
     labels = some_labels() if labels is None else labels
     section = Attack.model_validate(changed(SECTION, **changes))
     clean = predict(logits, images, section.batch_size) if clean is None else clean
-    tried = Tried(logits, Target(images, labels, np.arange(len(labels)) * 7 + 3), section, clean, neighbours)
-    tried.blocks = catalogue.settings_of(section)
-    return tried
+    subject = ModelUnderTest(logits, Target(images, labels, np.arange(len(labels)) * 7 + 3), section, clean, neighbours)
+    subject.blocks = catalogue.settings_of(section)
+    return subject
 
 
-def names_of(tried: ModelUnderAttack) -> set[str]:
-    """Of the alarms that were raised."""
-    return {alarm.name for alarm in tried.alarms}
+def alarm_names(subject: ModelUnderAttack) -> set[str]:
+    """The names of the alarms that were raised."""
+    return {alarm.name for alarm in subject.alarms}
 
 
 def saved_model(name: str, folder: Path, seed: int = 2, factor: float = 1.0) -> None:
-    """A ResNet-18 that was never trained, but whose classifier is fitted; its head's weights times the factor."""
+    """An untrained ResNet-18 with a fitted classifier. The weights of its head are multiplied by the factor."""
     torch.manual_seed(seed)
     loss = losses.make(name, CONFIGS[name])
     network = Network("resnet18", "imagenet", 16)
@@ -204,7 +204,7 @@ def saved_model(name: str, folder: Path, seed: int = 2, factor: float = 1.0) -> 
 
 
 def study_of(folder: Path, cells: Sequence[Cell], **sections: Any) -> None:
-    """Data of 18 training and 12 test images under `folder`, each cell's model, and a params.yaml."""
+    """Writes data of 18 training and 12 test images, a model for each cell, and a params.yaml into `folder`."""
     for number, cell in enumerate(cells):
         saved_model(cell.loss, folder / cell.model, seed=2 + number)
     images, labels = some_images(30, 16).numpy(), some_labels(30).numpy().astype(np.uint8)

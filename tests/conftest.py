@@ -7,14 +7,14 @@ from hypothesis import settings
 
 from robustness_study import plotting
 
-# No example may fail for being slow on a busy machine, and each run tries the same ones.
+# No example may fail because a busy machine is slow, and each run tries the same examples.
 settings.register_profile("untimed", deadline=None, derandomize=True, database=None)
 settings.load_profile("untimed")
 
-# Pictures are drawn in hundreds of tests that read what they say; writing their pixels would take most of the time.
+# Hundreds of tests draw pictures and read only their texts. Writing the pixels would take most of the time.
 plotting.DPI = 20
 
-# The files that take longest. Where several processes share the tests, file by file, these begin first.
+# The slowest files. They begin first where several processes share the tests, file by file.
 LONGEST = ["test_end_to_end.py", "test_commands.py", "test_extend.py", "test_interruption.py", "test_checkpoints.py"]
 
 

@@ -1,4 +1,4 @@
-"""What the stages would write of a study of eight models, made by hand from counts of right images."""
+"""Files that the stages would write for a study of eight models, made from chosen counts of correct images."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ SETS = {"train_clean": 40, "val_clean": 20, "val_corrupted": 20, "test_clean": 5
 EPSILONS_255 = [0, 1, 2, 4, 8, 16]
 ATTACKED_INDICES = np.flatnonzero(np.arange(50) % 4 < 2)  # of both classes, the wrong ones at the end among them
 ATTACKED = 26
-# The attacks, those beside the first each on some of its images, which are no prefix of them.
+# The attacks. Each one after the first uses some of the first one's images, and not simply the first few.
 EVERY = np.arange(ATTACKED)
 CONTROL, OF_PGD = EVERY[EVERY % 3 != 1], EVERY[EVERY % 5 != 2]
 POSITIONS = {
@@ -79,10 +79,16 @@ SETTINGS: dict[str, dict[str, Any]] = {
     "knn_fgsm": {"neighbours": 3},
 }
 STRESSED = 40
-SPREAD = (": std", ": n", ": lower_95", ": upper_95", ": covers")  # what a table's columns of spreads end with
+SPREAD = (
+    ": std",
+    ": n",
+    ": lower_95",
+    ": upper_95",
+    ": covers",
+)  # how the names of a table's columns of standard deviations end
 # Main and unlike the mix, main and similar to the mix, held out, not in the benchmark.
 SUITE = ["fog", "gaussian_noise", "saturate", "mix_without_flip"]
-# How many images a figure is of; none for a difference of two.
+# The number of images behind each metric; none for a difference of two.
 IMAGES_OF = {
     "suite_mean": STRESSED,
     "suite_unseen_mean": STRESSED,
@@ -90,7 +96,7 @@ IMAGES_OF = {
     **{f"{name}_test_{test}": 50 for name in ("knn", "probe") for test in ("clean", "corrupted")},
     **{f"fgsm_{n}": ATTACKED for n in (1, 2, 4, 8)},
 }
-READ_OF_ALL = ("transfer.json", "stability.json")  # what compare reads that is of no cell
+READ_OF_ALL = ("transfer.json", "stability.json")  # files that compare reads and that belong to no cell
 Tree = dict[str, Any]
 # The mix and the augmentation, which say which corruptions are similar to training.
 COMMITTED = params.read(Path(__file__).resolve().parents[1] / "params.yaml")
@@ -101,68 +107,68 @@ SECTIONS = {name: COMMITTED[name] for name in ("corrupt", "recipe", "recipes")}
 
 
 def rank(cell: Cell) -> int:
-    """A number of its own for every cell, 0 to 7; seeds are not next to each other."""
+    """A different number for every cell, 0 to 7. Seeds are not next to each other."""
     return 4 * SEEDS.index(cell.seed) + 2 * LOSSES.index(cell.loss) + TRAIN_SETS.index(cell.train_set)
 
 
-def right(cell: Cell, name: str) -> int:
-    """How many images of a set the cell has right; no two sets and no two cells are alike."""
+def correct(cell: Cell, name: str) -> int:
+    """The number of correct images in a set, different for every set and every cell."""
     most = {"train_clean": 39, "val_clean": 18, "val_corrupted": 16, "test_clean": 44, "test_corrupted": 33}
     return most[name] - rank(cell)
 
 
-def right_of_neighbours(cell: Cell, name: str) -> int:
-    return right(cell, name) - 2
+def correct_by_neighbours(cell: Cell, name: str) -> int:
+    return correct(cell, name) - 2
 
 
-def right_of_probe(cell: Cell, name: str) -> int:
-    return right(cell, name) - 1
+def correct_by_probe(cell: Cell, name: str) -> int:
+    return correct(cell, name) - 1
 
 
-def right_under_attack(cell: Cell, epsilon_255: int) -> int:
+def correct_under_fgsm(cell: Cell, epsilon_255: int) -> int:
     if epsilon_255 == 0:
-        return int((right(cell, "test_clean") > ATTACKED_INDICES).sum())
+        return int((correct(cell, "test_clean") > ATTACKED_INDICES).sum())
     return 20 - rank(cell) - EPSILONS_255.index(epsilon_255)
 
 
 def kept_under_attack(cell: Cell, epsilon_255: int) -> float:
-    """The share of those right when clean that are right under attack: the first images are."""
-    clean = right_under_attack(cell, 0)
-    return min(right_under_attack(cell, epsilon_255), clean) / clean
+    """The share of images correct on the clean image that remain correct under attack. These are the first images."""
+    clean = correct_under_fgsm(cell, 0)
+    return min(correct_under_fgsm(cell, epsilon_255), clean) / clean
 
 
-def right_under(cell: Cell, attack: str, epsilon_255: int) -> int:
-    """How many images are right under an attack, of those at its positions; rounding is made to tell."""
+def correct_under(cell: Cell, attack: str, epsilon_255: int) -> int:
+    """The number of images at the attack's positions that are correct under it. Rounding changes the number."""
     if attack == "fgsm_8_bit":
-        return right_under_attack(cell, epsilon_255) - 1
+        return correct_under_fgsm(cell, epsilon_255) - 1
     if attack == "fgsm":
-        return right_under_attack(cell, epsilon_255)
+        return correct_under_fgsm(cell, epsilon_255)
     if attack.startswith("fgsm_of_logits"):
-        # Of these images, under the first: the first ones are right.
-        reported = int((right_under_attack(cell, epsilon_255) > CONTROL).sum())
+        # How many of these images are correct under the first attack, where the first images are correct.
+        reported = int((correct_under_fgsm(cell, epsilon_255) > CONTROL).sum())
         return reported - (gained(cell) if (attack, epsilon_255) == ("fgsm_of_logits_x10", 4) else -1)
     if attack == "knn_fgsm" and epsilon_255 == 0:
-        return int((right_of_neighbours(cell, "test_clean") > ATTACKED_INDICES[CONTROL]).sum())
+        return int((correct_by_neighbours(cell, "test_clean") > ATTACKED_INDICES[CONTROL]).sum())
     most = {"noise": 25, "pgd": 18, "pgd_8_bit": 19, "square": 10, "knn_fgsm": 16}[attack]
     return most - rank(cell) - EPSILONS_255.index(epsilon_255) * (attack != "square")
 
 
 def gained(cell: Cell) -> int:
-    """How many images more the gradient of ten times the logits makes wrong, at epsilon 4 alone."""
+    """How many more images the gradient of ten times the logits makes wrong. Only at epsilon 4."""
     return TRAIN_SETS.index(cell.train_set)
 
 
 def moved_degrees(cell: Cell) -> float:
-    """The median of the images."""
+    """The median angle over images, in degrees."""
     return 30.0 + rank(cell)
 
 
-def right_under_stress(cell: Cell, corruption: str, severity: int) -> int:
+def correct_under_stress(cell: Cell, corruption: str, severity: int) -> int:
     return 36 - rank(cell) - (SUITE.index(corruption) + 1) * severity if severity else 38 - rank(cell)
 
 
 def mean_under_stress(cell: Cell, *corruptions: str) -> float:
-    return float(np.mean([[right_under_stress(cell, c, s) for s in range(1, 6)] for c in corruptions])) / STRESSED
+    return float(np.mean([[correct_under_stress(cell, c, s) for s in range(1, 6)] for c in corruptions])) / STRESSED
 
 
 def loss_of(cell: Cell, name: str) -> float:
@@ -174,7 +180,7 @@ def calibration_error(cell: Cell, name: str) -> float:
 
 
 def angles(cell: Cell, name: str, of: str = "features") -> dict[str, float] | None:
-    """Of features, or of embeddings, which one loss makes and the other does not."""
+    """Angles of features, or of embeddings. Only one of the two losses makes embeddings."""
     if of == "embeddings" and cell.loss != "angular":
         return None
     wider = 5.0 * name.endswith("corrupted") + 40 * (of == "embeddings")
@@ -196,9 +202,9 @@ STABILITY = {
 # --- arrays ------------------------------------------------------------------------------------------------
 
 
-def guessed(labels: np.ndarray, right: int) -> np.ndarray:
-    """Labels 0 and 1, but for as many images at the end as are wrong."""
-    return np.where(np.arange(len(labels)) < right, labels, 1 - labels)
+def predictions_with(labels: np.ndarray, correct: int) -> np.ndarray:
+    """Predictions, 0 or 1, of which the first `correct` equal the labels and the rest are wrong."""
+    return np.where(np.arange(len(labels)) < correct, labels, 1 - labels)
 
 
 def labels_of(name: str) -> np.ndarray:
@@ -210,7 +216,7 @@ def attacked_labels() -> np.ndarray:
 
 
 def predictions_of(cell: Cell, name: str) -> np.ndarray:
-    return guessed(labels_of(name), right(cell, name))
+    return predictions_with(labels_of(name), correct(cell, name))
 
 
 def confusion_of(cell: Cell, name: str) -> list[list[int]]:
@@ -225,8 +231,13 @@ def evaluation(cell: Cell) -> Tree:
     rows, details = [], {}
     for name, images in SETS.items():
         tests = not name.startswith("train")
-        on_features = {"knn": right_of_neighbours(cell, name), "probe": right_of_probe(cell, name)} if tests else {}
-        row = {"set": name, "accuracy": right(cell, name) / images, "loss": loss_of(cell, name), "images": images}
+        on_features = {"knn": correct_by_neighbours(cell, name), "probe": correct_by_probe(cell, name)} if tests else {}
+        row = {
+            "set": name,
+            "accuracy": correct(cell, name) / images,
+            "loss": loss_of(cell, name),
+            "images": images,
+        }
         row["calibration_error"] = calibration_error(cell, name)
         row |= {f"{of}_accuracy": on_features[of] / images if tests else None for of in ("knn", "probe")}
         rows.append({**row, "flip_accuracy": None})
@@ -239,7 +250,7 @@ def evaluation(cell: Cell) -> Tree:
             "predictions": to_text(predictions_of(cell, name)),
         }
         for classifier, count in on_features.items():
-            details[name][f"{classifier}_predictions"] = to_text(guessed(labels_of(name), count))
+            details[name][f"{classifier}_predictions"] = to_text(predictions_with(labels_of(name), count))
     dataset = {"name": "pets", "origin": "a test", "checksum": "md5:0", "official": True, "classes": ["cat", "dog"]}
     return {
         "model": cell.key,
@@ -261,9 +272,9 @@ def attack(cell: Cell) -> Tree:
     ladder = [
         {
             "epsilon_255": epsilon,
-            "accuracy": right_under_attack(cell, epsilon) / ATTACKED,
+            "accuracy": correct_under_fgsm(cell, epsilon) / ATTACKED,
             "accuracy_of_clean_correct": kept_under_attack(cell, epsilon),
-            "accuracy_8_bit": right_under(cell, "fgsm_8_bit", epsilon) / ATTACKED,
+            "accuracy_8_bit": correct_under(cell, "fgsm_8_bit", epsilon) / ATTACKED,
         }
         for epsilon in EPSILONS_255
     ]
@@ -290,7 +301,7 @@ def one_attack(cell: Cell, name: str) -> Tree:
         "images": len(positions),
         "positions": to_text(positions),
         "predictions": {
-            str(epsilon): to_text(guessed(attacked_labels()[positions], right_under(cell, name, epsilon)))
+            str(epsilon): to_text(predictions_with(attacked_labels()[positions], correct_under(cell, name, epsilon)))
             for epsilon in OF_ATTACK[name]
         },
     }
@@ -298,11 +309,11 @@ def one_attack(cell: Cell, name: str) -> Tree:
 
 def stress(cell: Cell) -> Tree:
     cases = [("clean", 0), *product(SUITE, range(1, 6))]
-    rows = [{"corruption": c, "severity": s, "accuracy": right_under_stress(cell, c, s) / STRESSED} for c, s in cases]
+    rows = [{"corruption": c, "severity": s, "accuracy": correct_under_stress(cell, c, s) / STRESSED} for c, s in cases]
     labels = np.arange(STRESSED) % 2
     found = {
         name: [
-            to_text(guessed(labels, right_under_stress(cell, name, severity)))
+            to_text(predictions_with(labels, correct_under_stress(cell, name, severity)))
             for severity in ([0] if name == "clean" else range(1, 6))
         ]
         for name in ("clean", *SUITE)
@@ -341,7 +352,7 @@ def stability(cell: Cell) -> Tree:
 
 
 def write_study() -> None:
-    """All that git holds of the study, and nothing else, into the working folder."""
+    """Writes every file of the study that git holds, and nothing else, into the working folder."""
     for cell in CELLS:
         cell.published("curves.csv").parent.mkdir(parents=True)
         cell.published("curves.csv").write_text(curves(cell), encoding="utf-8")
@@ -358,7 +369,7 @@ def write_study() -> None:
 def choose_study(
     losses: Sequence[str] = LOSSES, train_sets: Sequence[str] = TRAIN_SETS, seeds: Sequence[int] = SEEDS
 ) -> None:
-    """Have params name these models, and the files that are of all models be of these."""
+    """Makes params name these models, and makes the files of all models be about these."""
     sections = SECTIONS | {"losses": losses, "train_sets": train_sets, "seeds": seeds}
     Path("params.yaml").write_text(json.dumps(sections), encoding="utf-8")
     chosen = [Cell(loss, train_set, seeds[0]) for loss, train_set in product(losses, train_sets)]
@@ -385,13 +396,13 @@ def change_dataset(cell: Cell, **changes: object) -> None:
 
 
 def read_strictly(path: str) -> Tree:
-    """The JSON file; NaN and infinity, which Python reads although JSON has none, fail."""
+    """Reads a JSON file. Fails on NaN and infinity: JSON has none, but Python reads them."""
     tree: Tree = json.loads(Path(path).read_text(encoding="utf-8"), parse_constant=lambda word: pytest.fail(word))
     return tree
 
 
 def table(name: str) -> tuple[list[str], dict[str, list[float]]]:
-    """Column names, and the numbers of each row, spreads left out; NaN where there is none."""
+    """Column names, and the numbers of each row without standard deviations. NaN where there is none."""
     columns, rows = whole_table(name)
     kept = [place for place, column in enumerate(columns) if not column.endswith(SPREAD)]
     numbers = {row: [float(values[place] or math.nan) for place in kept] for row, values in rows.items()}
@@ -404,20 +415,20 @@ def whole_table(name: str) -> tuple[list[str], dict[str, list[str]]]:
     return header[1:], {row[0]: row[1:] for row in rows}
 
 
-def said(heading: str) -> str:
-    """What the report says under a heading."""
+def report_on(heading: str) -> str:
+    """The report's text under a heading."""
     report = Path("reports/report.md").read_text(encoding="utf-8")
     return report.split(f"\n## {heading}\n")[1].split("\n## ")[0]
 
 
-def rows_said(heading: str) -> dict[str, list[str]]:
+def report_rows(heading: str) -> dict[str, list[str]]:
     """The rows of the report's tables under a heading, by their first column."""
-    rows = [line.strip("|").split("|") for line in said(heading).splitlines() if line.startswith("|")]
+    rows = [line.strip("|").split("|") for line in report_on(heading).splitlines() if line.startswith("|")]
     return {name.strip(): [cell.strip() for cell in cells] for name, *cells in rows}
 
 
 def outputs(top: Path) -> dict[str, bytes]:
-    """Every file under reports/ that is no cell's and is not read."""
+    """Every file under reports/ that belongs to no cell and that no stage reads."""
     found = (path for path in (top / "reports").rglob("*") if path.is_file())
     named = {path.relative_to(top / "reports").as_posix(): path.read_bytes() for path in found}
     return {
@@ -427,7 +438,7 @@ def outputs(top: Path) -> dict[str, bytes]:
     }
 
 
-# --- what there is to find -----------------------------------------------------------------------------------
+# --- expected results ---------------------------------------------------------------------------------------
 
 
 def cells_of(loss: str, train_set: str) -> list[Cell]:
@@ -439,16 +450,16 @@ def results_of(*cells: Cell) -> list[CellResults]:
 
 
 def expected_metrics(cell: Cell) -> dict[str, float]:
-    """The headline figures by their definitions, from the counts above."""
-    share = {name: right(cell, name) / images for name, images in SETS.items()}
+    """The headline metrics by their definitions, from the counts above."""
+    share = {name: correct(cell, name) / images for name, images in SETS.items()}
     tests = ("test_clean", "test_corrupted")
     return {
         **share,
         "generalisation_gap": share["train_clean"] - share["test_clean"],
         "corruption_drop": share["test_clean"] - share["test_corrupted"],
-        **{f"knn_{name}": right_of_neighbours(cell, name) / 50 for name in tests},
-        **{f"probe_{name}": right_of_probe(cell, name) / 50 for name in tests},
-        **{f"fgsm_{epsilon}": right_under_attack(cell, epsilon) / ATTACKED for epsilon in (1, 2, 4, 8)},
+        **{f"knn_{name}": correct_by_neighbours(cell, name) / 50 for name in tests},
+        **{f"probe_{name}": correct_by_probe(cell, name) / 50 for name in tests},
+        **{f"fgsm_{epsilon}": correct_under_fgsm(cell, epsilon) / ATTACKED for epsilon in (1, 2, 4, 8)},
         "suite_mean": mean_under_stress(cell, "fog", "gaussian_noise"),
         "suite_unseen_mean": mean_under_stress(cell, "fog"),
     }

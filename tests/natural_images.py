@@ -1,4 +1,4 @@
-"""Images that look like nothing but have the statistics of photographs, for tests that need no dataset."""
+"""Random images with the statistics of photographs, for tests that need no dataset."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import numpy as np
 
 
 def natural_images(count: int, side: int = 32, seed: int = 0) -> np.ndarray:
-    """uint8 N×H×H×3 whose spectrum falls as one over frequency, with colours that go together (Field 1987)."""
+    """uint8 N×H×H×3 whose spectrum falls as one over frequency, with correlated colours (Field 1987)."""
     rng = np.random.default_rng(seed)
     frequency = np.hypot(np.fft.fftfreq(side)[:, None], np.fft.rfftfreq(side))
     fall = 1 / np.maximum(frequency, 1 / side)

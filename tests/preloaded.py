@@ -33,7 +33,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 TOP = Path(__file__).parents[1]
-# A separate program with as few imports as will do: it is started for every stage.
+# A separate program with as few imports as possible, because it is started for every stage.
 CLIENT = """
 import os, sys
 if sys.argv[1:2] != ["-m"] or not sys.argv[2].startswith("stages."):
@@ -71,7 +71,7 @@ def command_folder() -> Path:
 
 
 def packages() -> list[str]:
-    """Every module of another package that the library imports anywhere, sorted."""
+    """Every module of another package that the library imports, sorted."""
     found = set[str]()
     for path in TOP.glob("robustness_study/**/*.py"):
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
@@ -87,11 +87,11 @@ def serve(address: str) -> list[str]:
     for name in packages():
         with contextlib.suppress(ImportError):
             importlib.import_module(name)
-    gc.freeze()  # so that no fork copies memory to look for garbage
+    gc.freeze()  # garbage collection in a fork would copy memory
     listener = socket.socket(socket.AF_UNIX)
     listener.bind(address)
     listener.listen(64)
-    signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # nobody waits for the handlers
+    signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # no process waits for the handlers
     sys.stdout.write("ready\n")
     sys.stdout.flush()
     while True:

@@ -1,4 +1,4 @@
-"""The recipe that tests of training begin from (small, in float32, every extra off), and a small network."""
+"""The recipe for tests of training (small, float32, every extra off), and a small network."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Repositories in which tests run the pipeline with real DVC: a tiny study's params, and commands in a checkout."""
+"""Repositories where tests run the pipeline with real DVC: params of a tiny study, and commands in a checkout."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from robustness_study.attacks.catalogue import ALARMS
 from tools import workspace
 
 SMALL: dict[str, Any] = {
-    # Pinned: the tests hold whatever study params.yaml describes.
+    # Fixed here, so that the tests pass for any study that params.yaml describes.
     "loss": "cross_entropy",
     "losses": ["cross_entropy", "angular"],
     "train_sets": ["clean", "corrupted"],
@@ -37,10 +37,10 @@ SMALL: dict[str, Any] = {
     "attack.attacks.pgd.images": 10,
     "attack.attacks.pgd.steps": 5,
     "attack.attacks.pgd.restarts": 1,
-    "attack.attacks.pgd.large_epsilon_255": 1,  # survived by some, which is one alarm in any case
+    "attack.attacks.pgd.large_epsilon_255": 1,  # some images survive it, which always raises one alarm
     "attack.attacks.square.images": 8,
     "attack.attacks.square.queries": 20,
-    # After three epochs, on 50 images, another processor's rounding decides which of these alarms there are.
+    # After three epochs, on 50 images, the processor's rounding decides which of these alarms are raised.
     "attack.accept": sorted({*ALARMS} - {"zero_gradients", "not_clean_at_zero"}),
     "transfer.accept": ["transfer_stronger"],
     "transfer.images": 50,
@@ -68,7 +68,7 @@ class Repository:
         return printed
 
     def typed(self, line: str, fails: bool | None = False) -> str:
-        """A line of the documentation, run by bash; `fails=None`: it may end either way.
+        """A line of the documentation, run by bash; with `fails=None` it may fail or succeed.
 
         tests/test_documentation.py holds every line that the documentation shows to be the text of such a call.
         """
@@ -82,7 +82,7 @@ class Repository:
         self.run("git", "commit", "-q", "--allow-empty", "-m", message)
 
     def reset(self) -> None:
-        # A failed `dvc exp run -S` leaves its params.yaml with a time that makes git's index think it unchanged.
+        # A failed `dvc exp run -S` leaves a params.yaml with a time that git's index takes for unchanged.
         (self.path / "params.yaml").touch()
         self.run("git", "checkout", "-q", "main")
         self.run("git", "reset", "-q", "--hard")

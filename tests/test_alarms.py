@@ -1,4 +1,4 @@
-"""Each alarm's rule; that alarms end a stage unless params accept them by name; params that do not fit each other."""
+"""The rule of each alarm; alarms stop a stage unless params accept them by name; contradictory params."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from robustness_study.schema.attack import Attack
 
 
 def right(count: int, of: int = 100) -> np.ndarray:
-    """The first `count` of so many images are right."""
+    """Whether each image is correct: the first `count` of `of` are."""
     return np.arange(of) < count
 
 
@@ -29,29 +29,29 @@ def right(count: int, of: int = 100) -> np.ndarray:
 @pytest.mark.parametrize(
     ("lost", "won", "images", "clearly"),
     [
-        # McNemar's exact test, worked out by hand: so many of these coins, or more, fall on one side, whichever it is
+        # McNemar's exact test by hand: this many of the coins, or more, show the same side (either one)
         (4, 0, 10, False),  # 2/16
         (5, 0, 10, False),  # 2/32 = 0.0625
         (6, 0, 10, True),  # 2/64 = 0.0313
         (6, 0, 6, True),  # of every image
-        (6, 0, 1000, True),  # images that are right both times, or neither, say nothing
+        (6, 0, 1000, True),  # images that are correct both times, or wrong both times, do not count
         (7, 1, 20, False),  # 2 · 9/256 = 0.0703
         (8, 1, 20, True),  # 2 · 10/512 = 0.0391
-        (0, 6, 20, False),  # more are right, not fewer
+        (0, 6, 20, False),  # more are correct, not fewer
         (1, 8, 20, False),
         (0, 0, 20, False),
         (1, 0, 1, False),
     ],
 )
-def test_clearly_fewer_is_beyond_the_paired_interval(lost: int, won: int, images: int, clearly: bool) -> None:
+def test_clearly_fewer_means_outside_the_paired_interval(lost: int, won: int, images: int, clearly: bool) -> None:
     order = np.random.default_rng(0).permutation(images)
     before, after = np.arange(images) < lost, (np.arange(images) >= lost) & (np.arange(images) < lost + won)
     assert clearly_fewer(after[order], before[order]) == clearly
 
 
-def test_clearly_fewer_is_by_more_than_a_margin() -> None:
+def test_clearly_fewer_respects_the_margin() -> None:
     assert clearly_fewer(right(60), right(70), margin=0.09) and not clearly_fewer(right(60), right(70), margin=0.11)
-    for lost, clearly in ((7, False), (9, True)):  # of 400; either is beyond the interval
+    for lost, clearly in ((7, False), (9, True)):  # of 400; both are outside the interval
         assert clearly_fewer(right(300 - lost, 400), right(300, 400))
         assert clearly_fewer(right(300 - lost, 400), right(300, 400), catalogue.MARGIN) == clearly
 
@@ -72,7 +72,7 @@ LADDERS: dict[str, tuple[dict[int, np.ndarray], bool]] = {
 
 
 @pytest.mark.parametrize(("ladder", "raised"), LADDERS.values(), ids=LADDERS)
-def test_rises_with_epsilon(ladder: dict[int, np.ndarray], raised: bool) -> None:
+def test_alarm_where_accuracy_rises_with_epsilon(ladder: dict[int, np.ndarray], raised: bool) -> None:
     found = alarms.rises_with_epsilon(ladder, chance=0.1)
     assert (found is not None) == raised
     assert found is None or (found.name == "rises_with_epsilon" and "accuracy rises from 0." in found.reason)
@@ -81,20 +81,20 @@ def test_rises_with_epsilon(ladder: dict[int, np.ndarray], raised: bool) -> None
 @pytest.mark.parametrize(
     ("zero", "images", "raised"), [(0, 1, False), (20, 2000, False), (21, 2000, True), (1, 99, True)]
 )
-def test_one_image_in_a_hundred_may_have_no_gradient(zero: int, images: int, raised: bool) -> None:
+def test_one_percent_of_images_may_have_a_zero_gradient(zero: int, images: int, raised: bool) -> None:
     found = alarms.zero_gradients(zero, images)
     assert (found is not None) == raised
-    said = f"the input gradient of the model is zero for {zero} of {images} images, so "
-    assert found is None or (found.name == "zero_gradients" and found.reason.startswith(said))
+    text = f"the input gradient of the model is zero for {zero} of {images} images, so "
+    assert found is None or (found.name == "zero_gradients" and found.reason.startswith(text))
 
 
-def test_gradients_of_something_else_have_a_name_of_their_own() -> None:
+def test_zero_gradients_of_the_stand_in_have_their_own_alarm_name() -> None:
     found = alarms.zero_gradients(2, 9, "knn_masked", "of the stand-in")
     assert found is not None and found.name == "knn_masked"
     assert found.reason.startswith("the input gradient of the stand-in is zero for 2 of 9 images")
 
 
-def test_two_images_in_a_hundred_may_survive_what_nothing_should() -> None:
+def test_two_percent_of_images_may_survive_the_strongest_attack() -> None:
     assert alarms.some_left(right(2), 16) is None
     found = alarms.some_left(right(3), 16)
     assert (
@@ -108,11 +108,11 @@ def test_two_images_in_a_hundred_may_survive_what_nothing_should() -> None:
 def test_one_prediction_in_a_thousand_may_differ_at_epsilon_0(differ: int, images: int, raised: bool) -> None:
     found = alarms.not_clean_at_zero(differ, images)
     assert (found is not None) == raised
-    said = f"{differ} of {images} predictions at epsilon 0 differ from those of the stage evaluate."
-    assert found is None or (found.name == "not_clean_at_zero" and found.reason.startswith(said))
+    text = f"{differ} of {images} predictions at epsilon 0 differ from those of the stage evaluate."
+    assert found is None or (found.name == "not_clean_at_zero" and found.reason.startswith(text))
 
 
-def test_stronger_names_the_epsilon_at_which_it_is_most_so() -> None:
+def test_stronger_names_the_epsilon_with_the_largest_gain() -> None:
     strong = {0: right(0), 1: right(80), 2: right(60), 4: right(40), 8: right(40)}
     weak = {1: right(78), 2: right(50), 4: right(5), 8: right(10)}
     found = alarms.stronger("noise_stronger", "noise", "the gradient", weak, strong)
@@ -124,7 +124,7 @@ def test_stronger_names_the_epsilon_at_which_it_is_most_so() -> None:
     assert alarms.stronger("noise_stronger", "noise", "the gradient", weak, strong, margin=0.5) is None
 
 
-def test_transferred_images_may_not_serve_better_than_a_models_own() -> None:
+def test_alarm_where_transferred_images_fool_a_model_more_than_its_own() -> None:
     found = stronger_than_own(
         {("a", "a"): right(50), ("b", "b"): right(40), ("a", "b"): right(60), ("b", "a"): right(30)}, 8
     )
@@ -135,14 +135,14 @@ def test_transferred_images_may_not_serve_better_than_a_models_own() -> None:
     )
 
 
-def test_an_alarm_has_a_name_that_params_can_accept() -> None:
+def test_every_alarm_name_can_be_accepted_in_params() -> None:
     with pytest.raises(StudyError, match="unheard_of is not the name of an alarm"):
         Alarm("unheard_of", "for no reason")
 
 
 RISING = "the values must rise and be among [1, 2, 4, 8, 16]"
 
-# --- taking alarms or not ----------------------------------------------------------------------------------
+# --- accepting alarms -------------------------------------------------------------------------------------
 
 TWO = [Alarm("zero_gradients", "of some"), Alarm("rescaled_logits", "by 0.1"), Alarm("rescaled_logits", "by 10")]
 
@@ -158,13 +158,13 @@ TWO = [Alarm("zero_gradients", "of some"), Alarm("rescaled_logits", "by 0.1"), A
 def test_alarms_that_are_not_accepted_end_the_stage(accept: list[str], named: list[str], unnamed: list[str]) -> None:
     with pytest.raises(StudyError) as caught:
         alarms.accepted(TWO, accept)
-    said = str(caught.value)
-    assert "\n" not in said and said.startswith("attack: ") and said.endswith(f"attack.accept: [{', '.join(named)}]")
-    assert all(f"{alarm.name}: {alarm.reason}" in said for alarm in TWO if alarm.name in named)
-    assert not any(name in said for name in unnamed)
+    text = str(caught.value)
+    assert "\n" not in text and text.startswith("attack: ") and text.endswith(f"attack.accept: [{', '.join(named)}]")
+    assert all(f"{alarm.name}: {alarm.reason}" in text for alarm in TWO if alarm.name in named)
+    assert not any(name in text for name in unnamed)
 
 
-def test_alarms_that_are_accepted_stay_with_all_their_reasons() -> None:
+def test_accepted_alarms_keep_all_their_reasons() -> None:
     taken = alarms.accepted(TWO, ["rescaled_logits", "zero_gradients", "pgd_weaker"])
     assert taken == TWO
     assert alarms.by_name(taken) == {"zero_gradients": "of some", "rescaled_logits": "by 0.1; by 10"}
@@ -222,7 +222,7 @@ def test_alarms_that_are_accepted_stay_with_all_their_reasons() -> None:
         ),
     ],
 )
-def test_params_that_do_not_fit_each_other_are_refused(change: dict[str, Any], message: str) -> None:
+def test_contradictory_params_are_refused(change: dict[str, Any], message: str) -> None:
     with pytest.raises(StudyError, match=re.escape(message)) as caught:
         catalogue.settings_of(params.validated("attack", changed(SECTION, **change), Attack))
     assert str(caught.value).startswith("params.yaml: attack") and "\n" not in str(caught.value)

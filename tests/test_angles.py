@@ -1,4 +1,4 @@
-"""Angles within and between classes: against a slow loop over pairs, and in cases known by hand."""
+"""Angles within and between classes: against a slow loop over pairs, and in cases computed by hand."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def plain_angles(features: np.ndarray, labels: np.ndarray) -> dict[str, float | 
 
 
 @pytest.mark.parametrize("block", [1, 7, 20, 41, 1000])
-def test_angles_are_a_plain_loops_over_pairs_in_blocks_of_any_size(block: int, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_angles_equal_a_loop_over_pairs_for_any_block_size(block: int, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(angles, "BLOCK", block)
     rng = np.random.default_rng(0)
     labels = rng.integers(0, 4, 41).astype(np.uint8)
@@ -36,10 +36,10 @@ def test_angles_are_a_plain_loops_over_pairs_in_blocks_of_any_size(block: int, m
     assert type(within) is float and type(between) is float and within < between
 
 
-def test_angles_between_each_feature_and_its_like() -> None:
+def test_angles_between_paired_features() -> None:
     features = np.array([[1, 0], [2, 0], [3, 0], [0, 0]], np.float16)
     others = np.array([[5, 0], [1, 1], [-1, 0], [1, 0]], np.float16)
-    # A feature of length zero has no direction, and is at a right angle to every one.
+    # A feature of length zero has no direction. Its angle to every other one counts as 90°.
     np.testing.assert_allclose(angles.angles_between(features, others), [0, 45, 180, 90], atol=1e-3)
 
 
@@ -54,13 +54,13 @@ def test_opposite_classes() -> None:
     assert found == {WITHIN: pytest.approx(0, abs=0.05), BETWEEN: pytest.approx(180, abs=0.05)}
 
 
-def test_an_image_is_no_pair_with_itself() -> None:
+def test_an_image_is_not_paired_with_itself() -> None:
     features = np.array([[1, 0], [1, 1], [0, 1]], np.float32)
     # The second class has one image; that of the first is 45° and 90° from it.
     assert class_angles(features, np.array([0, 0, 1])) == pytest.approx({WITHIN: 45, BETWEEN: (45 + 90) / 2}, abs=1e-4)
 
 
-def test_where_there_is_no_pair_there_is_no_angle() -> None:
+def test_without_pairs_the_angle_is_null() -> None:
     features = np.array([[1, 0], [0, 1]], np.float32)
     assert class_angles(features, np.array([0, 1])) == {WITHIN: None, BETWEEN: pytest.approx(90)}
     assert class_angles(features, np.array([1, 1])) == {WITHIN: pytest.approx(90), BETWEEN: None}

@@ -1,4 +1,4 @@
-"""The stage `attack`: what it writes, that it agrees with `evaluate`, and that it ends where an alarm says so."""
+"""The stage `attack`: its output, its agreement with `evaluate`, and that it stops where an alarm is raised."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ import pytest
 import torch
 from attacked import (
     SHORT,
-    Tried,
+    ModelUnderTest,
+    alarm_names,
     changed,
-    names_of,
     saved_model,
     some_images,
     some_labels,
@@ -47,7 +47,7 @@ ACCEPTING = changed(SHORT, accept=list(ALARMS))
 
 
 def run_stage(module: ModuleType, cell: Cell, monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
-    """What a stage of the folder that we are in writes of a cell."""
+    """Runs a stage for a cell in the working folder; returns the results it writes."""
     monkeypatch.setenv(device.VARIABLE, "cpu")
     asked = ["--loss", cell.loss, "--train-set", cell.train_set, "--seed", str(cell.seed)]
     monkeypatch.setattr(sys, "argv", ["stage", *asked])
@@ -56,19 +56,19 @@ def run_stage(module: ModuleType, cell: Cell, monkeypatch: pytest.MonkeyPatch) -
 
 
 def predicted(found: dict[str, Any]) -> ByEpsilon:
-    """By epsilon, from attack.json or one of its attacks."""
+    """Predictions by epsilon, from attack.json or one of its attacks."""
     return {int(epsilon): from_text(text) for epsilon, text in found["predictions"].items()}
 
 
 @pytest.mark.parametrize("name", losses.names())
-def test_attacks_leave_the_model_as_it_was(name: str, tmp_path: Path) -> None:
+def test_attacks_do_not_change_the_model(name: str, tmp_path: Path) -> None:
     saved_model(name, tmp_path)
     model, _ = storage.load(tmp_path, CPU)
     before = {key: tensor.clone() for key, tensor in model.state_dict().items()}
     images = to_float(some_images(6, 16))
     real = Neighbours(model, features_of(model, images, 4), some_labels(6).numpy(), 1)
-    tried = subject_of(model, images, some_labels(6), neighbours=real, batch_size=12, attacks=SHORT["attacks"])
-    one_model.attack(tried, tried.blocks, ALARMS)
+    subject = subject_of(model, images, some_labels(6), neighbours=real, batch_size=12, attacks=SHORT["attacks"])
+    one_model.attack(subject, subject.blocks, ALARMS)
     assert all(weight.grad is None for weight in model.parameters())
     assert not any(module.training for module in model.modules())
     for key, tensor in model.state_dict().items():
@@ -76,8 +76,8 @@ def test_attacks_leave_the_model_as_it_was(name: str, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("name", losses.names())
-def test_stages_agree(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Epsilon 0 is the clean accuracy, and a corruption that changes nothing costs nothing."""
+def test_attack_evaluate_and_stress_agree(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Epsilon 0 gives the clean accuracy, and so does a corruption that changes nothing."""
     cell = Cell(name, "clean", 0)
     monkeypatch.chdir(tmp_path)
     study_of(tmp_path, [cell], attack=ACCEPTING)
@@ -86,21 +86,21 @@ def test_stages_agree(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     assert list(rows) == ["train_clean", "val_clean", "val_corrupted", "test_clean", "test_corrupted"]
     for split in ("val", "test"):
         assert rows[f"{split}_clean"] == {**rows[f"{split}_corrupted"], "set": f"{split}_clean"}
-    clean, said = rows["test_clean"]["accuracy"], evaluated["details"]["test_clean"]
+    clean, details = rows["test_clean"]["accuracy"], evaluated["details"]["test_clean"]
     assert 0 < clean < 1
     assert attacked["images"] == 12 and attacked["ladder"][0]["accuracy"] == clean
     fgsm, neighbours = (attacked["attacks"][attack] for attack in ("fgsm", "knn_fgsm"))
-    np.testing.assert_array_equal(predicted(fgsm)[0], from_text(said["predictions"]))
+    np.testing.assert_array_equal(predicted(fgsm)[0], from_text(details["predictions"]))
     assert "not_clean_at_zero" not in attacked["alarms"]
     np.testing.assert_array_equal(from_text(attacked["test_indices"]), np.arange(12))
     positions = from_text(neighbours["positions"])
-    np.testing.assert_array_equal(predicted(neighbours)[0], from_text(said["knn_predictions"])[positions])
+    np.testing.assert_array_equal(predicted(neighbours)[0], from_text(details["knn_predictions"])[positions])
     assert neighbours["neighbours"] == evaluated["knn_neighbours"] and len(positions) == SHORT["control_images"]
     assert (tmp_path / f"reports/examples/{cell.key}.png").stat().st_size > 0
 
 
-def test_stage_writes_what_the_attacks_find(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Of 10 of the 12 test images."""
+def test_stage_writes_the_results_of_the_attacks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """10 of the 12 test images are attacked."""
     cell, section = Cell("cross_entropy", "clean", 0), changed(ACCEPTING, images=10, control_images=7)
     monkeypatch.chdir(tmp_path)
     study_of(tmp_path, [cell], attack=section)
@@ -115,22 +115,22 @@ def test_stage_writes_what_the_attacks_find(tmp_path: Path, monkeypatch: pytest.
     clean = from_text(evaluated["details"]["test_clean"]["predictions"])[chosen]
     features, known_labels = read_npz(cell.evaluated, "reference_features", "reference_labels")
     checked = Attack.model_validate(section)
-    tried = Tried(model, target, checked, clean, Neighbours(model, features, known_labels, 3))
-    tried.blocks = catalogue.settings_of(checked)
-    fgsm, rounded = tried.fgsm()
-    signs = tried.gradient.signs
-    for name in tried.blocks:
-        tried.run(name)
-    assert list(attacked["attacks"]) == list(tried.found)
-    for name, found in tried.found.items():
-        written, beside = attacked["attacks"][name], found.settings | found.measured
-        assert list(written) == [*beside, "images", "positions", "predictions"]
-        assert {key: written[key] for key in beside} == beside
+    subject = ModelUnderTest(model, target, checked, clean, Neighbours(model, features, known_labels, 3))
+    subject.blocks = catalogue.settings_of(checked)
+    fgsm, rounded = subject.fgsm()
+    signs = subject.gradient.signs
+    for name in subject.blocks:
+        subject.run(name)
+    assert list(attacked["attacks"]) == list(subject.found)
+    for name, found in subject.found.items():
+        written, others = attacked["attacks"][name], found.settings | found.measured
+        assert list(written) == [*others, "images", "positions", "predictions"]
+        assert {key: written[key] for key in others} == others
         assert written["images"] == len(found.positions)
         assert from_text(written["positions"]).tolist() == found.positions.tolist()
         assert list(predicted(written)) == list(found.predictions)
-        for epsilon, said in found.predictions.items():
-            np.testing.assert_array_equal(predicted(written)[epsilon], said, err_msg=name)
+        for epsilon, predictions in found.predictions.items():
+            np.testing.assert_array_equal(predicted(written)[epsilon], predictions, err_msg=name)
     every = SHORT["epsilons_255"]
     rungs = {"pgd": [4, 64], "pgd_8_bit": [4, 64], "square": [4]}
     rungs |= dict.fromkeys(("noise", "fgsm_of_logits_x0.1", "fgsm_of_logits_x10"), every[1:])
@@ -139,8 +139,8 @@ def test_stage_writes_what_the_attacks_find(tmp_path: Path, monkeypatch: pytest.
     assert attacked["attacks"]["fgsm"]["zero_gradients"] == 0
     assert attacked["attacks"]["knn_fgsm"]["neighbours"] == 3
     assert attacked["ladder"] == one_model.summarise(fgsm.predictions, rounded.predictions, labels)
-    assert set(attacked["alarms"]) == names_of(tried)
-    # What transfer and embed read.
+    assert set(attacked["alarms"]) == alarm_names(subject)
+    # The files that transfer and embed read.
     names = ("test_indices", "signs", "features", "epsilon_255")
     arrays = dict(zip(names, read_npz(cell.attacked, *names), strict=True))
     np.testing.assert_array_equal(arrays["signs"], signs.numpy())
@@ -158,8 +158,8 @@ def test_stage_writes_what_the_attacks_find(tmp_path: Path, monkeypatch: pytest.
     assert angles == sorted(angles) and angles[0] > 0
 
 
-def test_stage_ends_where_evaluate_saw_something_else(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Of one image; it does not end where the other is of an image that is not attacked."""
+def test_stage_stops_where_evaluate_had_other_predictions(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One prediction differs. The stage does not stop if that image is not attacked."""
     cell = Cell("cross_entropy", "clean", 1)
     monkeypatch.chdir(tmp_path)
     study_of(tmp_path, [cell], attack=changed(ACCEPTING, images=10))
@@ -178,7 +178,7 @@ def test_stage_ends_where_evaluate_saw_something_else(tmp_path: Path, monkeypatc
     assert found["not_clean_at_zero"].startswith("1 of 10 predictions at epsilon 0 differ from those of the stage")
 
 
-def test_stage_ends_at_an_alarm_and_writes_nothing_unless_it_is_accepted(
+def test_stage_stops_at_an_alarm_and_writes_nothing_unless_it_is_accepted(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     cell = Cell("cross_entropy", "clean", 0)
@@ -199,7 +199,7 @@ def test_stage_ends_at_an_alarm_and_writes_nothing_unless_it_is_accepted(
 
 @pytest.mark.parametrize("left_out", [entry.name for entry in ATTACKS])
 def test_an_attack_without_a_block_does_not_run(left_out: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The results of the others are there, and what `transfer` and `embed` read."""
+    """The other attacks' results are there, and the files that `transfer` and `embed` read."""
     cell = Cell("cross_entropy", "clean", 0)
     monkeypatch.chdir(tmp_path)
     study_of(tmp_path, [cell], attack=without(ACCEPTING, left_out))

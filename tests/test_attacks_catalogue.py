@@ -1,4 +1,4 @@
-"""Every entry of the catalogue of attacks: its file, its block in params.yaml, its titles, what its attack writes."""
+"""Every entry of the catalogue of attacks: its file, its block in params.yaml, its titles, its attack's results."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from attacked import SECTION, Tried, some_images, some_labels, subject_of, tiny_model
+from attacked import SECTION, ModelUnderTest, some_images, some_labels, subject_of, tiny_model
 
 from robustness_study.attacks import alarms, catalogue, one_model
 from robustness_study.attacks.catalogue import ALARMS, ATTACKS, EVERY, Comparison, Entry, Settings
@@ -28,8 +28,8 @@ BLOCKS: dict[str, Any] = PARAMS["attacks"]
 
 
 @pytest.fixture(scope="module")
-def tried() -> Tried:
-    """A model after every attack."""
+def subject() -> ModelUnderTest:
+    """A model on which every attack was run."""
     model = tiny_model()
     real = Neighbours(model, features_of(model, to_float(some_images()), 5), some_labels().numpy(), 3)
     found = subject_of(model, neighbours=real)
@@ -50,14 +50,14 @@ def test_entry_is_complete(entry: Entry) -> None:
         assert alarm in ALARMS and alarm in alarms.NAMES
 
 
-def test_entries_fit_each_other() -> None:
+def test_entries_are_consistent() -> None:
     catalogue.check_entries(EVERY)
 
 
 @pytest.mark.parametrize("entry", EVERY, ids=lambda entry: entry.name)
-def test_an_attack_writes_what_its_entry_says(entry: Entry, tried: Tried) -> None:
-    """Every result has exactly one title, every title a result; the settings to compare are those written."""
-    found = {name: found for name, found in tried.found.items() if catalogue.entry_of(name) == entry}
+def test_an_attack_writes_what_its_entry_says(entry: Entry, subject: ModelUnderTest) -> None:
+    """Every result has exactly one title and every title a result. The settings to compare are written too."""
+    found = {name: found for name, found in subject.found.items() if catalogue.entry_of(name) == entry}
     for pattern, title in entry.titles.items():
         assert [name for name in found if catalogue.filled_in(pattern, title, name)], pattern
     for name, written in found.items():
@@ -65,15 +65,15 @@ def test_an_attack_writes_what_its_entry_says(entry: Entry, tried: Tried) -> Non
         assert [text for text in of_name if text] == [catalogue.title(name)]
         assert tuple(written.settings) == entry.must_be_equal
         assert catalogue.must_be_equal(name) == (*entry.must_be_equal, "positions")
-        clean = tried.clean == tried.labels
+        clean = subject.clean == subject.labels
         if entry.only_right_images:
             for predicted in written.predictions.values():
                 wrong = ~clean[written.positions]
-                assert wrong.any() and (predicted[wrong] == tried.clean[written.positions][wrong]).all()
+                assert wrong.any() and (predicted[wrong] == subject.clean[written.positions][wrong]).all()
 
 
-def test_attacks_run_in_the_catalogues_order(tried: Tried) -> None:
-    order = list(dict.fromkeys(catalogue.entry_of(name).name for name in tried.found))
+def test_attacks_run_in_the_catalogues_order(subject: ModelUnderTest) -> None:
+    order = list(dict.fromkeys(catalogue.entry_of(name).name for name in subject.found))
     assert order == [entry.name for entry in EVERY]
     shuffled = SECTION | {"attacks": dict(reversed(SECTION["attacks"].items()))}
     assert list(catalogue.settings_of(Attack.model_validate(shuffled))) == [entry.name for entry in ATTACKS]
@@ -129,15 +129,15 @@ ENTRIES = {
 }
 
 
-@pytest.mark.parametrize(("entry", "told"), ENTRIES.values(), ids=ENTRIES)
-def test_entry_that_does_not_fit_the_others_is_refused(entry: Entry, told: str) -> None:
+@pytest.mark.parametrize(("entry", "message"), ENTRIES.values(), ids=ENTRIES)
+def test_entry_that_contradicts_the_others_is_refused(entry: Entry, message: str) -> None:
     with pytest.raises(StudyError) as caught:
         catalogue.check_entries((*EVERY, entry))
-    assert str(caught.value).startswith(f"robustness_study/attacks/catalogue.py {told}")
+    assert str(caught.value).startswith(f"robustness_study/attacks/catalogue.py {message}")
     assert "\n" not in str(caught.value)
 
 
-def test_comparison_with_an_entry_further_down_is_refused() -> None:
+def test_comparison_with_a_later_entry_is_refused() -> None:
     with pytest.raises(StudyError, match=r"under mine with strong = 'pgd', .* or of an earlier one; use one of fgsm,"):
         catalogue.check_entries((EVERY[0], entry_of("mine", comparison("mine", "pgd")), *EVERY[1:]))
 
@@ -172,20 +172,20 @@ WRITTEN: dict[str, tuple[Any, Any, str]] = {
 }
 
 
-@pytest.mark.parametrize(("entry", "run", "told"), WRITTEN.values(), ids=WRITTEN)
+@pytest.mark.parametrize(("entry", "run", "message"), WRITTEN.values(), ids=WRITTEN)
 def test_attack_that_does_not_do_what_its_entry_says_is_refused(
-    entry: Entry, run: Any, told: str, monkeypatch: pytest.MonkeyPatch
+    entry: Entry, run: Any, message: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(registry, "module", lambda *given: SimpleNamespace(run=run))
     subject = subject_of(tiny_model())
     with pytest.raises(StudyError) as caught:
         one_model.run_one(subject, entry, Settings())
-    assert str(caught.value).startswith(f"robustness_study/attacks/catalogue.py {told}")
+    assert str(caught.value).startswith(f"robustness_study/attacks/catalogue.py {message}")
     assert "\n" not in str(caught.value)
 
 
 def test_attack_that_does_what_its_entry_says_passes(monkeypatch: pytest.MonkeyPatch) -> None:
-    def run(subject: Tried, settings: Settings) -> dict[str, Found]:
+    def run(subject: ModelUnderTest, settings: Settings) -> dict[str, Found]:
         subject.watch(alarms.Alarm("knn_masked", "why"))
         return {"mine_1": FOUND, "mine_2": FOUND}
 

@@ -1,4 +1,4 @@
-"""The nearest neighbours' stand-in, and all attacks on one model: each is what it says, in batches of any size."""
+"""The stand-in for nearest neighbours, and all attacks on one model, in batches of any size."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from attacked import (
     COUNT,
     SECTION,
     WIDTH,
-    Tried,
-    by_loop,
-    names_of,
+    ModelUnderTest,
+    alarm_names,
+    fgsm_by_loop,
     some_images,
     some_labels,
     subject_of,
@@ -41,12 +41,12 @@ KNOWN_LABELS = torch.from_numpy(RNG.integers(0, CLASSES, 40))
 
 
 def near_images(model: Classifier) -> Tensor:
-    """Known features that lie about those of `some_images`, so that similarities differ."""
+    """Known features near those of `some_images`, so that similarities differ."""
     features = model.features(to_float(some_images()))
     return features[torch.arange(40) % COUNT] + features.std() * KNOWN
 
 
-def test_soft_neighbours_are_their_equation_written_out() -> None:
+def test_soft_neighbours_equal_their_equation() -> None:
     model, images = tiny_model(), to_float(some_images())
     known = near_images(model)
     found = SoftNeighbours(model, known, KNOWN_LABELS, 0.1)(images)
@@ -75,20 +75,20 @@ def test_soft_neighbours_at_a_high_temperature_are_the_class_with_the_most_image
 
 @pytest.mark.parametrize("temperature", [0.02, 0.5])
 @pytest.mark.parametrize("batch_size", [1, 5, 100])
-def test_neighbours_are_scored_on_what_their_stand_in_was_attacked_with(batch_size: int, temperature: float) -> None:
+def test_neighbours_are_scored_on_images_attacked_through_their_stand_in(batch_size: int, temperature: float) -> None:
     model, positions = tiny_model(), np.array([1, 4, 5, 8, 13])
     known = near_images(model)
     real = Neighbours(model, known.numpy(), KNOWN_LABELS.numpy().astype(np.uint8), 3)
     settings = {"temperature": temperature}
-    tried = subject_of(model, neighbours=real, batch_size=batch_size, nearest_neighbours=settings)
-    target = tried.target.of(positions)
-    tried.gradient = Gradient(torch.zeros(tried.target.images.shape, dtype=torch.int8), tried.clean)
-    tried.control = positions
-    found = tried.run("nearest_neighbours")["knn_fgsm"]
+    subject = subject_of(model, neighbours=real, batch_size=batch_size, nearest_neighbours=settings)
+    target = subject.target.of(positions)
+    subject.gradient = Gradient(torch.zeros(subject.target.images.shape, dtype=torch.int8), subject.clean)
+    subject.control = positions
+    found = subject.run("nearest_neighbours")["knn_fgsm"]
     soft = SoftNeighbours(model, known, KNOWN_LABELS, temperature)
     assert list(found.predictions) == SECTION["epsilons_255"] and found.positions.tolist() == positions.tolist()
     for epsilon, predictions in found.predictions.items():
-        attacked = torch.from_numpy(by_loop(soft, target.images, target.labels, epsilon / 255)).float()
+        attacked = torch.from_numpy(fgsm_by_loop(soft, target.images, target.labels, epsilon / 255)).float()
         expected = knn_predictions(known.numpy(), KNOWN_LABELS.numpy(), model.features(attacked).numpy(), 3)
         np.testing.assert_array_equal(predictions, expected)
     agreement = (predict(soft, target.images, 4) == found.predictions[0]).mean()
@@ -100,19 +100,19 @@ def test_neighbours_are_scored_on_what_their_stand_in_was_attacked_with(batch_si
 NAMES = ["fgsm", "fgsm_8_bit", "noise", "fgsm_of_logits_x0.1", "fgsm_of_logits_x10", "pgd", "pgd_8_bit", "square"]
 
 
-def everything(batch_size: int) -> Tried:
-    """After every attack, as the stage runs them."""
+def everything(batch_size: int) -> ModelUnderTest:
+    """A model on which every attack was run, as the stage runs them."""
     model = tiny_model()
     real = Neighbours(model, near_images(model).numpy(), KNOWN_LABELS.numpy(), 3)
-    tried = subject_of(model, neighbours=real, batch_size=batch_size)
-    one_model.attack(tried, tried.blocks, ALARMS)
-    return tried
+    subject = subject_of(model, neighbours=real, batch_size=batch_size)
+    one_model.attack(subject, subject.blocks, ALARMS)
+    return subject
 
 
 @pytest.mark.parametrize("batch_size", [1, 3, 14, 100])
 def test_no_attack_depends_on_the_batch_size(batch_size: int) -> None:
     one, other = everything(5).found, everything(batch_size).found
-    assert list(one) == list(other) and [*one][: len(NAMES) + 1] == [*NAMES, "knn_fgsm"]  # and those of other files
+    assert list(one) == list(other) and [*one][: len(NAMES) + 1] == [*NAMES, "knn_fgsm"]  # and attacks from other files
     for name, found in one.items():
         np.testing.assert_array_equal(found.positions, other[name].positions)
         assert (found.settings, found.measured) == (other[name].settings, other[name].measured)
@@ -121,29 +121,29 @@ def test_no_attack_depends_on_the_batch_size(batch_size: int) -> None:
             np.testing.assert_array_equal(predictions, other[name].predictions[epsilon_255], err_msg=name)
 
 
-def test_noise_and_rescaled_logits_are_what_they_say() -> None:
+def test_noise_and_rescaled_logits_equal_their_definitions() -> None:
     model, images, labels = tiny_model(), to_float(some_images()), some_labels()
-    tried, positions = subject_of(model), np.array([0, 3, 4, 9])
-    tried.control = positions
-    noise, rescaled = tried.run("random_signs")["noise"], tried.run("rescaled_logits")
+    subject, positions = subject_of(model), np.array([0, 3, 4, 9])
+    subject.control = positions
+    noise, rescaled = subject.run("random_signs")["noise"], subject.run("rescaled_logits")
     assert noise.positions.tolist() == positions.tolist() and list(noise.predictions) == [1, 2, 4, 8, 16]
-    signs = random_signs(tried.target.indices[positions], images.shape[1:], 0)
+    signs = random_signs(subject.target.indices[positions], images.shape[1:], 0)
     for epsilon, predictions in noise.predictions.items():
         np.testing.assert_array_equal(predictions, model(step(images[positions], signs, epsilon)).argmax(1).numpy())
     for epsilon in (1, 2, 4, 8, 16):
         for factor in (0.1, 10.0):
             by = lambda given, factor=factor: factor * model(given)  # noqa: E731
-            attacked = torch.from_numpy(by_loop(by, images[positions], labels[positions], epsilon / 255)).float()
+            attacked = torch.from_numpy(fgsm_by_loop(by, images[positions], labels[positions], epsilon / 255)).float()
             found = rescaled[f"fgsm_of_logits_x{factor:g}"]
             assert found.positions.tolist() == positions.tolist()
             np.testing.assert_array_equal(found.predictions[epsilon], model(attacked).argmax(1).numpy())
             assert list(found.predictions) == [1, 2, 4, 8, 16]
 
 
-def test_images_between_grey_levels_are_scored_once_more_after_rounding() -> None:
-    """Of bytes moved by whole grey levels, rounding changes no more than last digits: nothing is asked twice.
+def test_images_between_grey_levels_are_scored_again_after_rounding() -> None:
+    """If bytes move by whole grey levels, rounding changes only the last digits: no image is predicted twice.
 
-    Nor are images that are not moved, which the gradient's own pass has predicted.
+    Images that do not move are not predicted again either: the pass for the gradient has predicted them.
     """
     asked = []
 
@@ -155,9 +155,9 @@ def test_images_between_grey_levels_are_scored_once_more_after_rounding() -> Non
     labels = torch.zeros(COUNT, dtype=torch.int64)
     whole = torch.full((COUNT, 3, 8, 8), 100 / 255)
     for images, said, times in ((whole, 1, 1), (whole + 0.5 / 255, 0, 2)):
-        tried = subject_of(logits, images, labels, batch_size=COUNT)
+        subject = subject_of(logits, images, labels, batch_size=COUNT)
         asked.clear()
-        exact, rounded = tried.fgsm()
+        exact, rounded = subject.fgsm()
         ladder = SECTION["epsilons_255"]
         assert len(asked) == times * len(ladder)
         for epsilon in ladder:
@@ -165,41 +165,41 @@ def test_images_between_grey_levels_are_scored_once_more_after_rounding() -> Non
 
 
 @pytest.mark.parametrize(("other", "raised"), [(0, set()), (1, {"not_clean_at_zero"})])
-def test_epsilon_0_is_compared_with_what_evaluate_saw(other: int, raised: set[str]) -> None:
+def test_epsilon_0_is_compared_with_the_predictions_of_evaluate(other: int, raised: set[str]) -> None:
     model = tiny_model()
     clean = predict(model, to_float(some_images()), 3)
     clean[4] = (clean[4] + other) % CLASSES
-    tried = subject_of(model, clean=clean)
-    tried.fgsm()
-    assert {alarm.name for alarm in tried.alarms if "zero" in alarm.name} == raised
-    assert not raised or f"1 of {COUNT} predictions" in tried.alarms[0].reason
+    subject = subject_of(model, clean=clean)
+    subject.fgsm()
+    assert {alarm.name for alarm in subject.alarms if "zero" in alarm.name} == raised
+    assert not raised or f"1 of {COUNT} predictions" in subject.alarms[0].reason
 
 
-def put_right(images: Tensor) -> Tensor:
-    """Two classes, light and dark images, and a gradient that leads away from mistakes."""
+def misleading_gradient(images: Tensor) -> Tensor:
+    """Logits of two classes, light and dark images, with a gradient that leads away from mistakes."""
     margin = 50 * (images - 0.5).mean((1, 2, 3))
     margin = 2 * margin.detach() - margin
     return torch.stack([margin, -margin], 1)
 
 
 @pytest.mark.parametrize(("dark", "raised"), [(60, {"rises_with_epsilon"}), (36, set()), (24, set())])
-def test_chance_is_to_say_the_commonest_class_of_the_attacked_images(dark: int, raised: set[str]) -> None:
-    """Of 120 images 75 % are right at first, and all are in the end; so many are dark, which is the other class."""
+def test_chance_is_the_share_of_the_most_frequent_class_among_attacked_images(dark: int, raised: set[str]) -> None:
+    """75 % of 120 images are correct at first and all after the attack. The parameter is the number of dark images."""
     labels = (torch.arange(120) < dark).long()
     right = torch.arange(120) % 4 < 3
     levels = 0.5 + torch.where(right == (labels == 0), 3.0, -3.0) / 255
     images = levels[:, None, None, None].expand(-1, 3, 8, 8).contiguous()
-    tried = subject_of(put_right, images, labels, batch_size=50)
-    exact, _ = tried.fgsm()
-    assert (exact.predictions[0] == tried.labels).mean() == 0.75
-    assert (exact.predictions[4] == tried.labels).all()
-    assert names_of(tried) == raised
+    subject = subject_of(misleading_gradient, images, labels, batch_size=50)
+    exact, _ = subject.fgsm()
+    assert (exact.predictions[0] == subject.labels).mean() == 0.75
+    assert (exact.predictions[4] == subject.labels).all()
+    assert alarm_names(subject) == raised
 
 
-def test_chosen_images_are_stratified_and_among_those_given() -> None:
-    tried = subject_of(tiny_model())
-    among = tried.chosen(9, "pgd")
-    inside = tried.chosen(4, "square", among)
+def test_chosen_images_are_a_stratified_subset_of_those_given() -> None:
+    subject = subject_of(tiny_model())
+    among = subject.chosen(9, "pgd")
+    inside = subject.chosen(4, "square", among)
     assert len(among) == 9 and len(inside) == 4 and set(inside) <= set(among)
-    assert tried.chosen(100, "pgd").tolist() == list(range(COUNT))
+    assert subject.chosen(100, "pgd").tolist() == list(range(COUNT))
     assert {int(some_labels()[position]) for position in inside} == set(range(CLASSES))

@@ -1,4 +1,4 @@
-"""The attacks that follow a gradient against an independent implementation, foolbox's, on trained networks."""
+"""Gradient attacks against an independent implementation, foolbox, on trained networks."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import foolbox
 import numpy as np
 import pytest
 import torch
-from attacked import descended
+from attacked import pgd_images
 from recipes import RECIPE
 from torch import Tensor
 
@@ -28,7 +28,7 @@ TRAINED, ATTACKED, SEARCHED, CLASSES = 256, 1000, 400, 4
 
 
 def striped(count: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
-    """Images of noise with faint stripes, uint8 N×16×16×3, whose direction is the label."""
+    """Images of noise with faint stripes, uint8 N×16×16×3. The direction of the stripes is the label."""
     rng = np.random.default_rng(seed)
     labels = (np.arange(count) % CLASSES).astype(np.uint8)
     row, column = np.mgrid[:16, :16]
@@ -59,7 +59,7 @@ def accuracy_of(model: Classifier, images: Tensor, labels: Tensor) -> float:
 
 
 def loss_of(model: Classifier, images: Tensor, labels: Tensor) -> float:
-    """What the attacks raise. Accuracy may be 1 before and after a small step: it depends on the processor."""
+    """The loss, which attacks increase. Accuracy may be 1 before and after a small step, depending on the processor."""
     with torch.no_grad():
         return float(torch.nn.functional.cross_entropy(model(images), labels))
 
@@ -78,7 +78,7 @@ def by_foolbox(
 
 @pytest.mark.parametrize("name", ["cross_entropy", "angular"])
 @pytest.mark.parametrize("epsilon_255", [1, 4, 16])
-def test_fast_gradient_sign_is_foolboxs(name: str, epsilon_255: int) -> None:
+def test_fast_gradient_sign_agrees_with_foolbox(name: str, epsilon_255: int) -> None:
     """To within one image in a thousand."""
     model, (images, labels) = trained(name), unseen(ATTACKED)
     found = step(images, gradient_signs(model, images, labels), epsilon_255)
@@ -88,13 +88,13 @@ def test_fast_gradient_sign_is_foolboxs(name: str, epsilon_255: int) -> None:
 
 
 @pytest.mark.parametrize("name", ["cross_entropy", "angular"])
-def test_projected_gradient_descent_is_foolboxs(name: str) -> None:
-    """From the images themselves, with the same step: the same values but for a few, and the same accuracy.
+def test_projected_gradient_descent_agrees_with_foolbox(name: str) -> None:
+    """Both start at the images with the same step: nearly all values and the accuracy are the same.
 
-    A gradient that is nearly zero may take another sign where the same numbers are added in another order.
+    The sign of a gradient near zero may differ if the same numbers are added in another order.
     """
     model, (images, labels), epsilon_255, steps = trained(name), unseen(SEARCHED), 4, 4
-    found = descended(model, images, labels, epsilon_255, steps, torch.zeros_like(images))
+    found = pgd_images(model, images, labels, epsilon_255, steps, torch.zeros_like(images))
     theirs = foolbox.attacks.LinfBasicIterativeAttack(rel_stepsize=REACH / steps, steps=steps, random_start=False)
     attacked = by_foolbox(theirs, model, images, labels, epsilon_255)
     assert ((found - attacked).abs() > 1e-6).float().mean() <= 0.001

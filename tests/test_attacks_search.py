@@ -1,4 +1,4 @@
-"""Attacks that search, projected gradient descent and Square: equations, bounds, and each image for itself."""
+"""Attacks that search, PGD and Square: equations, bounds, and no effect of one image on another."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from attacked import (
     CLASSES,
     COUNT,
     TwoPlanes,
-    descended,
+    alarm_names,
     grey_images,
-    names_of,
+    pgd_images,
     some_images,
     some_labels,
     subject_of,
@@ -33,13 +33,13 @@ from robustness_study.classifier.inference import to_float
 
 @pytest.mark.parametrize("steps", [3, 10])
 @pytest.mark.parametrize("epsilon_255", [0, 1, 4, 16, 255])
-def test_from_the_image_itself_it_is_cleverhans_attack_bit_for_bit(epsilon_255: int, steps: int) -> None:
+def test_pgd_from_the_image_itself_equals_cleverhans_bit_for_bit(epsilon_255: int, steps: int) -> None:
     from cleverhans.torch.attacks.projected_gradient_descent import projected_gradient_descent as theirs
 
     model, images, labels = tiny_model(), to_float(some_images()), some_labels()
     epsilon = epsilon_255 / 255
     step_size = 2.5 * epsilon / steps
-    found = descended(model, images, labels, epsilon_255, steps, torch.zeros_like(images))
+    found = pgd_images(model, images, labels, epsilon_255, steps, torch.zeros_like(images))
     expected = theirs(
         model, images, epsilon, step_size, steps, np.inf, clip_min=0.0, clip_max=1.0, y=labels, rand_init=False
     )
@@ -47,17 +47,17 @@ def test_from_the_image_itself_it_is_cleverhans_attack_bit_for_bit(epsilon_255: 
 
 
 @pytest.mark.parametrize("epsilon_255", [1, 8, 255])
-def test_it_stays_in_the_ball_and_the_range(epsilon_255: int) -> None:
+def test_pgd_stays_in_the_ball_and_the_range(epsilon_255: int) -> None:
     model, images, labels = tiny_model(), to_float(some_images()), some_labels()
     starts = random_starts(range(COUNT), images.shape[1:], 0, 0)
-    for steps in (1, 2, 5):  # one step is longer than the ball is wide
-        found = descended(model, images, labels, epsilon_255, steps, starts)
+    for steps in (1, 2, 5):  # one step is longer than the ball's width
+        found = pgd_images(model, images, labels, epsilon_255, steps, starts)
         assert_within(images, found, epsilon_255)
         assert (found - images).abs().max() > 0.99 * epsilon_255 / 255
 
 
-def test_an_image_that_is_wrong_on_the_way_is_left_there() -> None:
-    """It grows lighter by 8 grey levels a step, from 100; wrong are levels of 130 to 150, which it meets at step 5."""
+def test_pgd_keeps_an_image_at_the_step_where_it_became_wrong() -> None:
+    """It starts at grey level 100 and gets lighter by 8 a step. Levels 130 to 150 are wrong: it is there at step 5."""
     asked: list[int] = []
 
     def logits(given: Tensor) -> Tensor:
@@ -66,11 +66,11 @@ def test_an_image_that_is_wrong_on_the_way_is_left_there() -> None:
         wrong = (levels > 130) & (levels < 150)
         return torch.stack([(~wrong).float() - levels + levels.detach(), wrong.float()], 1)
 
-    levels = torch.tensor([100.0, 60.0])  # the second meets them at step 10
+    levels = torch.tensor([100.0, 60.0])  # the second image is there at step 10
     images, labels = levels[:, None, None, None].expand(-1, 3, 4, 4) / 255, torch.zeros(2, dtype=torch.int64)
     still, rights = torch.zeros_like(images), np.zeros(2, int)
-    last = descended(logits, images, labels, 64 + 32, 30, still)
-    assert logits(last).argmax(1).tolist() == [0, 0]  # lighter than that in the end
+    last = pgd_images(logits, images, labels, 64 + 32, 30, still)
+    assert logits(last).argmax(1).tolist() == [0, 0]  # at the end it is lighter than that
     asked.clear()
     exact, rounded = search(logits, Target(images, labels, np.arange(2)), 64 + 32, 30, still, (rights, rights))
     assert exact.tolist() == rounded.tolist() == [1, 1] and rights.tolist() == [0, 0]
@@ -78,34 +78,34 @@ def test_an_image_that_is_wrong_on_the_way_is_left_there() -> None:
 
 
 @pytest.mark.parametrize("steps", [1, 4, 5, 13])
-def test_looking_on_the_way_changes_no_step(steps: int) -> None:
-    """Where nothing but the right class is ever said, all steps are made."""
+def test_checking_predictions_between_steps_changes_no_step(steps: int) -> None:
+    """If every prediction is correct, PGD makes all steps."""
     model, images, labels = tiny_model(), to_float(some_images()), some_labels()
     starts = random_starts(range(COUNT), images.shape[1:], 0, 0)
-    expected, seen = descended(model, images, labels, 4, steps, starts), []
+    expected, seen = pgd_images(model, images, labels, 4, steps, starts), []
 
     def looked_at(given: Tensor) -> Tensor:
         seen.append(given.detach())
         right = nn.functional.one_hot(labels, CLASSES) * 1e3
         return model(given) + (0 if given.requires_grad else right)
 
-    said = labels.numpy()
-    search(looked_at, Target(images, labels, np.arange(COUNT)), 4, steps, starts, (said, said))
+    correct = labels.numpy()
+    search(looked_at, Target(images, labels, np.arange(COUNT)), 4, steps, starts, (correct, correct))
     assert torch.equal(seen[-2], expected) and torch.equal(seen[-1], to_8_bit(expected))
 
 
 @pytest.mark.parametrize("steps", [1, 2, 5, 20])
-def test_on_a_linear_model_it_reaches_the_worst_case_from_any_start(steps: int) -> None:
+def test_pgd_on_a_linear_model_reaches_the_worst_case_from_any_start(steps: int) -> None:
     model, images = TwoPlanes(), grey_images(6)
     labels = torch.tensor([0, 1, 0, 1, 0, 1])
     starts = random_starts(range(6), images.shape[1:], 0, 0)
-    starts[:, :, :2], starts[:, :, 2:4] = -1, 1  # corners of the ball as well
-    found = descended(model, images, labels, 16, steps, starts)
+    starts[:, :, :2], starts[:, :, 2:4] = -1, 1  # also from corners of the ball
+    found = pgd_images(model, images, labels, 16, steps, starts)
     fallen = margins(model, images, labels) - margins(model, found, labels)
     torch.testing.assert_close(fallen, torch.full((6,), 16 / 255 * model.norm), rtol=1e-5, atol=1e-5)
 
 
-def test_random_starts_of_an_image_are_its_own() -> None:
+def test_random_starts_of_an_image_do_not_depend_on_the_batch() -> None:
     shape = (3, 32, 32)
     starts = random_starts([3, 10, 17], shape, 0, 0)
     assert torch.equal(random_starts([17, 4, 3], shape, 0, 0)[[2, 0]], starts[[0, 2]])
@@ -115,10 +115,10 @@ def test_random_starts_of_an_image_are_its_own() -> None:
         assert np.corrcoef(other.flatten(), starts[0].flatten())[0, 1] < 0.1
 
 
-def heads_or_tails(images: Tensor) -> Tensor:
+def gradient_free_logits(images: Tensor) -> Tensor:
     """Logits without a gradient, so that PGD stays where it starts.
 
-    On grey images they are of class 0; where a start is dark they are of class 2 if its red is, else of class 1.
+    Grey images are class 0. A dark start is class 2 if its red is dark too, else class 1.
     """
     dark, red = (part.sub(127.5 / 255).lt(-1e-5) for part in (images.mean((1, 2, 3)), images[:, 0].mean((1, 2))))
     labels = dark * (1 + red.long())
@@ -126,32 +126,32 @@ def heads_or_tails(images: Tensor) -> Tensor:
 
 
 @pytest.mark.parametrize("restarts", [1, 2, 4])
-def test_of_each_image_the_first_restart_that_succeeds_is_kept(restarts: int) -> None:
-    """With and without rounding, each for itself; and what is wrong without an attack stays as it was."""
+def test_the_first_successful_restart_of_each_image_is_kept(restarts: int) -> None:
+    """Separately with and without rounding. Images that are wrong without an attack do not change."""
     grey, labels = torch.full((COUNT, 3, 8, 8), 0.5), torch.zeros(COUNT, dtype=torch.int64)
-    labels[::3] = 1  # wrong when clean, and some starts would put them right
-    tried = subject_of(heads_or_tails, grey, labels, pgd={"restarts": restarts, "images": 12})
-    found = tried.run("pgd")
+    labels[::3] = 1  # wrong on the clean image; some starts would make them correct
+    subject = subject_of(gradient_free_logits, grey, labels, pgd={"restarts": restarts, "images": 12})
+    found = subject.run("pgd")
     assert list(found) == ["pgd", "pgd_8_bit"]
     for name, attacked in found.items():
         positions = attacked.positions
-        assert positions.tolist() == tried.chosen(12, "pgd").tolist() and len(positions) == 12
+        assert positions.tolist() == subject.chosen(12, "pgd").tolist() and len(positions) == 12
         assert attacked.settings == {"steps": 3, "looked_at_every": 5, "restarts": restarts}
         assert list(attacked.predictions) == [2, 4, 64]  # the large one as well
         for epsilon, predictions in attacked.predictions.items():
             expected = np.zeros(12, int)
             for restart in reversed(range(restarts)):
-                starts = random_starts(tried.target.indices[positions], (3, 8, 8), 0, restart)
+                starts = random_starts(subject.target.indices[positions], (3, 8, 8), 0, restart)
                 images = grey[positions] + epsilon / 255 * starts
-                said = heads_or_tails(to_8_bit(images) if name == "pgd_8_bit" else images).argmax(1).numpy()
-                expected = np.where(said != 0, said, expected)
+                moved = gradient_free_logits(to_8_bit(images) if name == "pgd_8_bit" else images).argmax(1).numpy()
+                expected = np.where(moved != 0, moved, expected)
             expected[labels[positions].numpy() == 1] = 0
             np.testing.assert_array_equal(predictions, expected, err_msg=f"{name}, {epsilon}")
     assert restarts < 4 or {0, 1, 2} == set(found["pgd"].predictions[4])
 
 
 def only_rounding(images: Tensor) -> Tensor:
-    """Logits without a gradient, of images that were at 64 or 192 before they were moved.
+    """Logits without a gradient, for images that were at 64 or 192 before the attack.
 
     The former are wrong between grey levels where they have become darker, the latter on them, unless all at one.
     """
@@ -163,29 +163,29 @@ def only_rounding(images: Tensor) -> Tensor:
     return torch.stack([~wrong, wrong], 1) + 0 * images.sum((1, 2, 3))[:, None]
 
 
-def test_pgd_is_scored_before_and_after_rounding_each_for_itself() -> None:
-    """An image that one start has made wrong stays so, though the next is for its sake after rounding."""
+def test_pgd_is_scored_before_and_after_rounding_separately() -> None:
+    """An image that one start made wrong stays wrong, even if the next start is run for its rounded version."""
     dark = np.arange(10) < 8
     levels = torch.where(torch.from_numpy(dark), 64.0, 192.0) / 255
     images = levels[:, None, None, None].expand(-1, 3, 8, 8).contiguous()
-    tried = subject_of(only_rounding, images, torch.zeros(10, dtype=torch.int64))
-    assert tried.clean.tolist() == [0] * 10
-    first, second = (random_starts(tried.target.indices, (3, 8, 8), 0, n).mean((1, 2, 3)).numpy() < 0 for n in (0, 1))
+    subject = subject_of(only_rounding, images, torch.zeros(10, dtype=torch.int64))
+    assert subject.clean.tolist() == [0] * 10
+    first, second = (random_starts(subject.target.indices, (3, 8, 8), 0, n).mean((1, 2, 3)).numpy() < 0 for n in (0, 1))
     assert (dark & first & ~second).any() and (dark & ~first & second).any()
-    found = tried.run("pgd")
+    found = subject.run("pgd")
     for epsilon in (2, 4):
         assert found["pgd"].predictions[epsilon].tolist() == (dark & (first | second)).astype(int).tolist()
         assert found["pgd_8_bit"].predictions[epsilon].tolist() == (~dark).astype(int).tolist()
 
 
-def test_images_that_are_wrong_when_clean_are_left_as_they_are() -> None:
-    """Neither PGD nor Square puts them right, though every moved image is; `clean` says what they are taken for."""
+def test_images_that_are_wrong_when_clean_are_not_attacked() -> None:
+    """PGD and Square do not make them correct, although every moved image would be. `clean` has their predictions."""
     labels = torch.zeros(COUNT, dtype=torch.int64)
     clean = np.arange(COUNT) % CLASSES
-    for said in range(CLASSES):  # whatever the logits say of attacked images
+    for said in range(CLASSES):  # whatever the logits predict on attacked images
         always = lambda given, said=said: torch.eye(CLASSES)[[said] * len(given)] + 0 * given.sum((1, 2, 3))[:, None]  # noqa: E731
-        tried = subject_of(always, labels=labels, clean=clean)
-        for found in (*tried.run("pgd").values(), tried.run("square")["square"]):
+        subject = subject_of(always, labels=labels, clean=clean)
+        for found in (*subject.run("pgd").values(), subject.run("square")["square"]):
             was = clean[found.positions]
             for predictions in found.predictions.values():
                 assert predictions.tolist() == np.where(was == 0, said, was).tolist()
@@ -193,20 +193,20 @@ def test_images_that_are_wrong_when_clean_are_left_as_they_are() -> None:
 
 
 @pytest.mark.parametrize(("one_step", "raised"), [(0, set()), (1, {"pgd_weaker"})])
-def test_pgd_is_compared_with_one_step_on_images_that_are_right_when_clean(one_step: int, raised: set[str]) -> None:
-    """One step that makes those wrong is the stronger, even if it puts as many others right."""
+def test_pgd_is_compared_with_one_step_on_images_correct_when_clean(one_step: int, raised: set[str]) -> None:
+    """One step that makes them wrong is stronger, even if it makes as many others correct."""
     always: Logits = lambda given: torch.eye(2)[[0] * len(given)] + 0 * given.sum((1, 2, 3))[:, None]  # noqa: E731
-    tried = subject_of(always, labels=torch.arange(COUNT) % 2, pgd={"images": COUNT})
-    tried.found["fgsm"] = Found(np.arange(COUNT), dict.fromkeys((2, 4), np.full(COUNT, one_step)))
-    tried.run("pgd")
-    assert names_of(tried) == {"pgd_leaves_some"} | raised
+    subject = subject_of(always, labels=torch.arange(COUNT) % 2, pgd={"images": COUNT})
+    subject.found["fgsm"] = Found(np.arange(COUNT), dict.fromkeys((2, 4), np.full(COUNT, one_step)))
+    subject.run("pgd")
+    assert alarm_names(subject) == {"pgd_leaves_some"} | raised
 
 
 # --- Square ------------------------------------------------------------------------------------------------
 
 
-def test_squares_are_those_of_autoattack() -> None:
-    """Its share halves after 10, 50, 200 … of 10,000 queries; here the sides are worked out by hand, of 32 pixels."""
+def test_square_sizes_equal_those_of_autoattack() -> None:
+    """The share halves after 10, 50, 200 … of 10,000 queries. The widths, for 32 pixels, are computed by hand."""
     sides = {1: 29, 10: 29, 11: 20, 50: 20, 51: 14, 201: 10, 501: 7, 1001: 5, 2001: 4, 4001: 3, 6001: 2, 8001: 1}
     assert {query: side_of_square(query, 10_000, 32) for query in sides} == sides
     assert [side_of_square(query, 200, 32) for query in (1, 51, 199)] == [20, 4, 1]
@@ -214,13 +214,13 @@ def test_squares_are_those_of_autoattack() -> None:
 
 @pytest.mark.parametrize("side", [1, 8, 32, 224])
 @pytest.mark.parametrize("queries", [1, 7, 200, 1000, 10_000])
-def test_squares_only_become_smaller(queries: int, side: int) -> None:
+def test_squares_never_grow(queries: int, side: int) -> None:
     sides = [side_of_square(query, queries, side) for query in range(1, queries + 1)]
     assert sides == sorted(sides, reverse=True) and sides[-1] >= 1 and sides[0] <= side
     assert queries < 1000 or sides[0] == round(0.8**0.5 * side)
 
 
-def test_margins_are_of_the_right_class_above_the_best_other() -> None:
+def test_margin_is_the_correct_logit_minus_the_best_other() -> None:
     logits = torch.tensor([[1.0, 4.0, 2.0], [1.0, 4.0, 2.0], [-3.0, -5.0, -3.5]])
     found = margins(lambda _: logits, torch.zeros(3, 3, 2, 2), torch.tensor([1, 2, 0]))
     assert found.tolist() == [2.0, -2.0, 0.5]
@@ -229,7 +229,7 @@ def test_margins_are_of_the_right_class_above_the_best_other() -> None:
 def test_square_lowers_the_margin_of_a_linear_model() -> None:
     model, images = TwoPlanes(), grey_images(6)
     labels = model(images).argmax(1)
-    far = lambda given: model(given) + 100 * torch.eye(2)[labels[: len(given)]]  # noqa: E731  # so that none turns wrong
+    far = lambda given: model(given) + 100 * torch.eye(2)[labels[: len(given)]]  # noqa: E731  # so that no image becomes wrong
     before, fallen = margins(model, images, labels), []
     for queries in (1, 10, 400):
         found = square(far, images, labels, 4, queries, range(6), 0)
@@ -240,7 +240,7 @@ def test_square_lowers_the_margin_of_a_linear_model() -> None:
 
 
 class Counting:
-    """Logits of images that have one grey level each, and how often each is asked for; wrong where it is too dark."""
+    """Logits of images of one grey level each; counts the queries for each. An image that is too dark is wrong."""
 
     def __init__(self, levels: Tensor, threshold: float) -> None:
         self.levels, self.threshold = levels, threshold
@@ -259,16 +259,18 @@ def flat_images(levels: Tensor) -> Tensor:
 
 
 @pytest.mark.parametrize("queries", [1, 2, 30])
-def test_square_asks_for_each_image_no_more_often_than_it_may(queries: int) -> None:
+def test_square_keeps_to_its_number_of_queries_per_image(queries: int) -> None:
     levels = torch.tensor([0.3, 0.5, 0.7])
     model = Counting(levels, threshold=0.0)  # none is ever wrong
     square(model, flat_images(levels), torch.zeros(3, dtype=torch.int64), 8, queries, range(3), 0)
     assert model.asked == {0: queries, 1: queries, 2: queries}
 
 
-def test_square_asks_no_more_for_an_image_that_is_wrong() -> None:
+def test_square_stops_querying_an_image_that_is_wrong() -> None:
     levels = torch.tensor([0.3, 0.5, 0.7])
-    model = Counting(levels, threshold=0.49)  # the second can be made wrong, the first is so already, the last cannot
+    model = Counting(
+        levels, threshold=0.49
+    )  # the first is already wrong, the second can be made wrong, the last cannot
     found = square(model, flat_images(levels), torch.zeros(3, dtype=torch.int64), 8, 200, range(3), 0)
     assert model.asked[0] == 1 and 1 < model.asked[1] < 200 and model.asked[2] == 200
     assert (found.mean((1, 2, 3)) < 0.49).tolist() == [True, True, False]
@@ -277,7 +279,7 @@ def test_square_asks_no_more_for_an_image_that_is_wrong() -> None:
     assert model.calls == 1
 
 
-def test_squares_of_an_image_are_its_own() -> None:
+def test_squares_of_an_image_do_not_depend_on_the_batch() -> None:
     model, images, labels = tiny_model(), to_float(some_images()), some_labels()
     indices = np.arange(COUNT) + 40
     every = square(model, images, labels, 8, 30, indices, 0)
@@ -288,7 +290,7 @@ def test_squares_of_an_image_are_its_own() -> None:
 
 
 def test_square_changes_rectangles_within_stripes() -> None:
-    """Each value is at the edge of the ball, unless that is out of the range; the first try is of vertical stripes."""
+    """Each value is at the edge of the ball, unless that is outside the range. The first query has vertical stripes."""
     images = to_float(some_images())
     always = lambda given: torch.tensor([[1.0, 0.0]]).expand(len(given), -1)  # noqa: E731
     labels = torch.zeros(COUNT, dtype=torch.int64)
@@ -301,7 +303,7 @@ def test_square_changes_rectangles_within_stripes() -> None:
 
 
 @pytest.mark.parametrize("batch_size", [1, 4, 100])
-def test_square_is_given_what_is_right_when_clean_in_batches(batch_size: int, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_square_gets_images_correct_when_clean_in_batches(batch_size: int, monkeypatch: pytest.MonkeyPatch) -> None:
     given: list[np.ndarray] = []
 
     def spied(
@@ -311,14 +313,14 @@ def test_square_is_given_what_is_right_when_clean_in_batches(batch_size: int, mo
         return square(logits, images, labels, epsilon, queries, indices, seed)
 
     monkeypatch.setattr(sys.modules[square.__module__], "square", spied)
-    tried = subject_of(tiny_model(), batch_size=batch_size, square={"images": 9}, pgd={"images": 11})
-    of_pgd = tried.chosen(11, "pgd")
-    tried.found["pgd"] = Found(of_pgd, {4: tried.clean[of_pgd]})
-    found = tried.run("square")["square"]
+    subject = subject_of(tiny_model(), batch_size=batch_size, square={"images": 9}, pgd={"images": 11})
+    of_pgd = subject.chosen(11, "pgd")
+    subject.found["pgd"] = Found(of_pgd, {4: subject.clean[of_pgd]})
+    found = subject.run("square")["square"]
     assert set(found.positions) <= set(of_pgd) and len(found.positions) == 9
-    asked = found.positions[(tried.clean == tried.labels)[found.positions]]
+    asked = found.positions[(subject.clean == subject.labels)[found.positions]]
     assert 1 < len(asked) < 9
-    np.testing.assert_array_equal(np.concatenate(given), tried.target.indices[asked])
+    np.testing.assert_array_equal(np.concatenate(given), subject.target.indices[asked])
     assert [len(batch) for batch in given[:-1]] == [batch_size] * (len(given) - 1)
     assert len(given[-1]) <= batch_size
     assert found.settings == {"queries": 12} and list(found.predictions) == [4]

@@ -1,4 +1,4 @@
-"""Training augmentation against a slow loop, and that an image's draws are its own."""
+"""Training augmentation against a slow loop; an image's draws do not depend on other images."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def slowly(augment: Augmentation, batch: torch.Tensor, positions: list[int]) -> 
 @pytest.mark.parametrize("flip", ["off", "random", "alternating"])
 @pytest.mark.parametrize("padding", [0, 1, 6])
 @pytest.mark.parametrize("shape", [(9, 9), (7, 12)], ids=["square", "oblong"])
-def test_batch_is_what_a_slow_loop_gives(shape: tuple[int, int], padding: int, flip: str, cutout: int) -> None:
+def test_batch_equals_a_slow_loop(shape: tuple[int, int], padding: int, flip: str, cutout: int) -> None:
     augment = draw(40, 3, 2, padding=padding, flip=flip, cutout=cutout)
     positions = np.random.default_rng(0).permutation(40)[:25].tolist()
     batch = images(25, *shape)
@@ -60,7 +60,7 @@ def test_everything_off_is_the_identity() -> None:
     assert torch.equal(draw(10, padding=0, flip="off")(batch, torch.arange(10)), batch)
 
 
-def test_middle_of_the_padding_is_the_image_itself() -> None:
+def test_centre_crop_is_the_image_itself() -> None:
     batch = images(2)
     augment = Augmentation(4, torch.full((2, 2), 4), torch.tensor([False, True]), 0, torch.zeros(2, 2))
     assert torch.equal(augment(batch, torch.arange(2)), torch.stack([batch[0], batch[1].flip(2)]))
@@ -73,7 +73,7 @@ def test_result_does_not_depend_on_the_batch() -> None:
         assert torch.equal(augment(batch[positions], torch.tensor(positions)), whole[positions])
 
 
-def test_given_images_are_left_as_they_were() -> None:
+def test_input_images_are_not_changed() -> None:
     batch = images(5)
     before = batch.clone()
     draw(5, cutout=3)(batch, torch.arange(5))
@@ -106,10 +106,10 @@ def test_cut_out_squares_lie_anywhere_and_partly_outside() -> None:
     whole = draw(500, padding=0, flip="off", cutout=8)(torch.zeros(500, 3, 32, 32), torch.arange(500))
     grey = (whole == 0.5).all(1)  # (N, H, W)
     assert grey.flatten(1).sum(1).max() == 64 and grey.flatten(1).sum(1).min() >= 16
-    assert grey.any(0).all()  # every pixel in some image
+    assert grey.any(0).all()  # every pixel is cut out in some image
 
 
-def test_draws_follow_seed_and_epoch_alone() -> None:
+def test_draws_depend_only_on_seed_and_epoch() -> None:
     torch.manual_seed(5)
     draws = [draw(50, *at) for at in ((0, 1), (0, 2), (1, 1), (0, 1))]
     assert torch.equal(torch.rand(1), torch.rand(1, generator=torch.Generator().manual_seed(5)))
@@ -118,8 +118,8 @@ def test_draws_follow_seed_and_epoch_alone() -> None:
         assert values[0] == values[3] and len(set(values)) == 3
 
 
-def test_one_piece_does_not_move_another() -> None:
-    """A recipe with cutout on crops and flips as the one without."""
+def test_cutout_does_not_change_crops_and_flips() -> None:
+    """A recipe with cutout crops and flips the same way as one without."""
     plain = draw(50)
     for changes in ({"cutout": 8}, {"flip": "alternating"}, {"flip": "off"}):
         assert torch.equal(draw(50, **changes).offsets, plain.offsets)

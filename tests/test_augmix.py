@@ -1,4 +1,4 @@
-"""AugMix against a slow one that goes image by image, and that an image's copy is its own."""
+"""AugMix against a slow loop over images; an image's copy does not depend on other images."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ def one_by_one(image: torch.Tensor, draws: Draws) -> torch.Tensor:
     return (1 - float(draws.mixed[0])) * image + float(draws.mixed[0]) * mixture
 
 
-def test_copies_are_those_of_the_algorithm_image_by_image() -> None:
+def test_copies_equal_the_algorithm_image_by_image() -> None:
     images, draws = floats(IMAGES), draw(np.arange(len(IMAGES)), SETTINGS, "train")
     found = mix(images, draws)
     for index in range(len(IMAGES)):
@@ -68,7 +68,7 @@ def test_copies_are_those_of_the_algorithm_image_by_image() -> None:
         torch.testing.assert_close(found[chosen], one_by_one(images[chosen], part(draws, chosen)), rtol=0, atol=2e-6)
 
 
-def test_draws_are_the_papers() -> None:
+def test_draws_have_the_distributions_of_the_paper() -> None:
     assert MANY.mixed.min() >= 0 and MANY.mixed.max() <= 1
     assert abs(MANY.mixed.mean() - 1 / 2) < 0.02 and abs(MANY.mixed.var() - 1 / 12) < 0.005  # Beta(1, 1)
     np.testing.assert_allclose(MANY.weights.sum(1), 1)
@@ -83,7 +83,7 @@ def test_draws_are_the_papers() -> None:
 
 
 def test_draws_of_an_image_never_change() -> None:
-    """A place in NAMES is what a draw means: another order would be another training set under the same params."""
+    """A draw is a position in NAMES: another order would give another training set for the same params."""
     found = draw(np.array([0, 49_999]), SETTINGS, "train")
     assert [[[NAMES[place] for place in chain] for chain in image] for image in found.operations] == PINNED
     assert found.depths.tolist() == PINNED_DEPTHS
@@ -104,7 +104,7 @@ def test_strengths_grow_with_the_level(name: str, at_three: float, at_ten: float
     np.testing.assert_allclose(turned, found if name in NAMES[5:] else -found)
 
 
-def test_nothing_mixed_in_is_the_image_and_everything_is_a_mean_of_chains() -> None:
+def test_mixing_weight_0_gives_the_image_and_1_gives_the_mean_of_chains() -> None:
     images, draws = floats(IMAGES), draw(np.arange(len(IMAGES)), SETTINGS, "train")
     assert torch.equal(mix(images, replace(draws, mixed=np.zeros(len(IMAGES)))), images)
     still = np.full_like(draws.operations, NAMES.index("rotate"))
@@ -122,14 +122,14 @@ def test_an_images_copy_does_not_depend_on_its_batch(order: list[int], size: int
         assert np.array_equal(bytes_.permute(0, 2, 3, 1).numpy(), whole[chosen])
 
 
-def test_splits_and_seeds_have_draws_of_their_own() -> None:
+def test_splits_and_seeds_have_different_draws() -> None:
     other_seed = replace(SETTINGS, seed=6)
     chosen = ((SETTINGS, "train"), (SETTINGS, "test"), (other_seed, "train"))
     first, *others = (draw(np.arange(5), *of) for of in chosen)
     assert all(not np.isclose(first.mixed, other.mixed).any() for other in others)
 
 
-def test_chunks_leave_no_seam() -> None:
+def test_result_does_not_depend_on_chunk_size() -> None:
     images = np.concatenate([IMAGES] * 13)[:510]
     whole = augmix(images, SETTINGS, "train")
     assert whole.dtype == np.uint8 and whole.shape == images.shape

@@ -1,4 +1,4 @@
-"""Batches: the same number of full ones both ways, each image or each class as often as promised."""
+"""Batches: both ways give the same number of full ones, with each image or class as often as documented."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def test_epoch_of_equal_classes_holds_each_image_once(way: str) -> None:
 
 
 @pytest.mark.parametrize("way", WAYS)
-def test_images_beyond_the_last_full_batch_are_left_out_and_none_stands_twice(way: str) -> None:
+def test_images_beyond_the_last_full_batch_are_left_out_and_none_is_repeated(way: str) -> None:
     batches = epoch_batches(way, BALANCED, 50, 0, 1).ravel()
     assert len(set(batches)) == len(batches) == 100
 
@@ -44,7 +44,7 @@ def test_another_epoch_leaves_out_other_images(way: str) -> None:
 
 
 @pytest.mark.parametrize("labels", [BALANCED, UNEQUAL], ids=["balanced", "unequal"])
-def test_any_run_of_whole_rounds_holds_each_class_equally_often(labels: np.ndarray) -> None:
+def test_whole_rounds_hold_each_class_equally_often(labels: np.ndarray) -> None:
     classes = len(np.unique(labels))
     drawn = labels[epoch_batches("class_balanced", labels, 2 * classes, 3, 1).ravel()]
     for rounds in range(1, len(drawn) // classes + 1):
@@ -53,7 +53,7 @@ def test_any_run_of_whole_rounds_holds_each_class_equally_often(labels: np.ndarr
             assert counts.tolist() == [rounds] * classes
 
 
-def test_any_run_holds_each_class_equally_often_give_or_take_one() -> None:
+def test_any_consecutive_images_hold_each_class_equally_often_within_one() -> None:
     drawn = BALANCED[epoch_batches("class_balanced", BALANCED, 10, 3, 1)]
     for batch in drawn:
         assert sorted(np.bincount(batch, minlength=4)) == [2, 2, 3, 3]
@@ -66,7 +66,7 @@ def test_small_class_repeats_evenly_and_large_class_does_not() -> None:
     assert sorted(drawn[UNEQUAL == 5]) == [0] * 5 + [1] * 7  # 7 draws of 12 images
 
 
-def test_small_class_starts_anew_from_a_fresh_shuffle() -> None:
+def test_small_class_is_shuffled_again_when_it_is_used_up() -> None:
     labels = np.repeat([0, 1], [8, 80])
     drawn = epoch_batches("class_balanced", labels, 88, 0, 1).ravel()
     passes = drawn[labels[drawn] == 0][:40].reshape(5, 8)

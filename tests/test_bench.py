@@ -1,4 +1,4 @@
-"""The benchmarks' parts; no test asserts a time."""
+"""The parts of the benchmarks. No test asserts a time."""
 
 from __future__ import annotations
 
@@ -24,18 +24,18 @@ CPU = torch.device("cpu")
 REPOSITORY = Path(__file__).resolve().parents[1]
 
 
-def test_summary_is_n_median_and_range() -> None:
+def test_summary_has_n_median_and_range() -> None:
     assert report.summary([3.0, 1.0, 7.0]) == {"n": 3, "median": 3.0, "min": 1.0, "max": 7.0}
 
 
-def test_machine_says_what_a_figure_depends_on() -> None:
+def test_machine_lists_what_a_timing_depends_on() -> None:
     machine = report.machine(CPU)
     assert machine["device"] and machine["threads"] == torch.get_num_threads()
     assert machine["versions"]["torch"] == torch.__version__.split("+")[0]
 
 
-def test_plain_loop_learns() -> None:
-    """The peer is a fair one: it learns what can be learnt."""
+def test_plain_training_loop_learns() -> None:
+    """The loop that is compared with ours is a fair one: it learns."""
     rng = np.random.default_rng(0)
     labels = np.arange(256) % 2
     images = rng.integers(0, 128, (256, 16, 16, 3), dtype=np.uint8)
@@ -47,8 +47,8 @@ def test_plain_loop_learns() -> None:
 
 
 @pytest.mark.parametrize("stem", ["imagenet", "half", "cifar"])
-def test_plain_network_is_torchvisions_with_our_stem(stem: str) -> None:
-    """As many weights as ours, and no convolution of ours."""
+def test_plain_network_is_torchvisions_with_the_projects_stem(stem: str) -> None:
+    """It has as many weights as the project's network, and none of the project's convolutions."""
     network, ours = plain.model(10, stem), Network("resnet18", stem, 32).make_backbone()[0]
     head = 512 * 10 + 10
     assert sum(p.numel() for p in network.parameters()) == sum(p.numel() for p in ours.parameters()) + head
@@ -56,7 +56,7 @@ def test_plain_network_is_torchvisions_with_our_stem(stem: str) -> None:
     assert any(isinstance(module, Convolution3x3) for module in ours.modules())
 
 
-def test_speeds_are_of_as_many_turns_as_asked_for() -> None:
+def test_speeds_are_measured_in_the_requested_number_of_turns() -> None:
     values = params.read(REPOSITORY / "params.yaml")
     recipe = Recipe.model_validate(values["recipes"]["cpu"] | {"stem": "imagenet", "epochs": 3, "batch_size": 8})
     row = speed.measure(recipe, turns=2, seconds=0, on=CPU)
@@ -65,15 +65,15 @@ def test_speeds_are_of_as_many_turns_as_asked_for() -> None:
 
 
 def test_a_turn_ends_after_its_seconds_or_its_steps(monkeypatch: pytest.MonkeyPatch) -> None:
-    """By a clock that each look at it moves on by a second."""
+    """With a clock that advances by one second each time it is read."""
     clock = iter(range(100))
     monkeypatch.setattr("time.perf_counter", lambda: next(clock))
-    # Three looks until two seconds have passed, and one at the end: 4 and 8 images in 3 seconds.
+    # The clock is read three times until two seconds have passed, and once at the end: 4 and 8 images in 3 seconds.
     assert speed.speed_of(iter([4, 8, 16]), 2, CPU) == (4 + 8) / 3
     assert speed.speed_of(iter([4, 8, 16]), 50, CPU) == (4 + 8 + 16) / 4
 
 
-def test_trials_are_added_to_those_before(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_trials_are_added_to_earlier_ones(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(report, "RESULTS", tmp_path)
 
     def trial(changes: dict[str, Any], *given: Any) -> dict[str, Any]:
@@ -89,7 +89,7 @@ def test_trials_are_added_to_those_before(tmp_path: Path, monkeypatch: pytest.Mo
 
 
 @pytest.mark.parametrize("images", ["0", "-3"])
-def test_autoattack_refuses_less_than_an_image(
+def test_autoattack_refuses_fewer_than_one_image(
     images: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr("sys.argv", ["autoattack", "--images", images])
@@ -116,7 +116,7 @@ def test_corruptions_are_timed_in_batches_and_one_by_one(tmp_path: Path, monkeyp
 
 @pytest.fixture
 def study(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A working folder with the committed params, cut short, and a few images."""
+    """A working folder with a shortened copy of the committed params, and a few images."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(time_to_accuracy, "PLAIN_EPOCHS", 1)
     monkeypatch.setattr(time_to_accuracy, "QUICK", time_to_accuracy.QUICK | {"epochs": 1, "batch_size": 10})

@@ -1,4 +1,4 @@
-"""The stage `check`: a good params.yaml leaves one constant marker, a bad one is named in one line."""
+"""The stage `check`: a valid params.yaml gives one constant marker; a mistake gives an error of one line."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ RISING = "it must hold rising whole numbers from 0 to at most 255"
 
 
 def changed(*changes: tuple[str, Any]) -> dict[str, Any]:
-    """The committed file's values with others under some dotted keys; ABSENT takes a key away."""
+    """The values of the committed file with some dotted keys changed; ABSENT removes a key."""
     values = params.read(COMMITTED)
     for key, value in changes:
         *sections, name = key.split(".")
@@ -199,11 +199,11 @@ BAD: dict[str, tuple[str, Any, str]] = {
 }
 
 
-@pytest.mark.parametrize(("key", "value", "told"), BAD.values(), ids=BAD)
-def test_bad_value_is_named_with_what_is_allowed(key: str, value: Any, told: str) -> None:
+@pytest.mark.parametrize(("key", "value", "message"), BAD.values(), ids=BAD)
+def test_bad_value_is_named_with_what_is_allowed(key: str, value: Any, message: str) -> None:
     with pytest.raises(StudyError) as caught:
         check(changed(("losses", ["cross_entropy", "angular"]), (key, value)))
-    assert str(caught.value).startswith(f"params.yaml: {told}")
+    assert str(caught.value).startswith(f"params.yaml: {message}")
     assert "\n" not in str(caught.value)
 
 
@@ -212,7 +212,7 @@ def test_padding_as_large_as_the_image_is_refused() -> None:
         check(changed(("download.dataset", "digits"), ("download.size", 8), ("recipes.cpu.crop_padding", 8)))
 
 
-def test_loss_outside_losses_is_answered_with_what_to_type() -> None:
+def test_error_for_loss_outside_losses_names_the_command() -> None:
     with pytest.raises(StudyError) as caught:
         check(changed(("loss", "angular"), ("losses", ["cross_entropy"])))
     assert str(caught.value) == (
@@ -267,7 +267,7 @@ def test_number_with_an_exponent_and_no_point_is_a_number(tmp_path: Path) -> Non
 
 
 @pytest.mark.parametrize(
-    ("content", "told"),
+    ("content", "message"),
     [
         (b"split: [", "is not valid YAML; .* line 1, column"),
         (b"split:\n\t- 1\n", "is not valid YAML; .* line 2, column 1"),
@@ -278,10 +278,10 @@ def test_number_with_an_exponent_and_no_point_is_a_number(tmp_path: Path) -> Non
         (b"- loss\n", "must hold keys with values"),
     ],
 )
-def test_broken_file_is_told_in_one_line(tmp_path: Path, content: bytes, told: str) -> None:
+def test_error_for_broken_file_is_one_line(tmp_path: Path, content: bytes, message: str) -> None:
     path = tmp_path / "params.yaml"
     path.write_bytes(content)
-    with pytest.raises(StudyError, match=told) as caught:
+    with pytest.raises(StudyError, match=message) as caught:
         params.read(path)
     assert "params.yaml" in str(caught.value) and "\n" not in str(caught.value)
 
@@ -293,7 +293,7 @@ LOSS = CONFIG + "BATCHES = 'shuffled'\ndef make_head(config, features, classes):
 TRAIN_SET = CONFIG + "CHANGES = ()\ndef make(clean, corrupted, config): return clean\n"
 NETWORK = "import torch\ndef make(network): pass\ndef start_as_identity(module): pass\n"
 FADE = "from robustness_study.corruptions import corruption\n@corruption(0.1, 0.2, 0.3, 0.4)\ndef fade(x, c, d): pass\n"
-KINDS: dict[str, list[tuple[str, Any]]] = {  # what has params choose the idea `mine`
+KINDS: dict[str, list[tuple[str, Any]]] = {  # the change that makes params choose the idea `mine`
     "losses": [("loss", "mine"), ("losses", ["mine"]), ("loss_config.mine", {})],
     "training_sets": [("train_sets", ["clean", "mine"]), ("train_set_config.mine", {})],
     "networks": [("recipes.cpu.network", "mine")],
@@ -301,7 +301,7 @@ KINDS: dict[str, list[tuple[str, Any]]] = {  # what has params choose the idea `
     "corruptions": [],
 }
 NOT_PYTHON = "line 2, is not valid Python ('(' was never closed); correct it"
-MISTAKES: dict[str, tuple[str, str, str]] = {  # kind, source, what is told after the file's name
+MISTAKES: dict[str, tuple[str, str, str]] = {  # kind, source, the message after the file's name
     "loss: syntax": ("losses", "\ndef broken(", f", {NOT_PYTHON}"),
     "loss: import": (
         "losses",
@@ -370,7 +370,7 @@ MISTAKES: dict[str, tuple[str, str, str]] = {  # kind, source, what is told afte
     ),
     "corruption: syntax": ("corruptions", "\ndef broken(", f", {NOT_PYTHON}"),
 }
-GOOD = {  # nothing is told
+GOOD = {  # no message
     "losses": LOSS,
     "training_sets": TRAIN_SET.replace("()\n", "('blur',)\n"),
     "networks": NETWORK,
@@ -400,7 +400,7 @@ print(json.dumps(told | {"torch": "torch" in sys.modules}))
 
 @pytest.fixture(scope="module")
 def answers(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
-    """What `check` tells of each mistake, in a copy of the library, and of each file without one."""
+    """The message of `check` for each mistake and each valid file, in a copy of the library."""
     top = tmp_path_factory.mktemp("copy")
     ignored = shutil.ignore_patterns("__pycache__")
     shutil.copytree(REPOSITORY / "robustness_study", top / "robustness_study", ignore=ignored)
@@ -426,10 +426,10 @@ def answers(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize("case", MISTAKES)
-def test_a_mistake_in_a_file_is_told_in_one_line(case: str, answers: dict[str, Any]) -> None:
-    kind, _, told = MISTAKES[case]
+def test_error_for_a_mistake_in_a_file_is_one_line(case: str, answers: dict[str, Any]) -> None:
+    kind, _, message = MISTAKES[case]
     assert answers[case] is not None and "\n" not in answers[case]
-    assert answers[case].startswith(f"robustness_study/{kind}/mine.py{told}")
+    assert answers[case].startswith(f"robustness_study/{kind}/mine.py{message}")
 
 
 def test_files_without_a_mistake_pass_and_nothing_imports_torch(answers: dict[str, Any]) -> None:
@@ -445,16 +445,16 @@ def test_blocks_that_a_network_does_not_have_cannot_start_as_the_identity(answer
 
 
 @pytest.mark.parametrize(
-    ("name", "told"),
+    ("name", "message"),
     [("absent", "robustness_study/attacks/absent.py does not exist; create it and define run in it"),
      ("ball", "robustness_study/attacks/ball.py does not define run; add it, as in the other files of its folder")],
 )  # fmt: skip
-def test_attack_without_its_file_is_told(name: str, told: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_attack_without_its_file_is_named(name: str, message: str, monkeypatch: pytest.MonkeyPatch) -> None:
     entry = catalogue.Entry(name=name, settings=catalogue.Settings, titles={"mine": "mine"}, about="Mine.")
     monkeypatch.setattr(catalogue, "EVERY", (*catalogue.EVERY, entry))
     with pytest.raises(StudyError) as caught:
         check(changed())
-    assert str(caught.value) == told
+    assert str(caught.value) == message
 
 
 # --- the stage ---------------------------------------------------------------------------------------------
@@ -473,7 +473,7 @@ def python(top: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
 
 
 @pytest.mark.parametrize(
-    ("content", "told"),
+    ("content", "message"),
     [
         (json.dumps(changed(("attack.epsilon", 8))), "error: params.yaml: attack.epsilon is unknown"),
         (json.dumps(changed(("loss", "nonsense"))), "error: params.yaml: loss is 'nonsense', which does not exist"),
@@ -482,13 +482,13 @@ def python(top: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
     ],
     ids=["unknown key", "unknown loss", "broken", "absent"],
 )
-def test_failing_stage_prints_one_line_and_leaves_no_marker(tmp_path: Path, content: str | None, told: str) -> None:
+def test_failing_stage_prints_one_line_and_leaves_no_marker(tmp_path: Path, content: str | None, message: str) -> None:
     if content is not None:
         (tmp_path / "params.yaml").write_text(content)
     before = list(tmp_path.iterdir())
     done = python(tmp_path, "-m", "stages.check")
     assert (done.returncode, done.stdout) == (1, "")
-    assert len(done.stderr.splitlines()) == 1 and done.stderr.startswith(told)
+    assert len(done.stderr.splitlines()) == 1 and done.stderr.startswith(message)
     assert list(tmp_path.iterdir()) == before
 
 

@@ -1,4 +1,4 @@
-"""Checkpoints: what identifies one, who holds its folder, and that a run goes on from one to the same bits."""
+"""Checkpoints: what identifies one, the lock on its folder, and that a resumed run ends with the same bits."""
 
 from __future__ import annotations
 
@@ -37,13 +37,13 @@ TENSORS = {"weights": torch.rand(3, 4).T, "count": torch.tensor(7)}
 
 
 class KilledError(Exception):
-    """What stands for a kill in the tests of one process."""
+    """Stands for a kill in tests that run in one process."""
 
 
 # --- the fingerprint -----------------------------------------------------------------------------------------
 
 
-def test_fingerprint_is_of_values_and_arrays() -> None:
+def test_fingerprint_depends_on_values_and_arrays() -> None:
     values: dict[str, Any] = {"epochs": 3, "loss": {"scale": 1.5}}
     first = fingerprint(values, ARRAYS)
     assert fingerprint({"loss": {"scale": 1.5}, "epochs": 3}, dict(reversed(ARRAYS.items()))) == first
@@ -79,8 +79,8 @@ CODE = {
 }
 
 
-def test_fingerprint_is_of_the_code_that_training_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """In a copy of the library, where one file after another gets one more line."""
+def test_fingerprint_depends_on_the_code_that_training_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One file after another gets one more line, in a copy of the library."""
     shutil.copytree(REPOSITORY / "robustness_study", tmp_path / "robustness_study")
     monkeypatch.setattr(imports, "ROOT", tmp_path)
     loss, recipe = losses.make("angular", CONFIGS["angular"]), Recipe.model_validate(recipes.RECIPE)
@@ -99,7 +99,7 @@ def test_fingerprint_is_of_the_code_that_training_runs(tmp_path: Path, monkeypat
     assert found() == before
 
 
-def test_code_is_followed_from_whichever_network_trains() -> None:
+def test_code_is_followed_from_the_network_that_trains() -> None:
     def files(network: str) -> set[str]:
         return {path.rpartition("/")[2] for path in one_model.code_files("arcface", network) if "/networks/" in path}
 
@@ -108,7 +108,7 @@ def test_code_is_followed_from_whichever_network_trains() -> None:
     assert "resnet18.py" not in files("timm/resnet10t")
 
 
-# Each with what it changes of a train stage's surroundings, in place of `surroundings`.
+# Each with a change to the inputs of a train stage that `surroundings` returns.
 DECIDES: dict[str, Callable[[dict[str, Any]], object]] = {
     "the loss's parameters": lambda at: at["params"]["loss_config"]["arcface"].update(scale=1.5),
     "the recipe": lambda at: at["params"]["recipes"][at["params"]["recipe"]].update(epochs=2),
@@ -132,7 +132,7 @@ DOES_NOT: dict[str, Callable[[dict[str, Any]], object]] = {
 def test_stage_keeps_a_checkpoint_for_what_decides_its_result(
     change: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Where it looks for one, of two runs that differ in one thing."""
+    """The names of the checkpoints of two runs that differ in one thing."""
     monkeypatch.chdir(tmp_path)
     before, after = surroundings(), surroundings()
     (DECIDES | DOES_NOT)[change](after)
@@ -140,7 +140,7 @@ def test_stage_keeps_a_checkpoint_for_what_decides_its_result(
 
 
 def surroundings() -> dict[str, Any]:
-    """All that a train stage finds."""
+    """All inputs of a train stage."""
     return {
         "params": params.read(REPOSITORY / "params.yaml"),
         "images": np.zeros((8, 16, 16, 3), dtype=np.uint8),
@@ -155,7 +155,7 @@ def surroundings() -> dict[str, Any]:
 
 
 def checkpoint_of(at: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> str:
-    """The name of the checkpoint that the train stage would keep in these surroundings."""
+    """The name of the checkpoint that the train stage would keep with these inputs."""
     for folder in ("raw", "split", "training_sets"):
         Path("data", folder).mkdir(parents=True, exist_ok=True)
     np.savez("data/training_sets/clean.npz", images=at["images"])
@@ -174,7 +174,7 @@ def checkpoint_of(at: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> str:
 
 
 def stop(*arguments: Any) -> NoReturn:
-    """In place of training: tells the checkpoint's name."""
+    """Stands in for training: raises an error with the checkpoint's name."""
     raise KilledError(arguments[-1].checkpoints.path.name)
 
 
@@ -194,7 +194,7 @@ def test_checkpoint_is_read_back_and_removed_with_its_folder(tmp_path: Path) -> 
     assert not (tmp_path / "cell").exists()
 
 
-def test_what_a_killed_process_had_half_written_is_removed(tmp_path: Path) -> None:
+def test_partial_file_of_a_killed_process_is_removed(tmp_path: Path) -> None:
     kept = Checkpoints(tmp_path / "cell", "a" * 32)
     kept.save({"weight": torch.ones(2)}, {})
     half_written = tmp_path / "cell" / f".{'a' * 32}.123.safetensors"
@@ -207,7 +207,9 @@ def test_what_a_killed_process_had_half_written_is_removed(tmp_path: Path) -> No
     assert [path.name for path in (tmp_path / "cell").iterdir()] == [kept.path.name]
 
 
-def test_checkpoint_that_does_not_match_is_left_alone(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_checkpoint_that_does_not_match_is_not_used_and_not_removed(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     other, kept = Checkpoints(tmp_path, "a" * 32), Checkpoints(tmp_path, "b" * 32)
     other.save(TENSORS, {"done": 1})
     before = other.path.read_bytes()
@@ -220,7 +222,7 @@ def test_checkpoint_that_does_not_match_is_left_alone(tmp_path: Path, capsys: py
 
 
 @pytest.mark.parametrize("kept_bytes", [0, 5, 100, -1])
-def test_broken_checkpoint_is_told_in_one_line(tmp_path: Path, kept_bytes: int) -> None:
+def test_message_for_broken_checkpoint_is_one_line(tmp_path: Path, kept_bytes: int) -> None:
     kept = Checkpoints(tmp_path, "f" * 32)
     kept.save(TENSORS, {})
     kept.path.write_bytes(kept.path.read_bytes()[:kept_bytes])
@@ -228,7 +230,7 @@ def test_broken_checkpoint_is_told_in_one_line(tmp_path: Path, kept_bytes: int) 
         kept.load()
 
 
-def test_folder_is_held_by_one_process(tmp_path: Path) -> None:
+def test_folder_is_locked_by_one_process(tmp_path: Path) -> None:
     holder = f"""
 from pathlib import Path
 from robustness_study.training.checkpoints import held
@@ -247,20 +249,20 @@ with held(Path({str(tmp_path / "cell")!r})):
             pass
         with held(tmp_path / "another", patience_s=0):
             pass
-        other.kill()  # no time to tidy up
+        other.kill()  # no time to clean up
         other.wait()
         with held(tmp_path / "cell"):
             pass
 
 
-# --- going on --------------------------------------------------------------------------------------------------
+# --- resuming --------------------------------------------------------------------------------------------------
 
 RECIPE = recipes.RECIPE | {"stem": "half", "epochs": 3, "precision": "auto", "watched_images": 8}
 STEPS = 3  # of an epoch, 26 images in batches of 8
 
 
 class Stopping(Progress):
-    """Keeps a checkpoint of every step, puts copies of some aside, and is killed after the last of those."""
+    """Keeps a checkpoint of every step, copies some to another folder, and is killed after the last of those."""
 
     def __init__(self, checkpoints: Checkpoints, aside: dict[int, Path]) -> None:
         super().__init__(RECIPE["epochs"], checkpoints)
@@ -318,7 +320,7 @@ def final(run: Training, watched: dict[str, Images], watcher: Progress) -> tuple
         pytest.param("angular", {"resnet18": True}, marks=pytest.mark.slow),
     ],
 )
-def test_run_that_was_stopped_ends_with_the_same_bits(
+def test_resumed_run_ends_with_the_same_bits(
     name: str, changes: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Stopped after the first step, at and within an epoch, and before the last step."""

@@ -1,7 +1,7 @@
-"""Commands of README and docs, typed as they stand there, on a small dataset.
+"""Commands of README and docs, run exactly as written there, on a small dataset.
 
-tests/test_documentation.py holds every shown command to be typed by some test. Those of the three main commands, of
-sharing and of repair are typed in tests/test_end_to_end.py, those of the package in tests/test_package.py.
+tests/test_documentation.py checks that some test types every shown command. The three main commands, and those of
+sharing and repair, are typed in tests/test_end_to_end.py; those of the package in tests/test_package.py.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ def trained(printed: str) -> list[str]:
 
 @pytest.fixture(scope="module")
 def whole(tmp_path_factory: pytest.TempPathFactory) -> Repository:
-    """A study made by two of the commands: one loss, then the rest with two models at a time."""
+    """A study made with two of the commands: first one loss, then the others with two models at a time."""
     path = tmp_path_factory.mktemp("commands") / "repository"
     workspace.create(path, SMALL | QUICK | {f"recipes.gpu.{key}": value for key, value in SHORT.items()})
     repository = Repository(path)
@@ -61,14 +61,14 @@ def study(whole: Repository) -> Iterator[Repository]:
 def test_setting_up_again_and_activating(tmp_path: Path) -> None:
     repository = Repository(workspace.ROOT)
     assert "Nothing to be done" in repository.run("make", "setup") or not repository.run("make", "-s", "setup")
-    # With the line of the page before it, the commands are those of the environment.
+    # After the page's previous line, the commands come from the environment.
     (tmp_path / "which.sh").write_text("source .venv/bin/activate\ncommand -v dvc\n", encoding="utf-8")
     repository.typed("source .venv/bin/activate")
     found = repository.run("env", "PATH=/usr/bin:/bin", "bash", str(tmp_path / "which.sh"))
     assert found.strip() == str(workspace.ROOT / ".venv/bin/dvc")
 
 
-def test_a_finished_study_is_left_as_it_is(study: Repository) -> None:
+def test_repro_of_a_finished_study_runs_nothing(study: Repository) -> None:
     assert not ran(study.typed("STUDY_DEVICE=cpu dvc repro"))
     assert not ran(study.typed("dvc repro split"))
     study.typed("python -m tools.side_by_side --gpus 0 1 2 3")
@@ -76,13 +76,13 @@ def test_a_finished_study_is_left_as_it_is(study: Repository) -> None:
     assert not study.run("git", "status", "--porcelain")
 
 
-def test_one_more_loss_trains_its_models_alone(study: Repository) -> None:
+def test_one_more_loss_trains_only_its_models(study: Repository) -> None:
     printed = study.typed("dvc exp run -S loss=arcface -S 'losses=[cross_entropy,angular,arcface]'")
     assert trained(printed) == ["arcface-clean-1", "arcface-corrupted-1"]
     assert study.json("reports/metrics.json") == study.json("reports/comparison.json")["arcface"]
 
 
-def test_augmix_trains_its_models_alone_and_is_compared(study: Repository) -> None:
+def test_augmix_trains_only_its_models_and_is_compared(study: Repository) -> None:
     printed = study.typed("dvc exp run -S 'train_sets=[clean,corrupted,augmix]'")
     assert trained(printed) == ["angular-augmix-1", "cross_entropy-augmix-1"]
     assert "augmix" in study.typed("python -m bench.augmix")
@@ -105,7 +105,7 @@ def test_another_corruption_before_the_studies(study: Repository) -> None:
 
 
 def test_accepted_alarms_are_those_named(study: Repository) -> None:
-    # Models of one epoch raise alarms as they please, so `attack` may end either way, but by an alarm alone.
+    # Models of one epoch may raise any alarm, so `attack` may fail, but only because of an alarm.
     printed = study.typed("dvc exp run -S 'attack.accept=[rescaled_logits,zero_gradients]'", fails=None)
     assert {name for name in ran(printed) if name.startswith("attack@")}
     assert "failed" not in printed or "attack.accept" in printed
@@ -120,7 +120,7 @@ def test_trials_and_settings(study: Repository) -> None:
     assert study.json("bench/results/trials.json")[-1]["changes"] == {"epochs": 8, "flip": "off"}
     study.typed("python -m bench.measuring --loss cross_entropy --train-set clean --seed 1")
     row = study.json("bench/results/measuring.json")["cross_entropy-clean-1"]
-    assert row["attacked_images"] == 500 < row["images"] < 4000  # the digits have fewer than that to validate on
+    assert row["attacked_images"] == 500 < row["images"] < 4000  # the digits have fewer validation images
 
 
 def test_autoattack(study: Repository) -> None:
@@ -140,7 +140,7 @@ def test_corruptions_without_installing(study: Repository) -> None:
 
 
 def test_another_archive_is_unofficial(tmp_path: Path) -> None:
-    """With as many images as CIFAR-10 has, each of one colour."""
+    """The archive has as many images as CIFAR-10, each of one colour."""
     repository = Repository(tmp_path / "repository")
     workspace.create(repository.path, {"download.dataset": "cifar10"})
     names = [*(f"data_batch_{number}.bin" for number in range(1, 6)), "test_batch.bin"]

@@ -1,4 +1,4 @@
-"""The committed study: what git holds of it agrees with the code."""
+"""The committed study: its files in git agree with the code."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""dvc.yaml and the packages against the code: a stage that a changed file does not re-run is a wrong result."""
+"""dvc.yaml and the packages against the code. If a changed file does not re-run a stage, results are wrong."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ PARAMS = params.read(ROOT / "params.yaml")
 MOST_LINES_OF_A_STAGE = 75
 LOSSES, NETWORKS = "robustness_study/losses", "robustness_study/networks"
 TRAINING_SETS, DATASETS, CATALOGUED = (f"robustness_study/{name}" for name in ("training_sets", "datasets", "attacks"))
-# Folders of ideas that are found by their names: how dvc.yaml names the one that is used, and which there are.
+# Folders of ideas that are found by name: how dvc.yaml names the one in use, and all that exist.
 NAMED: dict[str, tuple[str, Callable[[], list[str]]]] = {
     LOSSES: (f"{LOSSES}/${{item.loss}}.py", losses.names),
     NETWORKS: ("", lambda: [*networks.names(), "_timm"]),
@@ -40,7 +40,7 @@ OF_ALL = {
     DATASETS: ("check",),
     CATALOGUED: ("attack",),
 }
-NAMES = {  # what stands in a stage's source, and what stands for it in dvc.yaml
+NAMES = {  # an expression in a stage's source, and its form in dvc.yaml
     "recipe_name": ["${recipe}"],
     "cell.key": ["${key}"],
     "cell.loss": ["${item.loss}"],
@@ -53,7 +53,7 @@ NAMES = {  # what stands in a stage's source, and what stands for it in dvc.yaml
 
 
 def paths(stage: dict[str, Any], *kinds: str) -> dict[str, dict[str, Any]]:
-    """What a stage writes under these headings: path → its settings in dvc.yaml."""
+    """The entries of a stage under these headings: path → its settings in dvc.yaml."""
     entries = [entry for kind in kinds for entry in stage.get(kind, [])]
     return {path: settings or {} for entry in entries for path, settings in as_mapping(entry).items()}
 
@@ -77,9 +77,9 @@ def holds(dep: str, path: str) -> bool:
 
 
 def code_of(name: str) -> set[str]:
-    """The project files that a stage runs, modules that it finds by their names included.
+    """The project files that a stage runs, including modules that it finds by name.
 
-    Where it finds one of them alone, `NAMED` says how dvc.yaml names its file. The network's file is not among them:
+    If it loads only one of them, `NAMED` says how dvc.yaml names that file. The network's file is not among them:
     `check` writes a digest of it into data/network.json.
     """
     found = project_imports(ROOT / f"stages/{name}.py")
@@ -93,7 +93,7 @@ def code_of(name: str) -> set[str]:
             imported = project_imports(*(ROOT / path for path in own))
             found = found | imported if name == "check" else found - own  # `check` writes a digest of these
         elif folder == TRAINING_SETS and name in OF_ALL[folder]:
-            found |= own  # of which these stages run the settings alone, and nothing that a function imports
+            found |= own  # these stages run only their settings, and nothing that a function imports
         elif name in OF_ONE.get(folder, ()):
             imported = project_imports(*(ROOT / path for path in own))
             found |= {one} | (imported - own)
@@ -103,7 +103,7 @@ def code_of(name: str) -> set[str]:
 
 
 @pytest.mark.parametrize("name", STAGES)
-def test_code_that_a_stage_depends_on_is_what_it_imports(name: str) -> None:
+def test_code_deps_of_a_stage_are_what_it_imports(name: str) -> None:
     depended = [dep for dep in STAGES[name]["deps"] if dep.startswith(("stages/", "robustness_study"))]
     assert len(depended) == len(set(depended))
     code = code_of(name)
@@ -115,9 +115,9 @@ def test_code_that_a_stage_depends_on_is_what_it_imports(name: str) -> None:
 
 @pytest.mark.parametrize("name", [name for name in STAGES if name not in ("check", "compare", "headline")])
 def test_a_folder_is_a_dep_where_much_of_it_matters(name: str) -> None:
-    """Or else a change to a file that the stage never runs would re-run it, which costs time but for the quick ones.
+    """Otherwise a change to a file that a stage never runs would re-run it. That costs time, except for fast stages.
 
-    `core` is what everything builds on; training runs nearly all of it.
+    All code uses `core`; training runs nearly all of it.
     """
     folders = [dep for dep in STAGES[name]["deps"] if (ROOT / dep).is_dir() and dep.startswith("robustness_study")]
     code = code_of(name)
@@ -128,19 +128,19 @@ def test_a_folder_is_a_dep_where_much_of_it_matters(name: str) -> None:
         assert finds_all_by_name or 3 * len(files & code) >= len(files), folder
 
 
-def test_training_depends_on_little_of_core_that_it_never_runs() -> None:
-    """A change to a word of it would train every model anew."""
+def test_training_depends_on_little_unused_code_in_core() -> None:
+    """A change to one word of it would train every model again."""
     files = {path.relative_to(ROOT).as_posix() for path in (ROOT / "robustness_study/core").glob("*.py")}
     idle = files - code_of("train") - {"robustness_study/core/__init__.py"}
     assert idle <= {"robustness_study/core/array_text.py"}
 
 
-def test_stages_of_a_single_model_depend_on_its_loss_alone() -> None:
+def test_stages_of_a_single_model_depend_on_its_loss_only() -> None:
     assert [name for name, stage in STAGES.items() if LOSSES in stage["deps"]] == ["check", "transfer"]
 
 
 def test_no_stage_but_check_depends_on_a_networks_file() -> None:
-    """So that another network's file re-trains nothing; the chosen one's digest is in data/network.json."""
+    """So the file of another network re-trains nothing. The digest of the chosen one is in data/network.json."""
     for name, stage in STAGES.items():
         builds = "robustness_study/classifier/storage.py" in code_of(name)
         assert builds == ("data/network.json" in stage["deps"]), name
@@ -149,13 +149,13 @@ def test_no_stage_but_check_depends_on_a_networks_file() -> None:
 
 
 @pytest.mark.parametrize("name", STAGES)
-def test_stage_says_what_it_is(name: str) -> None:
+def test_stage_has_a_description(name: str) -> None:
     desc = STAGES[name]["desc"]
     assert isinstance(desc, str) and desc.strip()
 
 
 def upstream(name: str) -> set[str]:
-    """The stages that run before a stage, as dvc.yaml's paths say it."""
+    """The stages that run before a stage, according to the paths in dvc.yaml."""
     made = {path: maker for maker, stage in STAGES.items() for path in paths(stage, "outs", "metrics")}
     before, waiting = set[str](), [name]
     while waiting:
@@ -173,17 +173,17 @@ def meet(dep: str, path: str) -> bool:
 
 
 @pytest.mark.parametrize("name", [name for name in STAGES if name != "check"])
-def test_every_stage_waits_for_the_check(name: str) -> None:
+def test_every_stage_runs_after_check(name: str) -> None:
     assert "check" in upstream(name)
 
 
 def of_test_images(deps: list[str]) -> list[str]:
-    """Those of a stage's deps that hold test images, or what a stage made that saw some."""
+    """The deps that hold test images, or results of a stage that saw test images."""
     makers = [STAGES[name] for name in ("download", "corrupt")]
     made = {path.replace("${item.split}", "test") for stage in makers for path in paths(stage, "outs")}
     of_test = {path for path in made if path.endswith("/test.npz")}
     folders = {"data", "reports", *(path.rpartition("/")[0] for path in of_test)}
-    # All of reports/ saw test images; of data/, what is named after no split.
+    # Everything in reports/ comes from test images. These files in data/ do too, though no split is in their names.
     derived = (
         "data/suite",
         "data/evaluated",
@@ -220,7 +220,7 @@ def test_a_test_file_among_the_deps_of_training_is_found(planted: str) -> None:
 
 
 def written(node: ast.expr, names: dict[str, list[str]]) -> list[str]:
-    """The texts that an argument can be, as dvc.yaml writes them; `names` are what expressions in it can be."""
+    """The possible texts of an argument, as dvc.yaml writes them. `names` has the possible texts of its expressions."""
     match node:
         case ast.Constant(value=str(text)):
             return [text]
@@ -234,7 +234,7 @@ def written(node: ast.expr, names: dict[str, list[str]]) -> list[str]:
 
 
 def loops_over_constants(tree: ast.Module) -> Iterator[tuple[str, list[str]]]:
-    """Each name that a loop or comprehension takes from a literal of strings, with those strings."""
+    """Each loop variable over a literal of strings, with those strings (loops and comprehensions)."""
     for node in ast.walk(tree):
         if isinstance(node, ast.For | ast.comprehension) and isinstance(node.target, ast.Name):
             values = node.iter.elts if isinstance(node.iter, ast.Tuple | ast.List) else []
@@ -264,7 +264,7 @@ def sections_read(source: str) -> set[str]:
     }
 
 
-def test_sections_are_read_off_a_source() -> None:
+def test_sections_are_found_in_source_code() -> None:
     source = (
         'params.section("a", A)\nparams.lookup(values, "b")\nparams.section(f"recipes.{recipe_name}", R)\n'
         'x = [params.lookup(values, name) for name in ("c", "d")]\nfiles.section("e")\n'
@@ -275,7 +275,7 @@ def test_sections_are_read_off_a_source() -> None:
 
 
 @pytest.mark.parametrize("name", [name for name in STAGES if name != "check"])
-def test_params_that_a_stage_depends_on_are_those_it_reads(name: str) -> None:
+def test_params_deps_of_a_stage_are_those_it_reads(name: str) -> None:
     depended = STAGES[name].get("params", [])
     assert len(depended) == len(set(depended))
     assert set(depended) == sections_read((ROOT / "stages" / f"{name}.py").read_text(encoding="utf-8"))
@@ -297,14 +297,14 @@ def test_only_stages_read_params() -> None:
 
 
 @pytest.mark.parametrize("name", [name for name in STAGES if name in PARAMS])
-def test_section_of_a_stage_has_a_schema_of_its_own(name: str) -> None:
+def test_section_of_a_stage_has_its_own_schema(name: str) -> None:
     schema = f"robustness_study/schema/{name}.py"
     assert (ROOT / schema).is_file() and schema in STAGES[name]["deps"]
     assert name in STAGES[name]["params"]
 
 
 @pytest.mark.parametrize("section", PARAMS)
-def test_every_section_steers_a_stage(section: str) -> None:
+def test_every_section_is_read_by_a_stage(section: str) -> None:
     depended = {name.split(".")[0] for stage in STAGES if stage != "check" for name in STAGES[stage].get("params", [])}
     templates = (ROOT / "dvc.yaml").read_text(encoding="utf-8")
     assert section in depended or f"${{{section}}}" in templates
@@ -347,22 +347,25 @@ def imports_of_packages(top: Path) -> set[tuple[str, str]]:
     return found
 
 
-def run_back_up(arrows: set[tuple[str, str]]) -> list[tuple[str, str]]:
+def imports_going_up(arrows: set[tuple[str, str]]) -> list[tuple[str, str]]:
     return sorted(arrow for arrow in arrows if LAYERS.index(arrow[0]) < LAYERS.index(arrow[1]))
 
 
 def test_no_package_imports_one_above_it() -> None:
     arrows = imports_of_packages(ROOT / "robustness_study")
-    assert run_back_up(arrows) == []
+    assert imports_going_up(arrows) == []
     assert {package for arrow in arrows for package in arrow} == set(LAYERS)
 
 
-def test_an_import_that_runs_back_up_is_found(tmp_path: Path) -> None:
+def test_an_import_of_a_package_above_is_found(tmp_path: Path) -> None:
     folder = tmp_path / "robustness_study/core"
     folder.mkdir(parents=True)
     (folder / "a.py").write_text("def f():\n    from robustness_study.report import page\n")
     (folder / "b.py").write_text("from robustness_study import losses\n")
-    assert run_back_up(imports_of_packages(tmp_path / "robustness_study")) == [("core", "losses"), ("core", "report")]
+    assert imports_going_up(imports_of_packages(tmp_path / "robustness_study")) == [
+        ("core", "losses"),
+        ("core", "report"),
+    ]
 
 
 def test_the_library_imports_no_stage_and_no_tool() -> None:
@@ -372,7 +375,7 @@ def test_the_library_imports_no_stage_and_no_tool() -> None:
 
 
 def test_stages_are_thin() -> None:
-    """What a test or another program wants is in the library."""
+    """Code that a test or another program needs is in the library."""
     for path in (ROOT / "stages").glob("*.py"):
         assert len(path.read_text(encoding="utf-8").splitlines()) <= MOST_LINES_OF_A_STAGE, path.name
         functions = [
@@ -381,13 +384,13 @@ def test_stages_are_thin() -> None:
         assert "main" in functions or path.stem == "__init__"
 
 
-def test_dvc_yaml_can_be_read_in_one_sitting() -> None:
+def test_dvc_yaml_is_short() -> None:
     assert len((ROOT / "dvc.yaml").read_text(encoding="utf-8").splitlines()) <= 350
 
 
 # --- data --------------------------------------------------------------------------------------------------
 
-READ_BY_CELL = {  # what of a model a stage reads, as it stands in the source and in dvc.yaml
+READ_BY_CELL = {  # the files of a model that a stage reads, as written in the source and in dvc.yaml
     "cell.evaluated": ["data/evaluated/${key}.npz"],
     "cell.attacked": ["data/attacked/${key}.npz"],
     "cell.embedded": ["data/embedded/${key}.npz"],
@@ -415,7 +418,7 @@ OF_DATA += ["transfer", "stability"]
 
 
 @pytest.mark.parametrize("name", OF_DATA)
-def test_data_that_a_stage_depends_on_is_what_it_reads(name: str) -> None:
+def test_data_deps_of_a_stage_are_what_it_reads(name: str) -> None:
     depended = {dep for dep in STAGES[name]["deps"] if not dep.startswith(("stages/", "robustness_study"))}
     names = {"transfer": OF_ALL_MODELS, "stability": OF_FIRST}.get(name, READ_BY_CELL)
     if name in ("transfer", "stability"):
@@ -435,12 +438,12 @@ def test_metrics_are_the_headline_and_the_comparison() -> None:
 
 
 @pytest.mark.parametrize("name", STAGES)
-def test_what_costs_time_is_in_the_run_cache_and_on_remotes(name: str) -> None:
-    """DVC neither keeps nor pushes a run of a stage with outputs that it does not cache."""
+def test_outputs_of_slow_stages_are_cached(name: str) -> None:
+    """DVC does not keep or push a run of a stage if any of its outputs is not cached."""
     outputs = paths(STAGES[name], "outs", "metrics", "plots")
     uncached = {path for path, settings in outputs.items() if settings.get("cache") is False}
     assert bool(uncached) == (name in IN_GIT)
-    assert not paths(STAGES[name], "plots")  # plots are at the top of dvc.yaml alone
+    assert not paths(STAGES[name], "plots")  # plots are only at the top of dvc.yaml
 
 
 @pytest.mark.parametrize("name", STAGES)
@@ -455,7 +458,7 @@ def test_git_ignores_what_dvc_caches_and_nothing_else(name: str) -> None:
 
 @pytest.mark.parametrize("name", ["compare", "headline"])
 def test_comparison_runs_on_a_fresh_clone(name: str) -> None:
-    """What `compare` and `headline` read is in git, but for the check's marker, which is made anew."""
+    """`compare` and `headline` read only files in git, and the check's marker, which is made again."""
     data = [dep for dep in STAGES[name]["deps"] if not dep.startswith(("stages/", "robustness_study"))]
     in_git = {
         path for stage in STAGES.values() for path, how in paths(stage, "outs").items() if how.get("cache") is False
@@ -471,14 +474,14 @@ def test_plots_are_few_and_begin_with_the_comparison() -> None:
 
 
 def written_by_compare_and_headline() -> set[str]:
-    """The files that these two stages write under reports/, pictures and tables by their names."""
+    """The files that these two stages write under reports/, including pictures and tables."""
     named = {f"reports/figures/{picture.name}.png" for picture in PICTURES}
     files = {path for name in ("compare", "headline") for path in paths(STAGES[name], "outs", "metrics")}
     return named | files | {"reports/headline/curves.csv", "reports/headline/confusion.csv"}
 
 
 def test_charts_with_rows_and_columns_leave_their_order_to_vega() -> None:
-    """Told to keep the data's order, it fills the grid line by line and puts one revision's panel under another's."""
+    """If it keeps the data's order, it fills the grid by rows and puts one revision's panel under another's."""
     found = 0
     for path in (ROOT / ".dvc/plots").glob("*.json"):
         facet = json.loads(path.read_text(encoding="utf-8")).get("facet", {})

@@ -1,4 +1,4 @@
-"""The convolution against torch's own: values, gradients, and that every gradient is written at any size."""
+"""The convolution against torch's: values, gradients, and that every gradient is written at any image size."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def pair(stride: int) -> tuple[nn.Conv2d, Convolution3x3]:
 
 @pytest.mark.parametrize("stride", [1, 2])
 @pytest.mark.parametrize("size", [(1, 1), (1, 2), (2, 1), (2, 2), (3, 3), (2, 4), (4, 4), (5, 5), (6, 6), (7, 2)])
-def test_values_and_gradients_are_a_convolutions(stride: int, size: tuple[int, int]) -> None:
+def test_values_and_gradients_equal_those_of_a_convolution(stride: int, size: tuple[int, int]) -> None:
     plain, ours = pair(stride)
     images = torch.randn(3, 6, *size, dtype=torch.float64)
     found = []
@@ -33,7 +33,7 @@ def test_values_and_gradients_are_a_convolutions(stride: int, size: tuple[int, i
     assert found[1][0].is_contiguous(memory_format=torch.channels_last)
 
 
-def test_it_is_the_same_module_to_a_state_dict_and_draws_nothing() -> None:
+def test_conversion_keeps_the_state_dict_and_draws_no_random_numbers() -> None:
     plain, _ = pair(1)
     before = torch.get_rng_state()
     ours = Convolution3x3.of(plain)
@@ -41,8 +41,8 @@ def test_it_is_the_same_module_to_a_state_dict_and_draws_nothing() -> None:
     assert ours.weight is plain.weight and list(ours.state_dict()) == ["weight"]
 
 
-def test_large_images_take_the_librarys_convolution(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Both sides of the limit, told apart by the module that does the work."""
+def test_large_images_use_the_librarys_convolution(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Below and above the size limit: the test checks which module computes the result."""
     _, ours = pair(1)
     products = []
 
@@ -70,9 +70,9 @@ def test_every_3x3_convolution_of_the_blocks_is_this_one(name: str, ours: int, o
 )
 @pytest.mark.parametrize("side", [4, 8, 16])
 def test_every_gradient_is_written(name: str, stem: str, side: int) -> None:
-    """torch 2.15's own bfloat16 convolution leaves some unwritten on 1×1 pixels: whatever was in memory.
+    """torch 2.15's bfloat16 convolution does not write some gradients on 1×1 pixels: they keep old memory.
 
-    Memory is filled beforehand with what would be seen.
+    The test first fills memory with a known value, which would then be seen.
     """
     torch.manual_seed(0)
     network = Network(name, stem, side).make_backbone()[0].to(memory_format=torch.channels_last)

@@ -1,4 +1,4 @@
-"""Each corruption against a slow, obvious one of its own: per pixel, or by scipy and Pillow."""
+"""Each corruption against a slow, simple version: per pixel, or with scipy and Pillow."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ def test_gaussian_and_speckle_have_their_standard_deviation(severity: int) -> No
 
 
 @pytest.mark.parametrize("severity", SEVERITIES)
-def test_shot_noise_counts(severity: int) -> None:
+def test_shot_noise_has_a_poisson_variance(severity: int) -> None:
     photons = constants("shot_noise", severity)
     counts = ours("shot_noise", severity, GREY) * photons
     np.testing.assert_allclose(counts, counts.round(), atol=1e-3)
@@ -77,7 +77,7 @@ def test_impulses_are_black_or_white(severity: int) -> None:
 
 
 @pytest.mark.parametrize("severity", SEVERITIES)
-def test_gaussian_blur_is_scipys(severity: int) -> None:
+def test_gaussian_blur_equals_scipys(severity: int) -> None:
     sigma = constants("gaussian_blur", severity)
     close(
         ours("gaussian_blur", severity),
@@ -99,8 +99,8 @@ def test_defocus_is_a_softened_disk(severity: int) -> None:
 
 
 @pytest.mark.parametrize(("severity", "side"), [(1, 32), (5, 32), (3, 64)])
-def test_glass_copies_from_nearby_pixel_after_pixel(severity: int, side: int) -> None:
-    """At 64 pixels shifts reach forward as well, so that a pixel may take what another has taken before."""
+def test_glass_blur_equals_a_loop_over_pixels(severity: int, side: int) -> None:
+    """At 64 pixels shifts also go forward, so that a pixel may copy a pixel that was itself copied before."""
     images = natural_images(2, side, seed=2) / 255
     sigma, shift, times = constants("glass_blur", severity)
     sigma, shift = sigma * side / 32, shift * side // 32
@@ -119,7 +119,7 @@ def test_glass_copies_from_nearby_pixel_after_pixel(severity: int, side: int) ->
 
 
 @pytest.mark.parametrize("severity", SEVERITIES)
-def test_motion_blur_looks_along_a_line(severity: int) -> None:
+def test_motion_blur_is_a_weighted_mean_along_a_line(severity: int) -> None:
     radius, sigma = constants("motion_blur", severity)
     angles = draws("motion_blur", severity).uniform(-45, 45).double().numpy()
     weights = np.exp(-0.5 * (np.arange(2 * radius + 1) / sigma) ** 2)
@@ -163,7 +163,7 @@ def test_zoom_blur_is_a_mean_of_enlargements(severity: int) -> None:
 
 
 def test_clouds_are_a_plasma_fractal() -> None:
-    """Each height is the mean of the four around it, as far as they were there before, and a shift."""
+    """Each height is the mean of those of its four neighbours that already exist, plus a shift."""
     decay, size = 1.75, 16
     found = textures.clouds(size, decay, draws("fog", 5, 2)).numpy()
     for index in range(2):
@@ -193,7 +193,7 @@ def test_fog_is_as_bright_as_the_image(severity: int) -> None:
 
 
 @pytest.mark.parametrize("severity", SEVERITIES)
-def test_brightness_and_saturation_are_colorsys(severity: int) -> None:
+def test_brightness_and_saturation_equal_colorsys(severity: int) -> None:
     images = np.concatenate([FLOATS, np.zeros((1, SIDE, SIDE, 3)), np.full((1, SIDE, SIDE, 3), 0.5)])
     added, (factor, offset) = constants("brightness", severity), constants("saturate", severity)
     brighter, coloured = np.empty_like(images), np.empty_like(images)
@@ -236,7 +236,7 @@ def test_frost_is_a_weighted_sum_with_ice(severity: int) -> None:
 
 
 @pytest.mark.parametrize("severity", [4, 5])
-def test_mud_hides_what_is_behind(severity: int) -> None:
+def test_mud_covers_the_image(severity: int) -> None:
     mean, sigma, smoothing, threshold, strength, _ = constants("spatter", severity)
     layers = mean + sigma * draws("spatter", severity).normal(1, SIDE, SIDE).double().numpy()[:, 0]
     expected = []
@@ -270,8 +270,8 @@ def test_distance_is_euclidean_up_to_its_limit() -> None:
     assert (droplets.distance(torch.zeros((1, 1, 32, 32), dtype=torch.bool)) == 20).all()
 
 
-def test_edges_surround_a_shape_once() -> None:
-    """A square has edges on its rim, one pixel wide and nowhere else; what is weak counts if it is connected."""
+def test_edges_of_a_square_are_one_pixel_wide() -> None:
+    """The edges of a square are on its border, one pixel wide. A weak edge counts if a strong one touches it."""
     image = torch.zeros((1, 1, 16, 16))
     image[..., 4:12, 4:12] = 200
     found = droplets.edges(image, 50, 150)[0, 0].numpy()
@@ -308,7 +308,7 @@ def test_contrast_is_about_each_channels_mean(severity: int) -> None:
 
 
 @pytest.mark.parametrize("severity", SEVERITIES)
-def test_pixelate_is_pillows_box(severity: int) -> None:
+def test_pixelate_equals_pillows_box_filter(severity: int) -> None:
     images = natural_images(COUNT, seed=1)
     small = int(32 * constants("pixelate", severity))
     smaller = [Image.fromarray(image).resize((small, small), Image.Resampling.BOX) for image in images]
@@ -317,7 +317,7 @@ def test_pixelate_is_pillows_box(severity: int) -> None:
 
 
 @pytest.mark.parametrize("severity", SEVERITIES)
-def test_jpeg_is_pillows(severity: int) -> None:
+def test_jpeg_equals_pillows(severity: int) -> None:
     images = natural_images(COUNT, seed=1)
     expected = []
     for image in images:
@@ -353,8 +353,8 @@ def test_elastic_is_an_affine_map_and_displacements(severity: int) -> None:
 
 
 @pytest.mark.parametrize("name", ["gaussian_blur", "defocus_blur", "motion_blur", "glass_blur", "snow", "spatter"])
-def test_lengths_grow_with_the_image(name: str) -> None:
-    """An image of twice the side, corrupted and shrunk, is changed about as much as the small one."""
+def test_lengths_scale_with_the_image(name: str) -> None:
+    """An image of twice the width, corrupted and shrunk, changes about as much as the small one."""
     small = natural_images(20, 32, seed=5) / 255
     large = small.repeat(2, 1).repeat(2, 2)
     shrunk = ours(name, 5, large).reshape(20, 32, 2, 32, 2, 3).mean((2, 4))

@@ -1,4 +1,4 @@
-"""Corruptions against slow per-pixel references, and that an image's corrupted copy is its own."""
+"""The studies' corruption (the mix) against slow loops; an image's copy does not depend on other images."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ def as_floats(levels: np.ndarray) -> np.ndarray:
 
 
 def made(count: int, height: int = 6, width: int = 7) -> np.ndarray:
-    """Random images that also hold greys, primaries, their mixtures, black and white."""
+    """Random images that also contain grey, primary and mixed colours, black and white."""
     special = [(0, 0, 0), (1, 1, 1), (0.5, 0.5, 0.5), (1, 0, 0), (0, 1, 0), (0, 0, 1), (1, 1, 0), (0, 1, 1), (1, 0, 1)]
     images = as_floats(grey_levels(count, height, width))
     for place, colour in enumerate([*special, (0.2, 0.7, 0.7), (0.7, 0.7, 0.2), (0.7, 0.2, 0.7)]):
@@ -72,7 +72,7 @@ def made(count: int, height: int = 6, width: int = 7) -> np.ndarray:
 
 
 def for_each_pixel(images: np.ndarray, function: Callable[[int, Pixel], Pixel]) -> np.ndarray:
-    """`function` of image number and colour, one pixel after the other."""
+    """Applies `function` to image number and colour, pixel by pixel."""
     results = np.empty(images.shape)
     for number, row, column in np.ndindex(len(images), *images.shape[2:]):
         red, green, blue = (float(value) for value in images[number, :, row, column])
@@ -114,7 +114,7 @@ def slow_hue(images: np.ndarray, turns: np.ndarray) -> np.ndarray:
 
 
 def slow_rotation(images: np.ndarray, degrees: np.ndarray) -> np.ndarray:
-    """Each pixel from where it was before a counter-clockwise turn, between the four around it; outside is black."""
+    """Rotates counter-clockwise with bilinear interpolation of four pixels; the outside is black."""
     results = np.zeros(images.shape)
     height, width = images.shape[2:]
     for number, row, column in np.ndindex(len(images), height, width):
@@ -161,7 +161,7 @@ FLIPPED = np.array([True, False, True, True, False, False])
     ids=["brightness", "contrast", "saturation", "hue", "rotation", "horizontal_flip"],
 )
 @pytest.mark.parametrize("shape", [(6, 7), (8, 8)], ids=["oblong", "square"])
-def test_corruption_is_what_a_slow_loop_gives(
+def test_corruption_equals_a_slow_loop(
     fast: Callable[[np.ndarray, np.ndarray], np.ndarray],
     slow: Callable[[np.ndarray, np.ndarray], np.ndarray],
     amounts: np.ndarray,
@@ -188,7 +188,7 @@ def test_quarter_turn_is_counter_clockwise() -> None:
 
 
 @pytest.mark.parametrize("degrees", [-33.0, 7.5, 180.0])
-def test_rotation_is_torchvisions(degrees: float) -> None:
+def test_rotation_equals_torchvisions(degrees: float) -> None:
     import torch
     from torchvision.transforms.functional import InterpolationMode, rotate
 
@@ -198,7 +198,7 @@ def test_rotation_is_torchvisions(degrees: float) -> None:
     np.testing.assert_allclose(turned, theirs.numpy(), atol=1e-5)
 
 
-def test_rotation_leaves_black_where_nothing_comes_from() -> None:
+def test_rotation_fills_the_outside_with_black() -> None:
     turned = corruptions.rotation(np.ones((1, 3, 9, 9), np.float32), np.array([45.0]))[0]
     assert turned[:, [0, 0, -1, -1], [0, -1, 0, -1]].max() == 0
     assert turned[:, 2:7, 2:7].min() == pytest.approx(1, abs=1e-6)
@@ -242,16 +242,16 @@ def test_draws_are_within_their_strengths_and_reach_them() -> None:
     assert draws["flipped"].dtype == bool and draws["flipped"].mean() == pytest.approx(0.25, abs=0.03)
     orders, counts = np.unique(draws["jitter_order"], axis=0, return_counts=True)
     assert orders.tolist() == [list(order) for order in permutations(range(4))]
-    assert counts.min() > 50 and counts.max() < 120  # 83 each by chance
+    assert counts.min() > 50 and counts.max() < 120  # 83 of each are expected
 
 
 @pytest.mark.parametrize(("probability", "share"), [(0.0, 0), (1.0, 1)])
-def test_probability_of_the_flip_is_certain_at_its_ends(probability: float, share: int) -> None:
+def test_flip_probability_0_never_flips_and_1_always_flips(probability: float, share: int) -> None:
     flipped = draw_mix(np.arange(50), strengths(probability=probability), 0, "train")["flipped"]
     assert flipped.mean() == share
 
 
-def test_noise_has_the_standard_deviation_asked_for() -> None:
+def test_noise_has_the_requested_standard_deviation() -> None:
     noise = draw_noise(np.arange(50), 0.1, 0, "train", (3, 16, 16))
     assert noise.shape == (50, 3, 16, 16) and noise.dtype == np.float32
     assert noise.std() == pytest.approx(0.1, rel=0.02) and abs(noise.mean()) < 0.001
@@ -279,7 +279,7 @@ def test_every_draw_differs_by_seed_and_raw_split(seed: int, split: str) -> None
     assert abs(np.corrcoef(noise.ravel(), other.ravel())[0, 1]) < 0.2
 
 
-def test_draw_of_a_corruption_does_not_depend_on_the_others_strength() -> None:
+def test_draw_of_a_corruption_does_not_depend_on_the_strength_of_others() -> None:
     usual = draw_mix(np.arange(20), strengths(), 0, "train")
     without_jitter = draw_mix(np.arange(20), strengths(0, 0, 0, 0, probability=0, sigma=0), 0, "train")
     np.testing.assert_array_equal(without_jitter["angle_degrees"], usual["angle_degrees"])
@@ -352,7 +352,7 @@ def test_result_does_not_depend_on_the_chunks(monkeypatch: pytest.MonkeyPatch, c
         np.testing.assert_array_equal(drawn[name], values)
 
 
-def test_images_are_corrupted_as_they_are_without_those_that_follow() -> None:
+def test_first_images_do_not_depend_on_later_ones() -> None:
     levels = grey_levels(10)
     before = levels.copy()
     np.testing.assert_array_equal(
@@ -361,7 +361,7 @@ def test_images_are_corrupted_as_they_are_without_those_that_follow() -> None:
     np.testing.assert_array_equal(levels, before)
 
 
-def test_same_image_is_corrupted_otherwise_at_each_index_and_in_each_split() -> None:
+def test_same_image_gets_different_corruptions_at_each_index_and_split() -> None:
     levels = np.repeat(grey_levels(1), 5, axis=0)
     copies = [
         mixed_copies(levels, strengths(), seed, split)[0] for seed, split in ((0, "train"), (0, "test"), (1, "train"))
@@ -369,7 +369,7 @@ def test_same_image_is_corrupted_otherwise_at_each_index_and_in_each_split() -> 
     assert len({image.tobytes() for copy in copies for image in copy}) == 15
 
 
-def test_recorded_draws_give_the_image_again_rounded_to_the_nearest_level() -> None:
+def test_recorded_draws_reproduce_the_image_rounded_to_the_nearest_level() -> None:
     levels = grey_levels(12)
     corrupted, draws = mixed_copies(levels, strengths(), 5, "test")
     assert corrupted.dtype == np.uint8 and corrupted.shape == levels.shape
@@ -379,7 +379,7 @@ def test_recorded_draws_give_the_image_again_rounded_to_the_nearest_level() -> N
     exact = again.transpose(0, 2, 3, 1).astype(np.float64) * 255
     error = corrupted[chosen] - exact
     assert np.abs(error).max() <= 0.5 + 1e-4  # nearest
-    assert np.abs(error).max() > 0.45 and abs(error.mean()) < 0.05  # and not cut off, which would lose half a level
+    assert np.abs(error).max() > 0.45 and abs(error.mean()) < 0.05  # not truncated, which would lose half a level
 
 
 def test_named_corruptions_come_first_each_on_its_share_of_the_images() -> None:
@@ -394,23 +394,23 @@ def test_named_corruptions_come_first_each_on_its_share_of_the_images() -> None:
     in_fog, clear = (under(images, "contrast", 2, seed=own[1], split="train") for images in (fogged, levels))
     each = (found == in_fog).all((1, 2, 3)), (found == clear).all((1, 2, 3))
     assert (each[0] | each[1]).all() and 70 <= each[0].sum() <= 130 and not (each[0] & each[1]).any()
-    # An image is chosen whatever others there are.
+    # Which images are chosen does not depend on the other images.
     np.testing.assert_array_equal(under_named(levels[:50], before, 3, "train"), found[:50])
     assert not np.array_equal(under_named(levels, before, 3, "test"), found)
     assert under_named(levels, [], 3, "train") is levels
 
 
-def test_twice_the_same_corruption_is_drawn_anew() -> None:
+def test_a_corruption_named_twice_is_drawn_independently() -> None:
     levels = np.full((300, 8, 8, 3), 128, np.uint8)
     half = ("gaussian_noise", 1, 0.5)
     twice = under_named(levels, [half, half], 3, "train").astype(float)
-    # None, one or two doses, a quarter, a half and a quarter of the images: independent choices and independent noise.
+    # A quarter of the images get no noise, half get it once, a quarter twice: choices and noise are independent.
     dose = 0.04 * 255
     doses = np.rint((twice.std((1, 2, 3)) / dose) ** 2)
     assert [round((doses == count).mean(), 1) for count in (0, 1, 2)] == pytest.approx([0.25, 0.5, 0.25], abs=0.1)
 
 
-def test_stage_corrupts_what_named_corruptions_have_left(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_stage_corrupts_the_output_of_named_corruptions(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     levels = grey_levels(6)
     named = {"corruption": "fog", "severity": 5, "probability": 1.0}

@@ -1,4 +1,4 @@
-"""What holds for every corruption: same image, same bytes; and what a person sees of the package."""
+"""Every corruption gives the same bytes for the same image; and the package as its users see it."""
 
 from __future__ import annotations
 
@@ -39,8 +39,8 @@ OWN = {
 }
 
 
-def test_names_are_the_fields() -> None:
-    """What comes with the project; a person may add families, and corruptions at the end of these."""
+def test_names_are_those_of_the_literature() -> None:
+    """The corruptions that come with the project. Users may add families, and corruptions at the end of these."""
     families = corruptions.families()
     assert {family: families[family][: len(members)] for family, members in OWN.items()} == OWN
     first, others = list(families)[:4], list(families)[4:]
@@ -55,7 +55,7 @@ def test_every_corruption_is_documented_and_has_five_severities(name: str) -> No
     assert name in corruptions.families()[corruptions.family_of(name)]
 
 
-def test_names_read_from_the_source_are_all_corruptions_that_there_are() -> None:
+def test_names_read_from_the_source_are_all_corruptions() -> None:
     for path in registry.FOLDER.glob("[!_]*.py"):
         module = import_module(f"robustness_study.corruptions.{path.stem}")
         own = [
@@ -66,7 +66,7 @@ def test_names_read_from_the_source_are_all_corruptions_that_there_are() -> None
         assert own == list(corruptions.families().get(path.stem, ()))
 
 
-def test_benchmark_is_the_fifteen_and_the_four() -> None:
+def test_benchmark_has_fifteen_corruptions_and_four_more() -> None:
     assert len(set(corruptions.CIFAR_10_C)) == 15 and len(set(corruptions.HELD_OUT)) == 4
     by_family = [name for members in corruptions.CIFAR_10_C_FAMILIES.values() for name in members]
     assert sorted(by_family) == sorted((*corruptions.CIFAR_10_C, *corruptions.HELD_OUT))
@@ -115,7 +115,7 @@ def python(code: str, package: Path) -> subprocess.CompletedProcess[str]:
     return subprocess.run([sys.executable, "-c", code], cwd=top, capture_output=True, text=True, check=False)
 
 
-def test_a_function_or_a_file_more_is_a_corruption_more_and_changes_no_benchmark(package: Path) -> None:
+def test_a_new_function_or_file_adds_a_corruption_and_leaves_the_benchmark(package: Path) -> None:
     before = json.loads(python(REPORT, package).stdout)
     with (package / "noise.py").open("a", encoding="utf-8") as noise:
         noise.write(SHADE.format(name="noise_shade"))
@@ -148,7 +148,7 @@ def test_a_function_or_a_file_more_is_a_corruption_more_and_changes_no_benchmark
         ),
     ],
 )
-def test_a_file_that_cannot_be_used_is_told_in_one_line(package: Path, source: str, message: str) -> None:
+def test_error_for_an_unusable_file_is_one_line(package: Path, source: str, message: str) -> None:
     (package / "light.py").write_text(source)
     code = (
         "from robustness_study import corruptions\nfrom robustness_study.core.errors import run\n"
@@ -171,7 +171,7 @@ def test_a_file_that_cannot_be_used_is_told_in_one_line(package: Path, source: s
     st.sampled_from([8, 16, 33, 64]),
 )
 def test_any_images_at_any_severity(name: str, chosen: list[int], severity: int, seed: int, side: int) -> None:
-    """Shape, type and determinism, whatever the size; in whatever order and batch an image comes, the same bytes."""
+    """Shape, type and determinism at any size. The bytes do not depend on order and batch."""
     images, indices = natural_images(12, side)[chosen], np.array(chosen)
     whole = corrupt(images, name, severity, seed=seed, split="test", indices=indices)
     assert whole.dtype == np.uint8 and whole.shape == images.shape
@@ -183,7 +183,7 @@ def test_any_images_at_any_severity(name: str, chosen: list[int], severity: int,
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_bytes_depend_on_the_images_own_names_alone(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_bytes_depend_only_on_the_names_of_the_image(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     severities = np.arange(12) % 6
     together = corrupt(IMAGES, name, severities, seed=0, split="test")
     for index in range(12):
@@ -198,7 +198,7 @@ def test_bytes_depend_on_the_images_own_names_alone(name: str, monkeypatch: pyte
         torch.set_num_threads(threads)
 
 
-def test_images_draw_from_the_streams_of_their_names() -> None:
+def test_images_use_the_streams_of_their_names() -> None:
     indices = np.array([0, 7, 49_999])
     for ours, named in zip(
         Draws(indices, 3, "test", "fog", 2).rngs, streams(indices, 3, "test", "fog", 2), strict=True
@@ -211,7 +211,7 @@ def test_images_draw_from_the_streams_of_their_names() -> None:
 
 @pytest.mark.parametrize("name", RANDOM)
 def test_streams_differ(name: str) -> None:
-    """By split, seed, index and severity: what is drawn for one image says nothing about another's."""
+    """Streams differ by split, seed, index and severity: draws for different images are independent."""
     twice = np.repeat(natural_images(1, seed=3), 24, 0)
     first = corrupt(twice, name, 5, seed=0, split="test")
     assert len(np.unique(first.reshape(24, -1), axis=0)) > (1 if name == "horizontal_flip" else 15)
@@ -221,7 +221,7 @@ def test_streams_differ(name: str) -> None:
 
 @pytest.mark.parametrize("name", NAMES)
 def test_images_stay_in_range_and_are_changed(name: str) -> None:
-    """In floats, before anything is clipped to bytes, and of extreme images too."""
+    """Checked on floats, before clipping to bytes, and also for extreme images."""
     extremes = np.stack([np.zeros((32, 32, 3), np.uint8), np.full((32, 32, 3), 255, np.uint8), *IMAGES[:4]])
     images = torch.from_numpy(extremes).permute(0, 3, 1, 2).float() / 255
     before = images.clone()
@@ -246,13 +246,13 @@ def test_images_stay_in_range_and_are_changed(name: str) -> None:
         (IMAGES, [1] * 11, r"severity has shape \(11,\) for 12 images; give one for all or one for each"),
     ],
 )
-def test_what_cannot_be_corrupted_is_told(images: np.ndarray, severity: Any, message: str) -> None:
+def test_invalid_images_or_severities_are_refused(images: np.ndarray, severity: Any, message: str) -> None:
     with pytest.raises(StudyError, match=message) as caught:
         corrupt(images, "fog", severity, seed=0, split="test")
     assert "\n" not in str(caught.value)
 
 
-def test_unknown_corruption_is_told_with_all_names() -> None:
+def test_error_for_unknown_corruption_lists_all_names() -> None:
     with pytest.raises(StudyError, match=r"no corruption 'smoke'; choose one of gaussian_noise, .*mix_without_flip"):
         corrupt(IMAGES, "smoke", 1, seed=0, split="test")
 
@@ -265,7 +265,7 @@ def test_unknown_corruption_is_told_with_all_names() -> None:
         (np.arange(12) / 2, r"indices must be whole numbers, 0 or more"),
     ],
 )
-def test_wrong_indices_are_told(indices: Any, message: str) -> None:
+def test_wrong_indices_are_refused(indices: Any, message: str) -> None:
     with pytest.raises(StudyError, match=message):
         corrupt(IMAGES, "fog", 1, seed=0, split="test", indices=indices)
 
@@ -288,7 +288,7 @@ def command(*arguments: str, cwd: Path) -> subprocess.CompletedProcess[str]:
     )
 
 
-def test_command_corrupts_and_carries_over(tmp_path: Path) -> None:
+def test_command_corrupts_images_and_copies_other_arrays(tmp_path: Path) -> None:
     labels = np.arange(12)
     np.savez(tmp_path / "in.npz", images=IMAGES, labels=labels, path=labels)
     done = command("in.npz", "out.npz", "--corruption", "fog", "--severity", "4", "--seed", "7", cwd=tmp_path)
@@ -328,7 +328,7 @@ def test_command_draws_a_sheet(tmp_path: Path) -> None:
         (["one.npy", "out.npz", "--corruption", "fog"], "one.npy is not an .npz file of arrays"),
     ],
 )
-def test_command_says_what_is_wrong(arguments: list[str], message: str, tmp_path: Path) -> None:
+def test_command_error_names_the_mistake(arguments: list[str], message: str, tmp_path: Path) -> None:
     np.savez(tmp_path / "in.npz", images=IMAGES)
     np.savez(tmp_path / "empty.npz", labels=np.arange(3))
     np.savez(tmp_path / "number.npz", images=np.array(5, dtype=np.uint8))

@@ -2,8 +2,8 @@
 
 `cifar10c_reference.csv` holds how much the published generator changed the first 500 test images (JPEG copies,
 quality 75; output rounded to uint8): see the columns in `measure`. The images are in no repository, so the table
-is compared where `dvc repro download` has put those copies; everywhere, the same figures are pinned for images
-with the statistics of photographs, which were taken when the table agreed.
+is compared where `dvc repro download` has put those copies; everywhere else, the same values are pinned for images
+with the statistics of photographs. They were recorded when the table agreed.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ RAW = HERE.parent / "data/raw/test.npz"
 # SHA-256 of the first 500 test images of the copies.
 COPIES = "6c46e9f58ba56bc274497df9528a45255e614f53a9c9faeae9101336d2686bf2"
 NAMES = ("mean_abs_change", "rms_change", "mean_shift", "contrast_ratio", "gradient_ratio")
-# The largest relative difference found of any figure but the shift, rounded up; the figures of the random ones vary.
+# The largest relative difference of any value except the shift, rounded up. Random corruptions vary more.
 TOLERANCE = {
     "impulse_noise": 0.03,
     "elastic_transform": 0.03,
@@ -88,7 +88,7 @@ REFERENCE = table("cifar10c_reference.csv")
 PINNED = table("corruptions_pinned.csv")
 
 
-def test_tables_are_of_every_corruption() -> None:
+def test_tables_have_every_corruption() -> None:
     assert {name for name, _ in REFERENCE} == set(BENCHMARK) and len(REFERENCE) == 19 * 3
     assert set(PINNED) == {(name, severity) for name in BENCHMARK for severity in range(1, 6)}
     assert set(TOLERANCE) <= set(BENCHMARK)
@@ -104,6 +104,6 @@ def test_images_are_changed_as_much_as_by_the_published_generator(name: str, sev
 
 
 @pytest.mark.parametrize(("name", "severity"), PINNED)
-def test_images_are_changed_as_much_as_when_the_table_agreed(name: str, severity: int) -> None:
+def test_images_are_changed_as_much_as_recorded_when_the_table_agreed(name: str, severity: int) -> None:
     images = natural_images(60)
     check(measure(images, corrupt(images, name, severity, seed=0, split="test")), PINNED[name, severity], 0.002, 0.02)

@@ -1,4 +1,4 @@
-"""README and docs: their length, their links, and whether names and commands are those of the code."""
+"""README and docs: length, links, and agreement of names and commands with the code."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ STAGES: dict[str, Any] = YAML(typ="safe").load(ROOT / "dvc.yaml")["stages"]
 # Commands that no test types, with what runs them or what they run.
 RUN_OTHERWISE = {
     "make test": ".ci/run",
-    "make bench": "tests/test_bench.py",  # its programs, with few images and steps; as it stands it takes half an hour
+    "make bench": "tests/test_bench.py",  # with few images and steps; the full command takes half an hour
     "pip install .": "tests/test_package.py",  # in an environment of its own, without a network
     "pip install '.[pictures]'": "tests/test_package.py",
 }
@@ -52,7 +52,7 @@ def test_sentences_are_short(page: str) -> None:
     assert len(sentences.words(prose.longest)) <= 2 * sentences.MEAN_WORDS, prose.longest
 
 
-def test_prose_is_what_is_counted() -> None:
+def test_only_prose_is_counted() -> None:
     markdown = (
         "# A heading is not read\n\nOne two `three is one word`. Four five\nsix [seven eight](nine.md)! "
         "*Ten.* Eleven\n\n"
@@ -68,7 +68,7 @@ def test_prose_is_what_is_counted() -> None:
 
 
 def anchors(text: str) -> set[str]:
-    """The anchors that a forge makes of a page's headings."""
+    """The anchors that GitHub or GitLab makes from a page's headings."""
     headings = re.findall(r"^#+ (.+)$", text, re.MULTILINE)
     return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
 
@@ -124,7 +124,7 @@ def feeds(maker: str, reader: str) -> bool:
     )
 
 
-def test_arrows_of_readmes_diagram_are_those_of_the_pipeline() -> None:
+def test_arrows_in_readmes_diagram_are_those_of_the_pipeline() -> None:
     (diagram,) = re.findall(r"```mermaid\nflowchart LR\n(.*?)```", PAGES["README.md"], re.DOTALL)
     drawn = set[tuple[str, str]]()
     for line in diagram.strip().splitlines():
@@ -157,7 +157,7 @@ def test_citation_licence_and_package_agree() -> None:
     assert {"cff-version", "message", "title"} <= set(citation)
 
 
-def test_workflow_and_container_run_what_everybody_runs() -> None:
+def test_workflow_and_container_run_the_documented_commands() -> None:
     workflow = YAML(typ="safe").load(ROOT / ".github/workflows/ci.yml")
     assert [step["run"] for step in workflow["jobs"]["test"]["steps"] if "run" in step] == [".ci/run"]
     commented = (ROOT / ".devcontainer/devcontainer.json").read_text(encoding="utf-8")
@@ -197,7 +197,7 @@ def test_every_command_is_run_by_a_test(page: str) -> None:
     assert not missing
 
 
-def test_what_runs_the_other_commands_exists() -> None:
+def test_other_commands_are_run_somewhere() -> None:
     shown = {command for page in READ for command in commands(page)}
     for command, where in RUN_OTHERWISE.items():
         assert command in shown and (ROOT / where).exists()
@@ -210,15 +210,15 @@ def test_what_runs_the_other_commands_exists() -> None:
 
 @pytest.mark.parametrize("page", [page for page in PAGES if page != "CONTRIBUTING.md"])
 def test_commands_within_sentences_are_shown_in_full_somewhere(page: str) -> None:
-    """A command in a sentence is one that a block of some page has, or begins with."""
+    """A command in a sentence is a command in a block of some page, or the beginning of one."""
     shown = {command for each in PAGES for command in commands(each)}
     text = re.sub(r"^```.*?^```", "", PAGES[page], flags=re.DOTALL | re.MULTILINE)
     for command in re.findall(r"`((?:make|dvc|git|pip|python -m|corrupt-images) [^`]*)`", text):
         assert any(each.startswith(command) for each in shown), command
 
 
-def test_no_text_of_the_project_is_changed_at_a_checkout(tmp_path: Path) -> None:
-    """A clone on Windows, where git may turn line ends: the bytes that DVC hashes stay."""
+def test_checkout_does_not_change_line_ends(tmp_path: Path) -> None:
+    """On Windows git may convert line ends. The bytes that DVC hashes must not change."""
     subprocess.run(["git", "init", "-q", tmp_path], check=True)
     for name in (".gitattributes", "params.yaml", "dvc.yaml"):
         (tmp_path / name).write_bytes((ROOT / name).read_bytes())

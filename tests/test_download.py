@@ -1,4 +1,4 @@
-"""The stage `download`: every dataset, good and bad, and that a failure leaves one line and no file."""
+"""The stage `download`: valid and invalid datasets. A failure prints one line and writes no file."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def md5(content: bytes) -> str:
 
 
 def batch_arrays(number: int) -> tuple[np.ndarray, np.ndarray]:
-    """Random images, and labels that hold every class twice."""
+    """Random images, and labels with every class twice."""
     generator = np.random.default_rng(number)
     images = generator.integers(0, 256, (RECORDS, 32, 32, 3), dtype=np.uint8)
     return images, generator.permutation(np.repeat(np.arange(10), RECORDS // 10)).astype(np.uint8)
@@ -106,7 +106,7 @@ def test_truncated_archive_is_refused(archive: Path, tmp_path: Path, kept_bytes:
         cifar10.read_archive(cut, RECORDS)
 
 
-def test_flipped_bits_are_noticed_by_the_checksum_at_the_end(tmp_path: Path) -> None:
+def test_flipped_bits_are_found_by_the_final_checksum(tmp_path: Path) -> None:
     plain = gzip.decompress(pack(tmp_path / "a.tar.gz", members()).read_bytes())
     stored = bytearray(gzip.compress(plain, compresslevel=0))
     stored[len(stored) // 2] ^= 1
@@ -188,7 +188,7 @@ def test_kept_archive_is_used_without_a_network(archive: Path, closed_url: str) 
     assert dataset.official and dataset.origin == closed_url
 
 
-def test_kept_archive_of_another_checksum_is_refused_and_left(archive: Path, closed_url: str) -> None:
+def test_kept_archive_of_another_checksum_is_refused_and_not_deleted(archive: Path, closed_url: str) -> None:
     with pytest.raises(
         StudyError, match=r"delete the file to download it again, or run with CIFAR10_ARCHIVE=\S+small\.tar"
     ):
@@ -200,7 +200,7 @@ def test_kept_archive_of_another_checksum_is_refused_and_left(archive: Path, clo
 
 
 class Server(ThreadingHTTPServer):
-    """Serves `payload`; `ranges` if it honours Range, `cut` to break off after so many bytes of a body."""
+    """Serves `payload`. `ranges`: it honours Range. `cut`: it stops after this many bytes of a body."""
 
     payload = b""
     ranges = True
@@ -234,7 +234,7 @@ class Handler(BaseHTTPRequestHandler):
 
     def answer(self, status: int, body: bytes, content_range: str | None = None) -> None:
         body_sent = body[: self.server.cut]
-        self.server.sent.append(len(body_sent))  # first: the client may be done before this thread goes on
+        self.server.sent.append(len(body_sent))  # first, because the client may finish before this thread continues
         self.send_response(status)
         if self.server.sized:
             self.send_header("Content-Length", str(len(body)))
@@ -244,7 +244,7 @@ class Handler(BaseHTTPRequestHandler):
         self.wfile.write(body_sent)
 
     def log_message(self, *_: object) -> None:
-        """Nothing: the test's output is its own."""
+        """Prints nothing, so that the test's output stays clean."""
 
 
 @pytest.fixture
@@ -279,7 +279,7 @@ def target(tmp_path: Path) -> Path:
 
 
 def part_of(target: Path, content: bytes) -> Path:
-    """Leave `content` as what an earlier run fetched."""
+    """Writes `content` as the partial file of an earlier run."""
     target.parent.mkdir(parents=True, exist_ok=True)
     part = target.with_name(target.name + ".part")
     part.write_bytes(content)
@@ -333,7 +333,7 @@ def test_server_that_ignores_range_restarts_cleanly(server: Server, target: Path
     assert only_target(target, server) and server.asked == ["bytes=5000-"]
 
 
-def test_complete_part_is_only_checked(server: Server, target: Path) -> None:
+def test_complete_part_is_checked_and_not_fetched(server: Server, target: Path) -> None:
     part_of(target, server.payload)
     fetch(server.url, target, md5(server.payload))
     assert only_target(target, server) and server.sent == [0]
@@ -354,7 +354,7 @@ def test_another_range_than_asked_for_is_not_appended(server: Server, target: Pa
     assert part.read_bytes() == server.payload[:5000]
 
 
-def test_refusal_of_the_server_is_told(server: Server, target: Path) -> None:
+def test_refusal_of_the_server_is_named(server: Server, target: Path) -> None:
     server.status = 404
     with pytest.raises(StudyError, match="HTTP status 404"):
         fetch(server.url, target, md5(server.payload))
@@ -367,9 +367,7 @@ def test_silent_server_times_out(server: Server, target: Path) -> None:
         fetch(server.url, target, md5(server.payload), timeouts=(1.0, 0.1))
 
 
-def test_disk_that_is_full_is_told_and_the_part_is_kept(
-    server: Server, target: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_full_disk_is_named_and_the_part_is_kept(server: Server, target: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def receive(response: object, part: Path, start: int) -> None:
         part.write_bytes(server.payload[:100])
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
@@ -383,7 +381,7 @@ def test_disk_that_is_full_is_told_and_the_part_is_kept(
     assert target.read_bytes() == server.payload
 
 
-def test_no_network_is_one_clear_line(closed_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_error_without_network_is_one_line(closed_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     part = part_of(KEPT, b"so far")
     with pytest.raises(StudyError) as caught:
@@ -394,7 +392,7 @@ def test_no_network_is_one_clear_line(closed_url: str, tmp_path: Path, monkeypat
     assert "\n" not in text and part.read_bytes() == b"so far"
 
 
-def test_fetched_archive_becomes_the_dataset(server: Server, archive: Path, target: Path) -> None:
+def test_fetched_archive_is_loaded(server: Server, archive: Path, target: Path) -> None:
     server.payload = archive.read_bytes()
     dataset = cifar10.load_archive(None, target, server.url, md5(server.payload), RECORDS)
     assert dataset.official and dataset.origin == server.url and only_target(target, server)
@@ -404,7 +402,7 @@ def test_fetched_archive_becomes_the_dataset(server: Server, archive: Path, targ
 
 
 def test_digits_are_deterministic_and_stratified() -> None:
-    dataset = digits.enlarged_digits(8)  # not enlarged, so this checksum is of the digits and of their cut alone
+    dataset = digits.enlarged_digits(8)  # not enlarged, so this checksum depends only on the digits and their split
     assert dataset.checksum == DIGITS_CHECKSUM
     validate(dataset, 8)
     assert len(dataset.train_images) + len(dataset.test_images) == 1797
@@ -426,10 +424,10 @@ def test_digits_are_scaled_and_enlarged_in_three_equal_channels() -> None:
     assert (image == image[..., :1]).all() and image.shape == (32, 32, 3) and image.max() > 200
     coarse = image[..., 0].reshape(8, 4, 8, 4).mean(axis=(1, 3))
     assert np.corrcoef(coarse.ravel(), values[0].ravel())[0, 1] > 0.95
-    assert len(np.unique(image)) > 17  # between the grey values there are: not merely repeated pixels
+    assert len(np.unique(image)) > 17  # values between the original grey levels: pixels are not simply repeated
 
 
-def test_digits_cut_does_not_depend_on_other_classes() -> None:
+def test_digits_split_of_a_class_does_not_depend_on_other_classes() -> None:
     labels = np.array([0, 1] * 30)
     assert (digits.held_out(labels)[::2] == digits.held_out(np.array([0, 2] * 30))[::2]).all()
     assert digits.held_out(labels).sum() == 10 and not digits.held_out(labels)[:10].all()
@@ -491,7 +489,7 @@ def test_image_is_turned_upright_and_made_rgb(tmp_path: Path) -> None:
 
 
 def remove(*names: str) -> Callable[[Path], None]:
-    """A fault: these files or empty folders are not there."""
+    """A fault: removes these files or empty folders."""
 
     def fault(top: Path) -> None:
         for name in names:
@@ -537,11 +535,11 @@ FAULTS = {
 
 @pytest.mark.parametrize("name", FAULTS)
 def test_fault_of_a_folder_is_named(pictures: Path, name: str) -> None:
-    fault, told = FAULTS[name]
+    fault, message = FAULTS[name]
     fault(pictures)
     with pytest.raises(StudyError) as caught:
         folder.load_folder(pictures, 8)
-    assert told in str(caught.value) and "\n" not in str(caught.value)
+    assert message in str(caught.value) and "\n" not in str(caught.value)
 
 
 def test_folder_must_exist(tmp_path: Path) -> None:
@@ -560,7 +558,7 @@ def test_counts_are_checked_before_images_are_read(pictures: Path, monkeypatch: 
 
 
 def dataset_with(**changes: object) -> Dataset:
-    """A valid dataset of two classes at 8×8, but for `changes`."""
+    """A valid dataset of two classes at 8×8 pixels, with `changes`."""
     labels = np.array([0, 0, 1, 1], np.uint8)
     fields = {
         "classes": ["cat", "dog"],
@@ -573,7 +571,7 @@ def dataset_with(**changes: object) -> Dataset:
 
 
 @pytest.mark.parametrize(
-    ("changes", "told"),
+    ("changes", "message"),
     [
         ({"train_images": np.zeros((4, 8, 9, 3), np.uint8)}, "training images have shape"),
         ({"test_images": np.zeros((3, 8, 8, 3), np.uint8)}, "test images have shape"),
@@ -591,13 +589,13 @@ def dataset_with(**changes: object) -> Dataset:
         ({"classes": ["cat", "cat"]}, "two classes with the name 'cat'"),
     ],
 )
-def test_validate_refuses(changes: dict[str, object], told: str) -> None:
+def test_validate_refuses(changes: dict[str, object], message: str) -> None:
     validate(dataset_with(), 8)
-    with pytest.raises(StudyError, match=told):
+    with pytest.raises(StudyError, match=message):
         validate(dataset_with(**changes), 8)
 
 
-def test_checksum_of_arrays_tells_values_shapes_and_order() -> None:
+def test_checksum_of_arrays_depends_on_values_shapes_and_order() -> None:
     one, two = np.arange(6, dtype=np.uint8), np.arange(6, 12, dtype=np.uint8)
     sums = {array_checksum(*arrays) for arrays in ((one, two), (two, one), (one.reshape(2, 3), two), (one + 1, two))}
     assert len(sums) == 4 and array_checksum(one, two) in sums
@@ -612,7 +610,7 @@ def write_params(top: Path, dataset: str, folder: str | None = None, size: int =
 
 
 def run_stage(top: Path, **environment: str) -> subprocess.CompletedProcess[str]:
-    """`python -m stages.download` in `top`, with no variable that could lead it elsewhere."""
+    """Runs `python -m stages.download` in `top`, without environment variables that could change its source."""
     kept = {key: value for key, value in os.environ.items() if not key.lower().endswith("_proxy")}
     kept.pop("CIFAR10_ARCHIVE", None)
     return subprocess.run(
@@ -643,7 +641,7 @@ def test_failing_stage_prints_one_line_and_writes_nothing(
         pack(tmp_path / KEPT, {cifar10.NAMES: b"another"})
     if case == "network":
         environment["HTTPS_PROXY"] = f"http://127.0.0.1:{closed_port}"
-    told = {
+    message = {
         "key": "download.dataset is 'mnist', which does not exist; choose one of cifar10, ",
         "size": "download.size is 64, but cifar10 images are 32 pixels wide; set it to 32",
         "folder": "download.folder is None; set it to the folder of your images",
@@ -653,12 +651,12 @@ def test_failing_stage_prints_one_line_and_writes_nothing(
     }
     done = run_stage(tmp_path, **environment)
     assert done.returncode != 0
-    assert len(done.stderr.splitlines()) == 1 and done.stderr.startswith("error: ") and told[case] in done.stderr
+    assert len(done.stderr.splitlines()) == 1 and done.stderr.startswith("error: ") and message[case] in done.stderr
     assert outputs(tmp_path) == []
 
 
 def stage_in_process(monkeypatch: pytest.MonkeyPatch, top: Path) -> dict[str, object]:
-    """Run the stage's `main` in `top`; what source.json then says."""
+    """Runs the stage's `main` in `top`; returns the content of source.json."""
     monkeypatch.chdir(top)
     download.main()
     assert outputs(top) == OUTPUTS
@@ -702,7 +700,7 @@ def test_stage_records_an_unofficial_archive(tmp_path: Path, archive: Path, monk
         assert test["images"].shape == (20, 32, 32, 3) and test["labels"].shape == (20,)
 
 
-def test_stage_reads_a_folder_and_names_no_path(
+def test_stage_reads_a_folder_and_records_no_path(
     tmp_path: Path, pictures: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     write_params(tmp_path, "folder", folder=str(pictures), size=24)
@@ -727,7 +725,7 @@ def test_invalid_dataset_is_not_written(tmp_path: Path, monkeypatch: pytest.Monk
 
 @pytest.mark.parametrize("name", datasets.names())
 def test_contract_of_a_dataset(name: str) -> None:
-    """What its file holds, and that params which suit it are not refused; loading them is tested above."""
+    """The content of its file, and that matching params are accepted. Loading is tested above."""
     module = importlib.import_module(f"robustness_study.datasets.{name}")
     assert (module.__doc__ or "").strip()
     assert list(inspect.signature(module.check).parameters) == ["choice"]

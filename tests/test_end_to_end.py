@@ -1,4 +1,4 @@
-"""The pipeline as its users run it: a repository made of the working tree, real DVC, a small dataset."""
+"""The pipeline as users run it: a repository made from the working tree, real DVC, a small dataset."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ STAGES = {
     *(f"{stage}@{cell}" for stage in ("publish", "render") for cell in CELLS),
 }  # fmt: skip
 
-# What only copies, draws and compares: stages that write what git holds, which DVC's run-cache does not know.
+# Stages that only copy, draw and compare. Their outputs are in git and not in DVC's run-cache.
 AGAIN = {
     "publish_shared",
     "compare",
@@ -47,7 +47,7 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> Repository:
 
 @pytest.fixture
 def study(whole: Repository) -> Iterator[Repository]:
-    """The same, put back as it was afterwards."""
+    """The same repository, restored after the test."""
     yield whole
     whole.reset()
 
@@ -63,7 +63,7 @@ def test_every_stage_left_its_results(study: Repository) -> None:
             assert all(0 <= value <= 1 for name, value in figures.items() if not name.endswith(("gap", "drop")))
             assert figures["generalisation_gap"] == pytest.approx(figures["train_clean"] - figures["test_clean"])
             assert figures["fgsm_8"] <= figures["test_clean"] + 0.1
-    # Three epochs on 450 digits are enough to tell training from guessing, which gives 0.1.
+    # Three epochs on 450 digits give clearly more than guessing, which gives 0.1.
     assert comparison["angular"]["clean_trained"]["test_clean"] > 0.3
     assert not study.run("git", "status", "--porcelain")
 
@@ -76,8 +76,10 @@ def test_every_alarm_that_was_accepted_is_in_the_report(study: Repository) -> No
     }
     due |= {f"transfer: {name}: {reason}" for name, reason in study.json("reports/transfer.json")["alarms"].items()}
     lines = (study.path / "reports/report.md").read_text(encoding="utf-8").splitlines()
-    said = {line.removeprefix("> **Accepted alarm**, ").removesuffix(".") for line in lines if "Accepted alarm" in line}
-    assert said == due
+    found = {
+        line.removeprefix("> **Accepted alarm**, ").removesuffix(".") for line in lines if "Accepted alarm" in line
+    }
+    assert found == due
     assert any("pgd_leaves_some" in line for line in due)
 
 
@@ -91,7 +93,7 @@ def test_images_and_models_stay_out_of_git(study: Repository) -> None:
         "models/README.md",
     ]
     assert "reports/cells/angular/clean-0/evaluate.json" in tracked
-    # DVC has written no .gitignore of its own, which would break a dep on the folder in a fresh clone.
+    # DVC wrote no .gitignore, which would break a dep on the folder in a fresh clone.
     assert [path.parent for path in study.path.rglob(".gitignore")] == [study.path, study.path / ".dvc"]
 
 
@@ -108,7 +110,7 @@ def test_looking_at_the_source_again_finds_the_same_data(study: Repository) -> N
     assert not study.run("git", "status", "--porcelain")
 
 
-def test_another_headline_trains_nothing_and_changes_metrics_alone(study: Repository) -> None:
+def test_another_headline_trains_nothing_and_changes_only_metrics(study: Repository) -> None:
     before = study.json("reports/metrics.json")
     assert ran(study.typed("dvc exp run -S loss=angular")) == {"check", "headline"}
     assert study.json("reports/metrics.json") == study.json("reports/comparison.json")["angular"] != before
@@ -140,13 +142,15 @@ def test_another_headline_trains_nothing_and_changes_metrics_alone(study: Reposi
         ),
     ],
 )
-def test_a_parameter_re_runs_what_reads_it(study: Repository, key: str, value: float, stages: set[str]) -> None:
+def test_a_changed_parameter_re_runs_the_stages_that_read_it(
+    study: Repository, key: str, value: float, stages: set[str]
+) -> None:
     workspace.change_params(study.path / "params.yaml", {key: value})
-    # A dry run cannot know whether new outputs will differ, so it names the first stages alone.
+    # A dry run cannot know whether new outputs will differ, so it names only the first stages.
     assert ran(study.dvc("repro", "--dry")) == {"check", *stages}
 
 
-def test_the_headline_needs_the_models_of_its_loss_alone(study: Repository) -> None:
+def test_the_headline_needs_only_the_models_of_its_loss(study: Repository) -> None:
     workspace.change_params(study.path / "params.yaml", {"loss": "angular"})
     upstream = set(re.findall(r'"(train@[^"]+)"', study.dvc("dag", "--dot", "headline")))
     assert upstream == {"train@angular-clean-0", "train@angular-corrupted-0"}
@@ -173,14 +177,14 @@ def test_setting_a_parameter_back_brings_results_from_the_run_cache(study: Repos
 
 
 def results_in_git(repository: Repository) -> dict[str, bytes]:
-    """Every result that git holds, but the curves of models in training."""
+    """Every result in git, except the curves of models in training."""
     names = repository.run("git", "ls-files", "reports").splitlines()
     return {name: (repository.path / name).read_bytes() for name in names if not name.startswith("reports/live")}
 
 
 @pytest.mark.slow
-def test_another_machine_takes_every_result_from_the_remote(study: Repository) -> None:
-    """Without `dvc.lock` too: DVC's run-cache knows what each stage made of what it is given."""
+def test_another_machine_gets_every_result_from_the_remote(study: Repository) -> None:
+    """This works without `dvc.lock` too: DVC's run-cache knows the outputs of each stage for its inputs."""
     study.typed("dvc remote add -d shelf ../shelf")
     study.commit("A remote")
     study.typed("dvc push --run-cache")
@@ -197,7 +201,7 @@ def test_another_machine_takes_every_result_from_the_remote(study: Repository) -
 
 def test_another_training_set_is_made_and_trained_on_when_it_is_named(study: Repository) -> None:
     workspace.change_params(study.path / "params.yaml", {"train_sets": ["clean", "corrupted", "augmix"]})
-    # A dry run goes no further than what is there.
+    # A dry run stops at missing files.
     assert ran(study.dvc("repro", "training_set@augmix")) == {"check", "training_set@augmix"}
     would_run = ran(study.dvc("repro", "--dry", "train"))
     assert would_run == {"train@angular-augmix-0", "train@cross_entropy-augmix-0"}
@@ -216,7 +220,7 @@ def test_a_file_of_another_network_or_loss_re_trains_nothing(study: Repository) 
         (library / "losses/mine.py").unlink()
 
 
-def test_a_bad_parameter_is_named_before_any_work(study: Repository) -> None:
+def test_a_bad_parameter_is_named_before_anything_runs(study: Repository) -> None:
     printed = study.dvc("exp", "run", "-S", "loss=nonsense", fails=True)
     assert f"loss is 'nonsense', which does not exist; choose one of {', '.join(losses.names())}" in printed
     assert ran(printed) == {"check"}
@@ -231,7 +235,7 @@ def test_a_fresh_clone_without_the_cache_is_up_to_date(study: Repository, tmp_pa
     study.run("git", "clone", "-q", str(study.path), str(tmp_path / "clone"))
     clone = Repository(tmp_path / "clone")
     assert not ran(clone.typed("dvc repro --allow-missing --dry"))
-    # The comparison is made of files in git alone.
+    # The comparison uses only files in git.
     shutil.rmtree(clone.path / "reports/figures")
     (clone.path / "reports/comparison.json").unlink()
     clone.run("python", "-m", "stages.compare")
@@ -253,10 +257,10 @@ def test_plots_are_few_and_work_off_line(study: Repository, command: str) -> Non
     assert "failed" not in printed and "error" not in printed.lower()
     page = (study.path / "dvc_plots/index.html").read_text(encoding="utf-8")
     assert not re.findall(r"""src=["']https?:""", page)
-    assert (study.path / ".dvc/vega/vega.js").exists()  # what the page loads instead
+    assert (study.path / ".dvc/vega/vega.js").exists()  # the local file that the page loads instead
     charts = re.findall(r'id = "(reports_[^"]+)"', page)
     pictures = re.findall(r"<p>(reports/figures/[^<]+)</p>", page)
-    # What has no data is left out of the page: no model trains now.
+    # Plots without data are not on the page: no model trains now.
     assert charts[0] == "reports_comparison_csv" and charts[-1] == "reports_live_none_tsv"
     assert len(set(charts)) - 1 + len(set(pictures)) <= 12 and len(set(pictures)) == 4
 
@@ -270,7 +274,7 @@ def test_running_everything_by_force_changes_no_byte(study: Repository) -> None:
 
 
 @pytest.mark.slow
-def test_ones_own_images_run_through_every_stage(tmp_path: Path) -> None:
+def test_a_users_own_images_run_through_every_stage(tmp_path: Path) -> None:
     path, rng = tmp_path / "repository", np.random.default_rng(0)
     for part, count in (("train", 40), ("test", 12)):
         for name, level in (("bright", 170), ("dark", 60), ("grey", 115)):
@@ -280,7 +284,7 @@ def test_ones_own_images_run_through_every_stage(tmp_path: Path) -> None:
                 pixels = np.clip(rng.normal(level, 20, (40, 50, 3)), 0, 255).astype(np.uint8)
                 Image.fromarray(pixels).save(folder / f"{index}.png")
     small = {"recipes.cpu.batch_size": 12, "attack.images": 30, "embed.images": 30, "losses": ["cross_entropy"]}
-    # Sixty-four steps: after nine, batch norm's statistics are no such thing, logits are huge and gradients zero.
+    # Sixty-four steps: after nine, batch norm's statistics are still far off, logits are huge and gradients zero.
     small |= {"split.train_share": 0.8, "recipes.cpu.epochs": 8}
     sets = {"train_sets": ["corrupted", "augmix"]}
     workspace.create(path, {**SMALL, **small, **sets})
@@ -289,7 +293,7 @@ def test_ones_own_images_run_through_every_stage(tmp_path: Path) -> None:
     printed = repository.typed("dvc exp run -S download.dataset=folder -S download.folder=my_images")
     assert {"train@cross_entropy-corrupted-0", "render@cross_entropy-corrupted-0", "headline"} <= ran(printed)
     assert {"training_set@augmix", "train@cross_entropy-augmix-0"} <= ran(printed)
-    # Bright, dark and grey are told apart without fail.
+    # Bright, dark and grey images are always classified correctly.
     comparison = repository.json("reports/comparison.json")["cross_entropy"]
     assert all(comparison[f"{train_set}_trained"]["test_clean"] > 0.9 for train_set in ("corrupted", "augmix"))
     assert repository.json("data/raw/source.json")["classes"] == ["bright", "dark", "grey"]
@@ -297,7 +301,7 @@ def test_ones_own_images_run_through_every_stage(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-def test_the_demo_learns_and_leaves_the_tree_alone() -> None:
+def test_the_demo_learns_and_does_not_change_the_working_tree() -> None:
     def tree() -> str:
         return Repository(workspace.ROOT).run("git", "status", "--porcelain")
 

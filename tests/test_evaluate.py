@@ -1,4 +1,4 @@
-"""Evaluation's figures: of the classifier, of others on its features, of an image together with its mirror image."""
+"""Metrics of the stage `evaluate`: the classifier, other classifiers on its features, and mirror images."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ CONFIGS = params.read(Path(__file__).resolve().parents[1] / "params.yaml")["loss
 
 
 class Halves(nn.Module):
-    """Features: how bright the left third of an image is, and its middle."""
+    """Features: the brightness of an image's left third and of its middle third."""
 
     def forward(self, images: Tensor) -> Tensor:
         return torch.stack([images[..., :2].mean((1, 2, 3)), images[..., 2:4].mean((1, 2, 3))], 1)
@@ -41,14 +41,14 @@ class Plain(Head):
 
 
 class Centred(Plain):
-    """Embeddings are the features about the middle grey, in all directions."""
+    """Embeddings are the features minus middle grey, so that they have all directions."""
 
     def embeddings(self, features: Tensor) -> Tensor:
         return features - 0.5
 
 
 def images_of(levels: list[tuple[int, int, int]]) -> np.ndarray:
-    """Images 6×6 whose thirds, from left to right, have those grey levels."""
+    """Images of 6×6 pixels. Their thirds, from left to right, have the given grey levels."""
     images = np.zeros((len(levels), 6, 6, 3), np.uint8)
     for image, thirds in zip(images, levels, strict=True):
         for third, level in enumerate(thirds):
@@ -75,14 +75,14 @@ SETS = {
 }
 
 
-def test_mirror_images_are_scored_beside(model: Classifier) -> None:
+def test_mirror_images_are_scored_in_addition(model: Classifier) -> None:
     results, _ = evaluate(model, SETS, "train_clean", ["a", "b"], section(flip_test_time_augmentation=True))
     train, test = results["sets"]
     assert (train["accuracy"], train["flip_accuracy"]) == (pytest.approx(2 / 3), 1.0)
     assert (test["accuracy"], test["flip_accuracy"]) == (1.0, 1.0)
 
 
-def test_without_mirror_images_the_figure_is_null(model: Classifier) -> None:
+def test_without_mirror_images_the_metric_is_null(model: Classifier) -> None:
     results, arrays = evaluate(model, SETS, "train_clean", ["a", "b"], section())
     assert [row["flip_accuracy"] for row in results["sets"]] == [None, None]
     other, other_arrays = evaluate(
@@ -100,13 +100,13 @@ def test_neighbours_are_the_nearest_training_images(model: Classifier) -> None:
 
 
 def some(count: int, seed: int, brighter: int) -> tuple[np.ndarray, np.ndarray]:
-    """Images, and as their labels whether the left third is brighter (0 or 1), or what is not `brighter`."""
+    """Images, and labels: `brighter` (0 or 1) where the left third is brighter than the middle, else the other one."""
     levels = np.random.default_rng(seed).integers(0, 256, (count, 3))
     labels = np.where(levels[:, 0] > levels[:, 1], brighter, 1 - brighter).astype(np.uint8)
     return images_of([(left, middle, right) for left, middle, right in levels.tolist()]), labels
 
 
-# The model's own training images have other labels than the rest, so it shows which ones are known.
+# The model's own training images have different labels, so the results show which images were used.
 OWN_FIRST = {
     "train_corrupted": some(40, 0, brighter=1),
     "train_clean": some(40, 1, brighter=0),
@@ -152,7 +152,7 @@ def test_reference_need_not_be_the_first_set(model: Classifier) -> None:
 
 @pytest.mark.parametrize("loss", losses.names())
 def test_probe_and_neighbours_are_the_same_for_every_loss(model: Classifier, loss: str) -> None:
-    """They know the features alone; only the logits are a loss's own."""
+    """They use only the features; only the logits depend on the loss."""
     torch.manual_seed(1)
     head = losses.make(loss, CONFIGS[loss]).make_head(2, 2)
     head.fit(torch.rand(8, 2), torch.arange(8) % 2)
@@ -171,9 +171,7 @@ def test_probe_and_neighbours_are_the_same_for_every_loss(model: Classifier, los
             assert len(set(predictions)) == 1
 
 
-def test_what_is_kept_of_the_reference_gives_the_neighbours_predictions_again(
-    model: Classifier, tmp_path: Path
-) -> None:
+def test_saved_reference_reproduces_the_neighbours_predictions(model: Classifier, tmp_path: Path) -> None:
     results, arrays = evaluate(model, OWN_FIRST, "train_corrupted", ["a", "b"], section(knn_neighbours=3))
     write_npz(tmp_path / "kept.npz", **arrays)
     names = ("reference_features", "reference_labels", "knn_neighbours")
@@ -186,7 +184,7 @@ def test_what_is_kept_of_the_reference_gives_the_neighbours_predictions_again(
         assert again.tolist() == from_text(results["details"][name]["knn_predictions"]).tolist()
 
 
-def test_calibration_and_angles_are_of_the_sets_own_logits_and_features(model: Classifier) -> None:
+def test_calibration_and_angles_use_the_logits_and_features_of_the_set(model: Classifier) -> None:
     results, arrays = evaluate(model, OWN_FIRST, "train_corrupted", ["a", "b"], section())
     for row in results["sets"]:
         probabilities = torch.from_numpy(arrays[f"{row['set']}_logits"]).softmax(1).numpy()
@@ -197,7 +195,7 @@ def test_calibration_and_angles_are_of_the_sets_own_logits_and_features(model: C
         assert found == {"features": class_angles(outputs(model, images, 100)[1], labels), "embeddings": None}
 
 
-def test_angles_of_embeddings_are_of_what_the_head_compares_with_classes() -> None:
+def test_angles_of_embeddings_use_the_vectors_that_the_head_compares() -> None:
     model = Classifier(Halves(), Centred(), [0.0] * 3, [1.0] * 3, width=2).eval()
     results, _ = evaluate(model, OWN_FIRST, "train_corrupted", ["a", "b"], section())
     for name, found in results["angles"].items():
@@ -210,6 +208,6 @@ def test_angles_of_embeddings_are_of_what_the_head_compares_with_classes() -> No
 
 
 def test_rows_of_every_set_have_the_same_keys(model: Classifier) -> None:
-    """Or `dvc plots` would find no table."""
+    """Otherwise `dvc plots` would find no table."""
     results, _ = evaluate(model, OWN_FIRST, "train_corrupted", ["a", "b"], section())
     assert len({tuple(row) for row in results["sets"]}) == 1

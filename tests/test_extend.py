@@ -1,6 +1,6 @@
-"""The pages of docs/extend, followed to the letter: one idea of each kind in a copy, and a tiny study of them.
+"""The pages of docs/extend, followed exactly: one idea of each kind in a copy, and a tiny study of them.
 
-A fast test follows them all, and has `check` and the tables of ideas know what they add. The slow tests run a study.
+A fast test follows all pages; `check` and the tables of ideas must then know the new ideas. Slow tests run a study.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ def page(kind: str) -> str:
 
 
 def follow(kind: str, top: Path) -> None:
-    """Do in the project at `top` what the page tells to do, but for its commands."""
+    """Follows the page in the project at `top`, except for its commands."""
     text, done = page(kind), 0
     for name, code in re.findall(r"Write `([^`]+)`[^\n]*:" + BLOCK.format("python"), text, re.DOTALL):
         (top / name).write_text(code, encoding="utf-8")
@@ -68,7 +68,7 @@ def follow(kind: str, top: Path) -> None:
 
 
 def commands(kind: str) -> dict[str, Any]:
-    """What the page's commands set, by key."""
+    """The params that the page's commands set, by key."""
     lines = re.findall(r"^dvc .*", page(kind), re.MULTILINE)
     assert lines, kind
     pairs = [each for line in lines for each in re.findall(r"-S '?([\w.]+)=([^' ]+)'?", line)]
@@ -76,7 +76,7 @@ def commands(kind: str) -> dict[str, Any]:
 
 
 def follow_all(top: Path) -> dict[str, Any]:
-    """Do in the project at `top` what every page tells to do; what all their commands set, by key."""
+    """Follows every page in the project at `top`; returns the params that all their commands set, by key."""
     settings: dict[str, Any] = {}
     for kind in KINDS:
         follow(kind, top)
@@ -87,7 +87,7 @@ def follow_all(top: Path) -> dict[str, Any]:
 
 @pytest.fixture(scope="module")
 def study(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Repository]:
-    """All pages followed, and the pipeline run with what their commands set, with as few models as tell."""
+    """A copy where all pages were followed and the pipeline ran with their commands' params and few models."""
     path = tmp_path_factory.mktemp("extended") / "repository"
     workspace.create(path, SMALL)
     repository = Repository(path)
@@ -106,7 +106,7 @@ def test_every_kind_of_idea_has_a_page_and_the_index_names_it() -> None:
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_every_page_says_where_else_a_file_that_it_imports_is_named(kind: str) -> None:
+def test_every_page_names_the_other_places_of_an_imported_file(kind: str) -> None:
     assert DEPS in " ".join(page(kind).split())
 
 
@@ -144,7 +144,7 @@ ADDED = {
 
 
 def test_every_idea_is_registered_and_passes_the_check(tmp_path: Path) -> None:
-    """All pages followed in a copy, and its params changed as their commands do."""
+    """The test follows all pages in a copy and changes its params as their commands do."""
     path = tmp_path / "repository"
     workspace.create(path, {})
     workspace.change_params(path / "params.yaml", follow_all(path))
@@ -165,7 +165,7 @@ LISTED: dict[str, list[str]] = {
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_the_page_lists_what_there_is(kind: str) -> None:
+def test_the_page_lists_all_ideas(kind: str) -> None:
     last = page(kind).rstrip().rpartition("\n\n")[2]
     assert last.startswith("The project has ")
     listed = [name for name in re.findall(r"`([^`]+)`", last) if name not in ("METRICS", "BESIDE")]
@@ -173,7 +173,7 @@ def test_the_page_lists_what_there_is(kind: str) -> None:
 
 
 @pytest.mark.slow
-def test_what_the_ideas_compute_is_in_the_report(study: Repository) -> None:
+def test_results_of_the_ideas_are_in_the_report(study: Repository) -> None:
     report = (study.path / "reports/report.md").read_text(encoding="utf-8")
     assert study.json("data/raw/source.json")["name"] == "stripes" and "**stripes**" in report
     model = study.json("models/focal-half_and_half-0/model.json")
@@ -200,9 +200,9 @@ def test_the_new_attack_is_computed_and_shown(study: Repository) -> None:
 
 
 @pytest.mark.slow
-def test_the_ideas_hold_the_contracts_of_their_kinds(study: Repository) -> None:
-    """What the contract tests of `make test` say of them."""
+def test_the_ideas_pass_the_contract_tests_of_their_kinds(study: Repository) -> None:
+    """The contract tests of `make test` pass with the ideas."""
     names = ["contract", "losses", "networks", "training_sets", "attacks_catalogue", "results"]
     tests = [f"tests/test_{name}.py" for name in names]
-    # Whatever is called a contract: that of dvc.yaml and packages, and those of each kind.
+    # Every test with "contract" in its name: dvc.yaml and packages, and each kind of idea.
     study.run("python", "-m", "pytest", "-q", "-x", "-p", "no:cacheprovider", "-k", "contract or catalogue", *tests)

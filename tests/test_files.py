@@ -1,4 +1,4 @@
-"""Files: never half-written, the same bytes for the same values, and errors that say what to type."""
+"""Files: never partly written, the same bytes for the same values, and errors that name the command to run."""
 
 from __future__ import annotations
 
@@ -19,21 +19,21 @@ from robustness_study.core.files import read_json, read_npz, replacing, write_js
 
 @pytest.mark.parametrize("error", [ValueError, OSError, StudyError, KeyboardInterrupt])
 @pytest.mark.parametrize("written", [b"", b"half"], ids=["before writing", "half-written"])
-def test_failure_leaves_the_old_file_and_nothing_beside_it(
+def test_failure_keeps_the_old_file_and_leaves_no_temporary_file(
     tmp_path: Path, error: type[BaseException], written: bytes
 ) -> None:
     target = tmp_path / "result.npz"
     target.write_bytes(b"old")
-    with pytest.raises(error), replacing(target) as beside:
+    with pytest.raises(error), replacing(target) as temporary:
         if written:
-            beside.write_bytes(written)
+            temporary.write_bytes(written)
         raise error
     assert target.read_bytes() == b"old" and list(tmp_path.iterdir()) == [target]
 
 
-def test_failure_before_there_was_a_file_leaves_none(tmp_path: Path) -> None:
-    with pytest.raises(OSError, match="full"), replacing(tmp_path / "a.txt") as beside:
-        beside.write_text("half")
+def test_failure_leaves_no_file_where_there_was_none(tmp_path: Path) -> None:
+    with pytest.raises(OSError, match="full"), replacing(tmp_path / "a.txt") as temporary:
+        temporary.write_text("half")
         raise OSError("full")
     assert list(tmp_path.iterdir()) == []
 
@@ -41,9 +41,9 @@ def test_failure_before_there_was_a_file_leaves_none(tmp_path: Path) -> None:
 def test_file_is_replaced_at_the_end_and_not_before(tmp_path: Path) -> None:
     target = tmp_path / "deep" / "er" / "result.txt"
     write_text(target, "old")
-    with replacing(str(target)) as beside:
-        beside.write_text("new")
-        assert beside.parent == target.parent and beside.suffix == target.suffix and target.read_text() == "old"
+    with replacing(str(target)) as temporary:
+        temporary.write_text("new")
+        assert temporary.parent == target.parent and temporary.suffix == target.suffix and target.read_text() == "old"
     assert target.read_text() == "new" and list(target.parent.iterdir()) == [target]
 
 
@@ -61,13 +61,13 @@ IGNORING = {"git": ["git", "check-ignore", "--no-index"], "dvc": [sys.executable
 
 
 @pytest.mark.parametrize("command", IGNORING.values(), ids=list(IGNORING))
-def test_what_a_killed_process_leaves_is_in_no_result(tmp_path: Path, command: list[str]) -> None:
-    """The file beside is ignored, whatever it is of; the result itself is not."""
+def test_temporary_file_of_a_killed_process_is_ignored_by_git_and_dvc(tmp_path: Path, command: list[str]) -> None:
+    """git and DVC ignore the temporary file of every output, and not the output itself."""
     left = []
     for name in ("a.json", "a.csv", "a.png", "a.npz", "weights.safetensors", "report.md", "checked.txt"):
-        with replacing(tmp_path / name) as beside:
-            beside.touch()
-            left.append(f"reports/cells/angular/clean-0/{beside.name}")
+        with replacing(tmp_path / name) as temporary:
+            temporary.touch()
+            left.append(f"reports/cells/angular/clean-0/{temporary.name}")
     result = "reports/cells/angular/clean-0/evaluate.json"
     top = Path(__file__).resolve().parents[1]
     done = subprocess.run([*command, *left, result], cwd=top, capture_output=True, text=True, check=False)
@@ -102,7 +102,7 @@ ARRAYS: dict[str, np.ndarray] = {
 }
 
 
-def test_arrays_are_the_same_bytes_at_any_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_files_of_arrays_do_not_depend_on_the_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     write_npz(tmp_path / "a.npz", **ARRAYS)
     clock = time.time() + 10 * 365 * 86_400
     monkeypatch.setattr(time, "time", lambda: clock)
@@ -134,7 +134,7 @@ def test_pickles_are_not_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
 
 
 @pytest.mark.parametrize(
-    ("read", "content", "told"),
+    ("read", "content", "message"),
     [
         (lambda path: read_npz(path, "images"), None, "does not exist; run `dvc repro` to make it or `dvc checkout`"),
         (
@@ -149,8 +149,8 @@ def test_pickles_are_not_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
         (read_json, '{"a": 1,\n', r"is not JSON \(.*\); delete it and run `dvc repro`"),
     ],
 )
-def test_reading_error_names_the_file_and_what_to_type_in_one_line(
-    tmp_path: Path, read: Callable[[Path], object], content: str | dict[str, np.ndarray] | None, told: str
+def test_reading_error_names_the_file_and_the_command_in_one_line(
+    tmp_path: Path, read: Callable[[Path], object], content: str | dict[str, np.ndarray] | None, message: str
 ) -> None:
     path = tmp_path / "result"
     if isinstance(content, str):
@@ -158,7 +158,7 @@ def test_reading_error_names_the_file_and_what_to_type_in_one_line(
     elif content is not None:
         write_npz(tmp_path / "result.npz", **content)
         path = tmp_path / "result.npz"
-    with pytest.raises(StudyError, match=told) as caught:
+    with pytest.raises(StudyError, match=message) as caught:
         read(path)
     assert str(path) in str(caught.value) and "\n" not in str(caught.value)
 
@@ -186,7 +186,7 @@ def test_array_is_read_back_from_its_text(values: list[int], kind: str, given: s
     assert read.tolist() == values and read.dtype == np.dtype(kind)
 
 
-def test_ten_thousand_predictions_are_a_short_text() -> None:
+def test_text_of_ten_thousand_predictions_is_short() -> None:
     predictions = np.random.default_rng(0).integers(0, 10, 10_000)
     text = to_text(predictions)
     assert len(text) < 8000 and text == to_text(predictions.astype(np.uint8))

@@ -1,4 +1,4 @@
-"""What holds on a GPU alone, or between it and the CPU; skipped, with its reason, where there is none."""
+"""Tests on a GPU, and its agreement with the CPU. Skipped, with the reason, where there is no GPU."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def trained(name: str, **changes: Any) -> Classifier:
 
 
 @pytest.mark.parametrize("name", losses.names())
-def test_logits_are_the_cpus(name: str) -> None:
+def test_logits_agree_with_the_cpu(name: str) -> None:
     model = trained(name, precision="float32")
     with torch.no_grad():
         on_gpu = model(to_float(torch.from_numpy(IMAGES).cuda())).cpu()
@@ -57,6 +57,6 @@ def test_compiled_recipe_trains() -> None:
 
 
 @pytest.mark.parametrize("name", corruptions.names())
-def test_corruptions_are_the_cpus_but_for_rounding(name: str) -> None:
+def test_corruptions_agree_with_the_cpu_up_to_rounding(name: str) -> None:
     here, there = (corrupt(IMAGES, name, 3, seed=0, split="test", device=on).astype(int) for on in ("cpu", "cuda"))
     assert (here != there).mean() < 0.001

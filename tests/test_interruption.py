@@ -1,4 +1,4 @@
-"""`kill -9` of a training stage, at moments drawn from a seed, and what its next run makes of it."""
+"""`kill -9` of a training stage at random moments (from a seed), and the run that resumes it."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ CELL = ["--loss", "angular", "--train-set", "clean", "--seed", "3"]
 KEY = "angular-clean-3"
 RESULTS = (f"models/{KEY}/weights.safetensors", f"models/{KEY}/model.json", f"data/cells/{KEY}/curves.csv")
 STEPS = 48  # of the run: 6 epochs of 64 images in batches of 8
-# The stage as it is, but for a checkpoint at every step instead of every half minute, and a file that counts them.
+# The stage itself, with a checkpoint at every step instead of every half minute, and a file that counts them.
 STAGE = """
 import pathlib, runpy
 from robustness_study.training import engine
@@ -39,14 +39,14 @@ def counted(self, tensors, notes):
 Checkpoints.save = counted
 runpy.run_module("stages.train", run_name="__main__")
 """
-# In place of torch: what takes seconds to import, for a minute.
+# Stands in for torch, which takes seconds to import: importing this takes a minute.
 SLOW_TORCH = """
 import os, pathlib, time
 pathlib.Path("importing.part").write_text(str(os.getpid()))
 pathlib.Path("importing.part").rename("importing")
 time.sleep(60)
 """
-# What DVC does: it runs the stage from a shell, and can be killed without it.
+# As DVC does: it runs the stage from a shell, and DVC can be killed while the stage lives.
 PARENT = "import subprocess, sys; subprocess.run(sys.argv[1], shell=True)"
 
 
@@ -57,15 +57,15 @@ def study(tmp_path: Path) -> Path:
 
 @pytest.fixture(scope="module")
 def expected(tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
-    """The results of a run that nothing interrupts."""
+    """The results of an uninterrupted run."""
     folder = study_in(tmp_path_factory.mktemp("uninterrupted"))
-    _, results = to_the_end(folder)
+    _, results = run_to_the_end(folder)
     assert not (folder / ".checkpoints" / KEY).exists()
     return results
 
 
 def study_in(tmp_path: Path) -> Path:
-    """Write what the stage reads into a folder; the folder."""
+    """Writes the stage's inputs into a folder; returns the folder."""
     rng = np.random.default_rng(0)
     images = rng.integers(0, 256, (80, 16, 16, 3), dtype=np.uint8)
     for folder in ("raw", "split", "training_sets"):
@@ -85,8 +85,8 @@ def environment() -> dict[str, str]:
     return {**os.environ, "PYTHONPATH": str(REPOSITORY), "STUDY_DEVICE": "cpu"}
 
 
-def to_the_end(study: Path) -> tuple[str, dict[str, bytes]]:
-    """Run the stage as it is; what it printed, and its results."""
+def run_to_the_end(study: Path) -> tuple[str, dict[str, bytes]]:
+    """Runs the unchanged stage; returns its printed text and its results."""
     done = subprocess.run(
         [sys.executable, "-m", "stages.train", *CELL],
         cwd=study,
@@ -100,7 +100,7 @@ def to_the_end(study: Path) -> tuple[str, dict[str, bytes]]:
 
 
 def interrupt(study: Path, step: int, after_s: float, parent_alone: bool) -> None:
-    """Start the stage under a parent, wait for the checkpoint of `step` and `after_s` more, and kill."""
+    """Starts the stage under a parent, waits for the checkpoint of `step` and then `after_s` seconds, and kills it."""
     (study / "stage.py").write_text(STAGE)
     command = f"{sys.executable} stage.py {' '.join(CELL)}"
     parent: subprocess.Popen[Any] = subprocess.Popen(
@@ -119,7 +119,7 @@ def interrupt(study: Path, step: int, after_s: float, parent_alone: bool) -> Non
 
 
 def within(seconds: float, true: Callable[[], bool]) -> bool:
-    """Whether it becomes true in that time."""
+    """Whether `true()` becomes true within this time."""
     deadline = time.monotonic() + seconds
     while not true():
         if time.monotonic() > deadline:
@@ -134,27 +134,27 @@ def is_gone(pid: int) -> bool:
 
 def check_resuming(study: Path, expected: dict[str, bytes], step: int, after_s: float, parent_alone: bool) -> None:
     interrupt(study, step, after_s, parent_alone)
-    # At once, as a person would: what still lives of the killed run has to go first.
-    printed, found = to_the_end(study)
+    # Restarted at once, as a user would: processes that the killed run left must end first.
+    printed, found = run_to_the_end(study)
     assert found == expected
     gone_on = re.search(rf"resuming after step (\d+) of {STEPS}", printed)
-    # After the last step the run may have come to its end before it was killed.
+    # After the last step the run may have ended before it was killed.
     assert step == STEPS if gone_on is None else int(gone_on[1]) >= step
     assert not (study / ".checkpoints" / KEY).exists()
 
 
 @pytest.mark.slow
-def test_killed_training_goes_on_to_the_same_bytes(study: Path, expected: dict[str, bytes]) -> None:
+def test_killed_training_resumes_to_the_same_bytes(study: Path, expected: dict[str, bytes]) -> None:
     check_resuming(study, expected, step=1, after_s=0.5, parent_alone=True)
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("parent_alone", [False, True], ids=["process group", "parent alone"])
 @pytest.mark.parametrize("part", range(5))
-def test_killed_training_goes_on_to_the_same_bytes_at_any_moment(
+def test_training_killed_at_any_moment_resumes_to_the_same_bytes(
     study: Path, expected: dict[str, bytes], part: int, parent_alone: bool
 ) -> None:
-    """In each quarter of the run, while a step, a checkpoint or an epoch's figures are made, and after the last."""
+    """Killed in each quarter of the run, during a step, a checkpoint or an epoch's metrics, and after the last step."""
     rng = np.random.default_rng([part, parent_alone])
     step = STEPS if part == 4 else int(rng.integers(part * STEPS // 4, (part + 1) * STEPS // 4)) + 1
     check_resuming(study, expected, step, float(rng.uniform(0, 0.3)), parent_alone)
@@ -167,7 +167,7 @@ def test_trainer_dies_with_its_parent(study: Path) -> None:
     assert not any((study / name).exists() for name in RESULTS)
 
 
-def test_trainer_that_still_starts_up_dies_with_its_parent(study: Path) -> None:
+def test_trainer_that_is_still_starting_dies_with_its_parent(study: Path) -> None:
     (study / "torch.py").write_text(SLOW_TORCH)
     command = f"{sys.executable} -m stages.train {' '.join(CELL)}"
     parent = subprocess.Popen([sys.executable, "-c", PARENT, command], cwd=study, env=environment())

@@ -1,4 +1,4 @@
-"""Live curves: what DVC finds of them while a model trains, and that they begin anew and go."""
+"""Live curves: what DVC can read while a model trains, that they start again, and that they are removed."""
 
 from __future__ import annotations
 
@@ -32,17 +32,19 @@ def test_each_epoch_is_a_row_as_soon_as_it_is_over(tmp_path: Path, monkeypatch: 
     assert not list(tmp_path.rglob("dvc.yaml"))
 
 
-def test_a_run_that_goes_on_begins_them_anew(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_resumed_run_starts_the_live_curves_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     folder = Path("live/angular-clean-0")
     LiveCurves(folder).add([epoch(1), epoch(2), epoch(3)])
     again = LiveCurves(folder)
-    again.add([epoch(1), epoch(2)])  # the checkpoint was older
+    again.add([epoch(1), epoch(2)])  # the run resumed from an older checkpoint
     again.add([epoch(3)])
     assert accuracy(folder)["step"].tolist() == [1, 2, 3]
 
 
-def test_they_go_and_leave_those_of_others(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_live_curves_are_removed_and_those_of_other_models_stay(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.chdir(tmp_path)
     one, other = LiveCurves(Path("live/one")), LiveCurves(Path("live/other"))
     one.add([epoch(1)])

@@ -1,4 +1,4 @@
-"""The losses: one contract for all of them, and each against a slow loop over its equations."""
+"""The losses: one contract for all, and each against a slow loop over its equations."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ LABELS = {
 
 
 def rows(count: int, width: int = 512, seed: int = 0) -> Tensor:
-    """Features of different lengths, as a ReLU network gives them: none negative."""
+    """Features of different lengths and without negative values, as from a ReLU network."""
     generator = torch.Generator().manual_seed(seed)
     return torch.rand(count, width, generator=generator) * (1 + torch.arange(count))[:, None]
 
@@ -37,7 +37,7 @@ def make_head(name: str, width: int = 512, **changes: float) -> Head:
 
 
 def fitted_head(name: str, width: int = 512, **changes: float) -> Head:
-    """A head that has seen features of every class, as every trained one has."""
+    """A head fitted to features of every class, as every trained head is."""
     head = make_head(name, width, **changes)
     head.fit(rows(12, width, seed=1), torch.arange(12) % CLASSES)
     return head
@@ -55,7 +55,7 @@ def test_contract_of_a_head(name: str, labels: list[int]) -> None:
     assert logits.shape == (len(labels), CLASSES) and logits.dtype == torch.float32
     loss = head.training_loss(features, torch.tensor(labels))
     assert loss.shape == () and loss.dtype == torch.float32
-    (gradient,) = torch.autograd.grad(loss, features)  # an error if the loss is cut off from its features
+    (gradient,) = torch.autograd.grad(loss, features)  # raises an error if the loss does not depend on its features
     assert all(tensor.isfinite().all() for tensor in (logits, loss, gradient))
 
 
@@ -88,7 +88,7 @@ def test_fitting_changes_no_trained_weight_and_is_repeatable(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", losses.names())
-def test_loss_says_how_its_batches_are_drawn(name: str) -> None:
+def test_loss_declares_how_its_batches_are_drawn(name: str) -> None:
     assert losses.make(name, CONFIGS[name]).batches in losses.BATCHES
 
 
@@ -96,7 +96,7 @@ def test_loss_says_how_its_batches_are_drawn(name: str) -> None:
 
 
 @pytest.mark.parametrize("smoothing", [0.0, 0.1, 0.5])
-def test_cross_entropy_is_its_sum_written_out(smoothing: float) -> None:
+def test_cross_entropy_equals_its_equation(smoothing: float) -> None:
     head, labels = make_head("cross_entropy", label_smoothing=smoothing), [0, 3, 3, 1, 2]
     features = rows(len(labels))
     weight, bias = (tensor.detach().double().numpy() for tensor in head.parameters())
@@ -164,8 +164,8 @@ def angular_by_loop(embeddings: np.ndarray, labels: list[int]) -> float:
     [[0, 0, 1, 1], [0, 1, 2, 3, 0, 1, 2, 3, 0, 1, 2, 3], [0, 0, 0, 1, 1, 2], [2, 2, 2, 2, 1]],
     ids=["two of each", "three of each", "uneven", "one of a class"],
 )
-def test_angular_loss_is_its_equations_written_out(labels: list[int]) -> None:
-    features = rows(len(labels), width=5).double() - 1  # some negative: nothing may rely on the signs
+def test_angular_loss_equals_its_equations(labels: list[int]) -> None:
+    features = rows(len(labels), width=5).double() - 1  # some are negative: the loss may not rely on the signs
     head = make_head("angular", 5, **ANGULAR).double()
     found = head.training_loss(features, torch.tensor(labels))
     assert found.item() == pytest.approx(angular_by_loop(mapped(head, features), labels), rel=1e-9)
@@ -196,7 +196,7 @@ def test_angular_head_is_the_cosine_to_class_centroids(labels: list[int]) -> Non
     np.testing.assert_allclose(head(queries).detach().numpy(), expected, atol=1e-5)
 
 
-def test_angular_head_does_not_see_the_lengths_of_features() -> None:
+def test_angular_head_ignores_the_lengths_of_features() -> None:
     labels = torch.tensor(LABELS["several of most classes"])
     features, queries = rows(len(labels)), rows(6, seed=2)
     factors = torch.tensor([0.01, 0.5, 1, 2, 3, 10, 100, 1000])[:, None]
@@ -227,7 +227,7 @@ MARGINS: dict[str, dict[str, Any]] = {
 
 
 def with_margin(name: str, angle: float) -> float:
-    """The cosine that stands for the one of the image's own class, of an angle in radians."""
+    """The cosine that replaces the own class's cosine, from an angle in radians."""
     settings = MARGINS[name]
     if name == "cosface":
         return np.cos(angle) - settings["margin_cosine"]
@@ -251,7 +251,7 @@ def class_angles(head: Head, features: Tensor) -> tuple[np.ndarray, np.ndarray]:
 
 
 def facing(head: Head, degrees: list[float]) -> Tensor:
-    """Features of different lengths at those angles to the weights of class 0."""
+    """Features of different lengths at the given angles, in degrees, to the weights of class 0."""
     (weight,) = (tensor.detach().double() for tensor in head.parameters())
     along = torch.nn.functional.normalize(weight[:, 0], dim=0)
     across = torch.nn.functional.normalize(torch.ones_like(along) - along.sum() * along, dim=0)
@@ -265,7 +265,7 @@ def facing(head: Head, degrees: list[float]) -> Tensor:
     [[0, 0, 0, 0, 0, 0], [0, 1, 2, 3, 0, 1], [2, 2, 2, 2, 2, 2]],
     ids=["all of the class they face", "mixed", "one other class"],
 )
-def test_margin_loss_is_its_equation_written_out(name: str, labels: list[int]) -> None:
+def test_margin_loss_equals_its_equation(name: str, labels: list[int]) -> None:
     head = make_head(name, 6, **MARGINS[name]).double()
     features = facing(head, [1, 35, 70, 100, 145, 179])  # every branch of every margin
     angles, lengths = class_angles(head, features)
@@ -289,7 +289,7 @@ def test_classifier_has_no_margin(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", MARGINS)
-def test_class_weights_are_the_models(name: str) -> None:
+def test_class_weights_are_parameters_of_the_model(name: str) -> None:
     head = make_head(name)
     (weight,) = head.parameters()
     assert any(tensor is weight or torch.equal(tensor, weight) for tensor in head.state_dict().values())

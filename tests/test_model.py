@@ -37,7 +37,7 @@ def loss_named(name: str) -> Loss:
 
 
 def trained(name: str) -> Classifier:
-    """A model as training leaves it: no buffer at its first value, the head fitted."""
+    """A model as after training: changed buffers and a fitted head."""
     torch.manual_seed(0)
     model = storage.build(NETWORK, loss_named(name), len(CLASSES), MEAN, STD)
     with torch.no_grad():
@@ -52,7 +52,7 @@ def trained(name: str) -> Classifier:
 
 
 @pytest.mark.parametrize(("stem", "side"), [("imagenet", 8), ("half", 16), ("cifar", 32)])
-def test_stem_leaves_the_first_block_what_the_docstring_says(stem: str, side: int) -> None:
+def test_first_block_gets_the_size_named_in_the_docstring(stem: str, side: int) -> None:
     torch.manual_seed(0)
     network, seen = Network("resnet18", stem, 32).make_backbone()[0].eval(), list[torch.Size]()
     network.get_submodule("layer1").register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0].shape))
@@ -64,20 +64,20 @@ def test_stem_leaves_the_first_block_what_the_docstring_says(stem: str, side: in
 
 @pytest.mark.parametrize("stem", ["imagenet", "half", "cifar"])
 @pytest.mark.parametrize("size", [8, 28])
-def test_stem_takes_images_of_other_sizes(stem: str, size: int) -> None:
+def test_stem_accepts_images_of_other_sizes(stem: str, size: int) -> None:
     with torch.no_grad():
         backbone, width = Network("resnet18", stem, size).make_backbone()
         assert width == 512 and backbone.eval()(torch.rand(1, 3, size, size)).shape == (1, 512)
 
 
 class Mean(Head):
-    """Logits that say what the backbone got."""
+    """Logits that show the input of the backbone."""
 
     def forward(self, features: Tensor) -> Tensor:
         return features.mean((2, 3))
 
 
-def test_normalisation_is_inside() -> None:
+def test_normalisation_is_inside_the_model() -> None:
     model = Classifier(nn.Identity(), Mean(), MEAN, STD, width=3)
     mean, std = (torch.tensor(values).view(1, 3, 1, 1).expand(2, 3, 8, 8) for values in (MEAN, STD))
     assert torch.equal(model.features(mean), torch.zeros(2, 3, 8, 8))
@@ -144,7 +144,7 @@ def unknown_setting(folder: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("fault", "told"),
+    ("fault", "message"),
     [
         (cut(0), r"weights\.safetensors cannot be loaded"),
         (cut(7), r"weights\.safetensors cannot be loaded"),
@@ -176,12 +176,12 @@ def unknown_setting(folder: Path) -> None:
         "other setting",
     ],
 )
-def test_broken_model_is_told_in_one_line(fault: Callable[[Path], object], told: str, tmp_path: Path) -> None:
+def test_error_for_broken_model_is_one_line(fault: Callable[[Path], object], message: str, tmp_path: Path) -> None:
     torch.manual_seed(0)
     loss = loss_named("cross_entropy")
     storage.save(tmp_path, storage.build(NETWORK, loss, 3, MEAN, STD), NETWORK, loss, CLASSES, {})
     fault(tmp_path)
-    with pytest.raises(StudyError, match=told) as caught:
+    with pytest.raises(StudyError, match=message) as caught:
         storage.load(tmp_path, CPU)
     assert "\n" not in str(caught.value)
 
@@ -190,10 +190,10 @@ def test_broken_model_is_told_in_one_line(fault: Callable[[Path], object], told:
 
 
 @pytest.mark.parametrize("name", losses.names())
-def test_logits_depend_on_neither_batch_nor_order_and_leave_no_trace(name: str) -> None:
+def test_logits_do_not_depend_on_batch_or_order_and_leave_the_model_unchanged(name: str) -> None:
     model, images = trained(name), some_images(130)
     before = {key: tensor.clone() for key, tensor in model.state_dict().items()}
-    model.train()  # the worst that a caller can hand over
+    model.train()  # the worst state that a caller can pass
     order = torch.randperm(130, generator=torch.Generator().manual_seed(1))
     with torch.no_grad():
         whole = model.head(all_features(model, images, 130))
@@ -202,7 +202,7 @@ def test_logits_depend_on_neither_batch_nor_order_and_leave_no_trace(name: str) 
         turned = model.head(all_features(model, images[order], 7))
         torch.testing.assert_close(turned, whole[order], rtol=0, atol=1e-5)
         torch.testing.assert_close(model(to_float(images)), whole, rtol=0, atol=1e-5)
-    assert whole.std(0).amin() > 1e-3  # logits that do differ from image to image
+    assert whole.std(0).amin() > 1e-3  # logits differ between images
     for key, tensor in model.state_dict().items():
         assert torch.equal(tensor, before[key]), key
 
@@ -216,6 +216,6 @@ def test_images_become_floats_between_zero_and_one() -> None:
     assert torch.equal(torch.round(floats * 255).permute(0, 2, 3, 1).to(torch.uint8), images)
 
 
-def test_accuracy_is_the_share_of_right_images() -> None:
+def test_accuracy_is_the_share_of_correct_images() -> None:
     logits = torch.tensor([[1.0, 0.0], [0.0, 1.0], [3.0, 2.0]])
     assert accuracy(logits, torch.tensor([0, 1, 1])) == pytest.approx(2 / 3, abs=1e-12)

@@ -1,4 +1,4 @@
-"""Every network keeps one contract: images in, features N×D out, trains, is saved, can start as the identity."""
+"""The contract of every network: images in, features N×D out; it trains, is saved, can start as the identity."""
 
 from __future__ import annotations
 
@@ -104,12 +104,12 @@ def test_network_trains_and_is_saved_and_loaded(name: str, loss_name: str, tmp_p
 
 @pytest.mark.parametrize("name", RESIDUAL)
 def test_blocks_that_start_as_the_identity_learn(name: str) -> None:
-    """After one step a gradient reaches every weight; a block that is dead for good would have none."""
+    """After one step every weight has a gradient. A block that can never learn would have none."""
     backbone, _ = fresh(name)
     before = {key: tensor.clone() for key, tensor in backbone.state_dict().items()}
     Network(name, "half", SIZE).start_as_identity(backbone)
     changed = [key for key, tensor in backbone.state_dict().items() if not torch.equal(tensor, before[key])]
-    assert changed or name.startswith("timm/")  # timm's own start is the identity already
+    assert changed or name.startswith("timm/")  # timm's own initialisation is already the identity
     optimiser = torch.optim.SGD(backbone.parameters(), lr=0.1)
     gradients(backbone)
     optimiser.step()
@@ -120,7 +120,7 @@ def test_blocks_that_start_as_the_identity_learn(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", PLAIN)
-def test_network_without_such_blocks_says_so(name: str) -> None:
+def test_network_without_residual_blocks_declares_it(name: str) -> None:
     recipe, loss = recipe_of(name, zero_init_residual=True), losses.make("cross_entropy", CONFIGS["cross_entropy"])
     with pytest.raises(StudyError, match="set zero_init_residual to false") as caught:
         fresh_model(IMAGES, CLASSES, loss, recipe, 0)
@@ -141,7 +141,7 @@ INITIAL = {
 
 
 @pytest.mark.parametrize(("stem", "loss_name"), INITIAL)
-def test_resnet18_begins_with_the_weights_that_it_always_had(stem: str, loss_name: str) -> None:
+def test_initial_weights_of_resnet18_are_the_recorded_ones(stem: str, loss_name: str) -> None:
     torch.manual_seed(0)
     loss, digest = losses.make(loss_name, CONFIGS[loss_name]), hashlib.sha256()
     model = storage.build(Network("resnet18", stem, SIZE), loss, 10, [0.5] * 3, [0.25] * 3)
@@ -179,7 +179,7 @@ def test_block_that_starts_as_the_identity_is_its_shortcut(inputs: int, outputs:
 # --- timm ----------------------------------------------------------------------------------------------------
 
 
-def test_network_of_one_image_size_is_built_for_the_studys() -> None:
+def test_network_of_one_image_size_is_built_for_the_size_in_params() -> None:
     backbone, width = Network("timm/vit_tiny_patch16_224", "half", 48).make_backbone()
     assert backbone.eval()(torch.rand(2, 3, 48, 48)).shape == (2, width) == (2, 192)
 
@@ -188,7 +188,7 @@ def test_network_of_one_image_size_is_built_for_the_studys() -> None:
     ("name", "size"),
     [("timm/vit_tiny_patch16_224", 8), ("timm/maxvit_pico_rw_256", 8), ("timm/inception_v3", 32)],
 )
-def test_images_that_are_too_small_are_told_in_one_line(name: str, size: int) -> None:
+def test_error_for_too_small_images_is_one_line(name: str, size: int) -> None:
     with pytest.raises(StudyError, match=rf"network {name} cannot .* images of {size}×{size} pixels") as caught:
         Network(name, "half", size).make_backbone()
     assert "\n" not in str(caught.value)
@@ -213,26 +213,26 @@ UNKNOWN = {
 }
 
 
-@pytest.mark.parametrize(("name", "told"), UNKNOWN.items())
-def test_unknown_network_is_told_in_one_line(name: str, told: str) -> None:
+@pytest.mark.parametrize(("name", "message"), UNKNOWN.items())
+def test_error_for_unknown_network_is_one_line(name: str, message: str) -> None:
     with pytest.raises(StudyError) as caught:
         networks.make(name, "half", SIZE)
-    assert str(caught.value).startswith(told) and "\n" not in str(caught.value)
+    assert str(caught.value).startswith(message) and "\n" not in str(caught.value)
 
 
-@pytest.mark.parametrize(("name", "told"), UNKNOWN.items())
-def test_check_names_the_recipe(name: str, told: str) -> None:
+@pytest.mark.parametrize(("name", "message"), UNKNOWN.items())
+def test_check_names_the_recipe(name: str, message: str) -> None:
     values = params.read(REPOSITORY / "params.yaml")
     values["recipes"]["gpu"]["network"] = name
     with pytest.raises(StudyError) as caught:
         check(values)
-    assert str(caught.value).startswith(f"params.yaml: recipes.gpu.{told}")
+    assert str(caught.value).startswith(f"params.yaml: recipes.gpu.{message}")
     values["recipes"]["gpu"]["network"] = "wide_resnet"
     values["recipes"]["cpu"]["network"] = "timm/resnet10t"
     check(values)
 
 
-def test_timm_that_is_not_installed_is_told_in_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_error_without_timm_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "timm", None)
     with pytest.raises(
         StudyError, match="network is 'timm/resnet10t', but timm is not installed; run pip install timm"
@@ -251,8 +251,8 @@ def test_torch_is_imported_only_to_look_for_a_network_of_timm(name: str, importe
 
 
 @contextmanager
-def a_network_of(source: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Network]:
-    """One more file among the networks, as a person would add it."""
+def network_from_source(source: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Network]:
+    """Adds one more file to the networks, as a user would."""
     (tmp_path / "mine.py").write_text("from torch import nn\n" + source)
     monkeypatch.setattr(networks, "__path__", [*networks.__path__, str(tmp_path)])
     try:
@@ -266,14 +266,14 @@ LINEAR = "def make(network):\n    return nn.Sequential(nn.Flatten(), nn.Linear(3
 
 
 def test_one_file_adds_a_network(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    with a_network_of(NO_BLOCKS + LINEAR, tmp_path, monkeypatch) as mine:
+    with network_from_source(NO_BLOCKS + LINEAR, tmp_path, monkeypatch) as mine:
         assert "mine" in networks.names()
         backbone, width = mine.make_backbone()
         assert width == 7 and backbone(torch.rand(2, 3, SIZE, SIZE)).shape == (2, 7)
 
 
 @pytest.mark.parametrize(
-    ("source", "told"),
+    ("source", "message"),
     [
         (
             "def make(network):\n    return nn.Identity()\n",
@@ -285,40 +285,40 @@ def test_one_file_adds_a_network(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
         ),
     ],
 )
-def test_network_that_gives_no_features_is_told(
-    source: str, told: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+def test_network_without_features_is_refused(
+    source: str, message: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with (
-        a_network_of(NO_BLOCKS + source, tmp_path, monkeypatch) as mine,
-        pytest.raises(StudyError, match=told) as caught,
+        network_from_source(NO_BLOCKS + source, tmp_path, monkeypatch) as mine,
+        pytest.raises(StudyError, match=message) as caught,
     ):
         mine.make_backbone()
     assert "\n" not in str(caught.value)
 
 
 @pytest.mark.parametrize(
-    ("source", "told"),
+    ("source", "message"),
     [
         (NO_BLOCKS, r"mine.py does not define make; add it, as in the other files of its folder"),
         ("def make(network):\n    return nn.Flatten()\n", r"mine.py does not define start_as_identity; add it"),
         ("import absent_library\n", r"mine.py, line 2: the import fails \(ModuleNotFoundError: No module named"),
     ],
 )
-def test_file_that_cannot_be_used_is_told_when_a_network_is_built(
-    source: str, told: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+def test_unusable_file_is_named_when_a_network_is_built(
+    source: str, message: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with (
-        a_network_of(source, tmp_path, monkeypatch) as mine,
-        pytest.raises(StudyError, match=told) as caught,
+        network_from_source(source, tmp_path, monkeypatch) as mine,
+        pytest.raises(StudyError, match=message) as caught,
     ):
         mine.make_backbone()
     assert "\n" not in str(caught.value)
 
 
-def test_network_that_says_it_has_no_blocks_does_not_start_as_the_identity(
+def test_network_declared_without_blocks_cannot_start_as_the_identity(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    with a_network_of(NO_BLOCKS + LINEAR, tmp_path, monkeypatch) as mine:
+    with network_from_source(NO_BLOCKS + LINEAR, tmp_path, monkeypatch) as mine:
         assert not networks.has_residual_blocks("mine")
         with pytest.raises(StudyError, match="network mine has no residual blocks; set zero_init_residual to false"):
             mine.start_as_identity(mine.make_backbone()[0])

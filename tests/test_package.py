@@ -1,7 +1,7 @@
 """`pip install .` on another machine: the corruptions work with numpy, scipy, pillow and torch alone.
 
 Nothing is downloaded. The wheel is built with the setuptools that is installed here. The fresh environment has links
-to what those four need of this environment's packages, and to nothing else.
+to the packages of this environment that those four need, and to nothing else.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ IMAGES = natural_images(6)
 
 
 def needed(names: Iterable[str]) -> list[metadata.Distribution]:
-    """The installed distributions of these names and of everything that they require on this machine."""
+    """The installed distributions of these names and of their requirements on this machine."""
     waiting, seen, found = [(name, "") for name in names], set(), {}
     while waiting:
         name, extra = waiting.pop()
@@ -48,7 +48,7 @@ def needed(names: Iterable[str]) -> list[metadata.Distribution]:
 
 
 def run(*command: object, cwd: Path) -> subprocess.CompletedProcess[str]:
-    """A command in an environment without this one's variables."""
+    """Runs a command without this process's environment variables."""
     clean = {"PATH": os.environ["PATH"], "HOME": str(cwd)}
     return subprocess.run([str(c) for c in command], cwd=cwd, env=clean, capture_output=True, text=True, check=False)
 
@@ -70,18 +70,18 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def environment(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """What `pip install .` makes of a fresh environment."""
+    """A fresh environment after `pip install .`."""
     return installed(wheel, BASE, tmp_path_factory.mktemp("environment"))
 
 
 @pytest.fixture(scope="module")
 def environment_with_pictures(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """What `pip install '.[pictures]'` makes of a fresh environment."""
+    """A fresh environment after `pip install '.[pictures]'`."""
     return installed(wheel, [*BASE, "matplotlib"], tmp_path_factory.mktemp("environment"))
 
 
 def installed(wheel: Path, requirements: list[str], folder: Path) -> Path:
-    """Make an environment with the wheel and these requirements; its folder `bin`."""
+    """Makes an environment with the wheel and these requirements; returns its folder `bin`."""
     venv.create(folder, symlinks=True, with_pip=False)
     (packages,) = (folder / "lib").glob("python*/site-packages")
     for distribution in needed(requirements):
@@ -96,11 +96,11 @@ def installed(wheel: Path, requirements: list[str], folder: Path) -> Path:
 
 
 def typed(line: str, environment: Path, cwd: Path) -> subprocess.CompletedProcess[str]:
-    """A line of docs/corruptions.md, run by bash where the environment comes first."""
+    """Runs a line of docs/corruptions.md in bash, with the environment first on PATH."""
     return run("env", f"PATH={environment}:{os.environ['PATH']}", "bash", "-c", line, cwd=cwd)
 
 
-def test_wheel_holds_the_library_alone(wheel: Path) -> None:
+def test_wheel_holds_only_the_library(wheel: Path) -> None:
     with zipfile.ZipFile(wheel) as archive:
         names = archive.namelist()
     assert {name.split("/")[0] for name in names} == {"robustness_study", "robustness_study-0.1.0.dist-info"}
@@ -143,7 +143,7 @@ def test_every_corruption_gives_the_same_bytes_there(environment: Path, tmp_path
             np.testing.assert_array_equal(made[name], ours, err_msg=name, strict=True)
 
 
-def test_entry_point_lists_corrupts_and_says_what_is_wrong(environment: Path, tmp_path: Path) -> None:
+def test_entry_point_lists_corrupts_and_names_mistakes(environment: Path, tmp_path: Path) -> None:
     command = environment / "corrupt-images"
     done = typed("corrupt-images --list", environment, tmp_path)
     assert done.stdout.splitlines() == [f"{family}: {', '.join(members)}" for family, members in families().items()]
@@ -162,7 +162,7 @@ def test_entry_point_lists_corrupts_and_says_what_is_wrong(environment: Path, tm
     assert sorted(path.name for path in tmp_path.iterdir()) == ["in.npz", "out.npz"]
 
 
-def test_commands_of_the_page_do_what_it_says(environment_with_pictures: Path, tmp_path: Path) -> None:
+def test_commands_of_the_page_work(environment_with_pictures: Path, tmp_path: Path) -> None:
     labels = np.arange(len(IMAGES))
     np.savez(tmp_path / "IN.npz", images=IMAGES, labels=labels)
     line = typed(

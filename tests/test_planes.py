@@ -1,4 +1,4 @@
-"""UMAP planes: the same bytes twice, measures against obvious loops, and what the stages make of them."""
+"""UMAP planes: the same bytes twice, measures against simple loops, and the stages that use them."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ CLASSES = ["a", "b", "c"]
 
 
 def clusters(count: int, dimensions: int = 16, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
-    """Features around three directions, and which of them each is around."""
+    """Features around three directions, and the direction number of each."""
     rng = np.random.default_rng(seed)
     labels = np.arange(count) % 3
     centres = np.eye(dimensions)[:3] * 4
@@ -39,7 +39,7 @@ def clusters(count: int, dimensions: int = 16, seed: int = 0) -> tuple[np.ndarra
         pytest.param(10, id="an index of them", marks=pytest.mark.slow),  # numba compiles it for half a minute
     ],
 )
-def test_plane_is_the_same_twice_and_takes_others_in(exact_below: int, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_plane_is_reproducible_and_places_new_features(exact_below: int, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(umap_plane, "EXACT_BELOW", exact_below)
     features, labels = clusters(90)
     others, _ = clusters(30, seed=1)
@@ -48,7 +48,7 @@ def test_plane_is_the_same_twice_and_takes_others_in(exact_below: int, monkeypat
     taken = one.take(others)
     assert taken.tobytes() == two.take(others).tobytes() and taken.shape == (30, 2)
     assert umap_plane.fit(features, SECTION, seed=4).points.tobytes() != one.points.tobytes()
-    # Others come to lie with their own kind.
+    # New features are placed near their own class.
     nearest = np.linalg.norm(taken[:, None] - one.points, axis=2).argmin(1)
     assert (labels[nearest] == np.arange(30) % 3).mean() > 0.9
     recall = umap_plane.quality(features, one, labels, SECTION)["index_recall"]
@@ -56,17 +56,17 @@ def test_plane_is_the_same_twice_and_takes_others_in(exact_below: int, monkeypat
 
 
 @pytest.mark.parametrize("metric", ["cosine", "euclidean"])
-def test_features_are_taken_to_one_place_whatever_the_others_are(metric: str) -> None:
+def test_place_of_a_feature_does_not_depend_on_the_others(metric: str) -> None:
     features, _ = clusters(45)
     plane = umap_plane.fit(features, SECTION.model_copy(update={"metric": metric}), seed=0)
     still = plane.take(features)
-    # Not where they were fitted: UMAP would give that back, did it know them.
+    # New positions, since UMAP returns the fitted position of a feature that it knows.
     assert umap_plane.displacement(plane.points, still, plane) > 0
     for some in (np.arange(0, 45, 2), np.random.default_rng(0).permutation(45), np.array([7])):
         assert np.array_equal(plane.take(features[some]), still[some])
     half = np.where(np.arange(45)[:, None] % 2, features, clusters(45, seed=5)[0])
     assert np.array_equal(plane.take(half)[1::2], still[1::2])
-    others = 0.5 + clusters(40, seed=6)[0]  # none of them near a fitted one
+    others = 0.5 + clusters(40, seed=6)[0]  # none is near a fitted feature
     taken = plane.take(others)
     for some in (np.arange(0, 40, 2), np.array([7])):
         assert np.array_equal(plane.take(others[some]), taken[some])
@@ -81,7 +81,7 @@ def test_single_point_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
         umap_plane.fit(clusters(30)[0], SECTION, seed=0)
 
 
-def test_neighbours_and_their_measures_are_what_a_loop_finds() -> None:
+def test_neighbours_and_their_measures_equal_a_loop() -> None:
     features, labels = clusters(40)
     unit = features / np.linalg.norm(features, axis=1, keepdims=True)
     for metric, distances in (
@@ -112,7 +112,7 @@ def test_displacement_is_in_units_of_the_spread() -> None:
     assert umap_plane.displacement(points, points, plane) == 0
 
 
-def test_quality_knows_classes_that_lie_apart() -> None:
+def test_quality_is_high_for_separated_classes() -> None:
     features, labels = clusters(90)
     plane = umap_plane.fit(features, SECTION, seed=0)
     found = umap_plane.quality(features, plane, labels, SECTION)
@@ -123,7 +123,7 @@ def test_quality_knows_classes_that_lie_apart() -> None:
     assert found["trustworthiness"] == mixed["trustworthiness"]
 
 
-def test_compiled_code_is_kept_for_the_next_process(tmp_path: Path) -> None:
+def test_compiled_code_is_cached_for_the_next_process(tmp_path: Path) -> None:
     (tmp_path / "made.py").write_text("import numba\n\n\n@numba.njit\ndef twice(x):\n    return 2 * x\n")
     script = (
         "import made\nfrom robustness_study.planes.numba_cache import keep_compiled\nkeep_compiled('made')\n"
@@ -139,7 +139,7 @@ def test_compiled_code_is_kept_for_the_next_process(tmp_path: Path) -> None:
 
 
 def inputs(folder: Path, monkeypatch: pytest.MonkeyPatch, attacked: np.ndarray, stage: str, count: int = 60) -> Cell:
-    """What `embed` and `stability` read, of `count` test images; the "attack" moves no feature."""
+    """Writes the inputs of `embed` and `stability` for `count` test images. The "attack" moves no feature."""
     cell = Cell("cross_entropy", "clean", 0)
     monkeypatch.chdir(folder)
     monkeypatch.setattr(sys, "argv", [stage, "--loss", cell.loss, "--train-set", cell.train_set, "--seed", "0"])
@@ -183,9 +183,9 @@ def test_embed_writes_the_same_bytes_twice(
         assert arrays["attacked"].shape == (len(both), 2)
     assert (result["images"], result["attacked_images"]) == (45, len(both))
     found = {row["measure"]: row["value"] for row in result["measures"]}
-    # What was "attacked" are the clean features again; what was "corrupted" are other images' altogether.
+    # "Attacked" features equal the clean ones. "Corrupted" features are those of other images.
     assert found["median_displacement_spreads_attacked"] == 0 < 0.3 < found["median_displacement_spreads_corrupted"]
-    # Clean ones, from where they were fitted to where they are taken.
+    # Clean features move from their fitted place to the place that the plane gives them as new features.
     assert 0 < found["median_displacement_spreads_clean"] < 0.3
 
 
@@ -223,5 +223,5 @@ def test_stability_compares_planes_of_several_seeds(tmp_path: Path, monkeypatch:
 
 
 def test_committed_study_embeds_every_attacked_image() -> None:
-    """All 10,000 test images, in params: of fewer, few would be among those attacked."""
+    """params embed all 10,000 test images. With fewer, few of them would be among those attacked."""
     assert params.read(ROOT / "params.yaml")["embed"]["images"] == 10000

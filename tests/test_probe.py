@@ -1,4 +1,4 @@
-"""The linear probe: right where a line is enough, what its definition says, and the same whatever the scale."""
+"""The linear probe: correct on separable classes, equal to its definition, independent of the features' scale."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ PENALTY = 0.01
 
 
 def clusters(count: int, width: float, seed: int, dimensions: int = 6) -> tuple[np.ndarray, np.ndarray]:
-    """Features float32 of three classes, around a direction each; wide ones overlap."""
+    """Features float32 of three classes, each around one direction. With a large `width` they overlap."""
     rng = np.random.default_rng(seed)
     labels = rng.integers(0, 3, count).astype(np.uint8)
     features = 2 * np.eye(dimensions)[labels] + width * rng.standard_normal((count, dimensions))
     return features.astype(np.float32), labels
 
 
-def test_separable_classes_are_told_apart() -> None:
+def test_separable_classes_are_classified_correctly() -> None:
     known, unknown = clusters(90, 0.2, seed=0), clusters(200, 0.2, seed=1)
     predictions = fit_probe(*known, PENALTY)(unknown[0])
     assert predictions.tolist() == unknown[1].tolist() and predictions.dtype == known[1].dtype
@@ -70,14 +70,14 @@ def test_scale_of_features_changes_no_prediction() -> None:
         assert fit_probe(features * scale, labels, PENALTY)(queries * scale).tolist() == expected.tolist()
 
 
-def test_a_feature_that_never_varies_says_nothing() -> None:
+def test_a_constant_feature_has_no_effect() -> None:
     (features, labels), (queries, _) = clusters(60, 1.5, seed=6), clusters(50, 1.5, seed=7)
     expected = fit_probe(features, labels, PENALTY)(queries)
     known, asked = (np.concatenate([rows, np.full((len(rows), 1), 3, np.float32)], 1) for rows in (features, queries))
     assert fit_probe(known, labels, PENALTY)(asked).tolist() == expected.tolist()
 
 
-def test_no_convergence_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_error_without_convergence_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(probe, "MOST_ITERATIONS", 1)
     with pytest.raises(
         StudyError, match=r"probe did not converge in 1 steps; lower evaluate\.probe_inverse_penalty"

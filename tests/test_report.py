@@ -45,6 +45,11 @@ from made_cells import (
     change_result,
     choose_study,
     confusion_of,
+    correct,
+    correct_by_probe,
+    correct_under,
+    correct_under_fgsm,
+    correct_under_stress,
     evaluation,
     expected_means,
     expected_metrics,
@@ -58,14 +63,9 @@ from made_cells import (
     predictions_of,
     rank,
     read_strictly,
+    report_on,
+    report_rows,
     results_of,
-    right,
-    right_of_probe,
-    right_under,
-    right_under_attack,
-    right_under_stress,
-    rows_said,
-    said,
     table,
     transferred,
     whole_table,
@@ -111,7 +111,7 @@ def compared_once(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def compared(compared_once: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """The same study after `compare`, for tests that change nothing in it; it is the working folder."""
+    """The working folder, with the same study after `compare`, for tests that change nothing in it."""
     monkeypatch.chdir(compared_once)
     return compared_once
 
@@ -119,14 +119,14 @@ def compared(compared_once: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 # --- statistics -------------------------------------------------------------------------------------------
 
 
-def test_statistics_hold_spread_and_interval(compared: Path) -> None:
+def test_statistics_hold_standard_deviation_and_interval(compared: Path) -> None:
     figures = read_strictly("reports/statistics.json")["metrics"]
     for loss, train_set in product(LOSSES, TRAIN_SETS):
         found = figures[loss][f"{train_set}_trained"]
         assert list(found) == INTERFACE
         for name, mean in expected_means(loss, train_set).items():
             values = [expected_metrics(cell)[name] for cell in cells_of(loss, train_set)]
-            # The mean is of single images' scores, so each figure is what those scores add up to.
+            # The mean is over per-image scores, so each metric is the sum of their means.
             assert found[name]["mean"] == pytest.approx(mean, abs=1e-12), name
             assert found[name]["std"] == pytest.approx(np.std(values, ddof=1))
             assert (found[name]["n"], found[name]["images"]) == (2, IMAGES_OF.get(name))
@@ -137,17 +137,17 @@ def test_statistics_hold_spread_and_interval(compared: Path) -> None:
             assert (-1 if name.endswith(("gap", "drop")) else 0) <= low <= mean <= high <= 1
 
 
-def test_intervals_know_which_images_seeds_share(compared: Path) -> None:
+def test_intervals_respect_which_images_the_seeds_share(compared: Path) -> None:
     figures = read_strictly("reports/statistics.json")["metrics"]["angular"]["clean_trained"]
 
-    def scores(name: str, of: Callable[[Cell, str], int] = right) -> np.ndarray:
+    def scores(name: str, of: Callable[[Cell, str], int] = correct) -> np.ndarray:
         counts = [of(Cell("angular", "clean", seed), name) for seed in SEEDS]
         return np.stack([np.arange(SETS[name]) < count for count in counts]).astype(float)
 
     for metric, parts, shared in (
         ("val_clean", [scores("val_clean")], [False]),
         ("test_clean", [scores("test_clean")], [True]),
-        ("probe_test_clean", [scores("test_clean", right_of_probe)], [True]),
+        ("probe_test_clean", [scores("test_clean", correct_by_probe)], [True]),
         ("corruption_drop", [scores("test_clean") - scores("test_corrupted")], [True]),
         ("generalisation_gap", [scores("train_clean"), -scores("test_clean")], [False, True]),
     ):
@@ -156,7 +156,7 @@ def test_intervals_know_which_images_seeds_share(compared: Path) -> None:
         assert figures[metric]["interval_95"] == pytest.approx([max(lowest, low), min(1, high)]), metric
 
 
-def test_one_seed_has_no_spread_and_no_test(study: Path) -> None:
+def test_one_seed_has_no_standard_deviation_and_no_test(study: Path) -> None:
     choose_study(seeds=[0])
     compare.main()
     statistics = read_strictly("reports/statistics.json")
@@ -169,11 +169,13 @@ def test_one_seed_has_no_spread_and_no_test(study: Path) -> None:
         assert figures[name]["interval_95"] == pytest.approx(wilson(expected[name], IMAGES_OF[name]), abs=1e-9)
     assert {difference["p_holm"] for difference in statistics["differences"]} == {None}
     assert {conclusion["verdict"] for conclusion in statistics["conclusions"]} == {"not tested: one seed"}
-    assert "nothing is tested and nothing is concluded" in said("Conclusions")
+    assert "nothing is tested and nothing is concluded" in report_on("Conclusions")
     # 44 of 50 images against 42, on the same images: two differ.
     error = 1.959963984540054 * np.sqrt(np.var([1] * 2 + [0] * 48, ddof=1) / 50) * 100
     interval = f"−4.0 points (−{4 + error:.1f} to {error - 4:+.1f}), n = 1, interval over images alone"
-    assert f"  - angular − cross_entropy, trained on clean, tested on clean images: {interval}" in said("Conclusions")
+    assert f"  - angular − cross_entropy, trained on clean, tested on clean images: {interval}" in report_on(
+        "Conclusions"
+    )
 
 
 def test_differences_are_of_one_loss_or_one_training_set_and_are_paired(compared: Path) -> None:
@@ -194,11 +196,11 @@ def test_differences_are_of_one_loss_or_one_training_set_and_are_paired(compared
     # At both seeds 42 and 38 images against 44 and 40: paired by seed, the difference does not vary.
     row = found["angular-clean", "cross_entropy-clean", "test_clean"]
     assert row["std"] == pytest.approx(0)
-    counts = [(right(Cell("angular", "clean", seed), "test_clean"), seed) for seed in SEEDS]
+    counts = [(correct(Cell("angular", "clean", seed), "test_clean"), seed) for seed in SEEDS]
     scores = np.stack(
         [
             (np.arange(50) < one).astype(float)
-            - (np.arange(50) < right(Cell("cross_entropy", "clean", seed), "test_clean"))
+            - (np.arange(50) < correct(Cell("cross_entropy", "clean", seed), "test_clean"))
             for one, seed in counts
         ]
     )
@@ -206,7 +208,7 @@ def test_differences_are_of_one_loss_or_one_training_set_and_are_paired(compared
     assert row["interval_95"] == pytest.approx(by_hand.interval_95) and row["p_value"] == pytest.approx(by_hand.p_value)
     adjusted = holm([row["p_value"] for row in statistics["differences"]])
     assert [row["p_holm"] for row in statistics["differences"]] == pytest.approx(adjusted)
-    # Two of fifty images, right with one model alone: exactly 2 · (1/2)², at each seed.
+    # Two of fifty images are correct with one model only: exactly 2 · (1/2)², for each seed.
     assert found["angular-clean", "cross_entropy-clean", "test_clean"]["p_mcnemar_by_seed"] == {"0": 0.5, "5": 0.5}
 
 
@@ -215,7 +217,7 @@ WHOLE = ["beside_accuracy", "fast_gradient_sign", "fast_gradient_sign_in_full", 
 
 
 @pytest.mark.parametrize("losses", [LOSSES, ["angular"]], ids=["all", "no reference for errors"])
-def test_statistics_hold_the_tables_with_whole_figures(study: Path, losses: list[str]) -> None:
+def test_statistics_hold_the_tables_with_unrounded_values(study: Path, losses: list[str]) -> None:
     choose_study(losses=losses)
     compare.main()
     tables = read_strictly("reports/statistics.json")["tables"]
@@ -232,7 +234,9 @@ def test_statistics_hold_the_tables_with_whole_figures(study: Path, losses: list
                     continue
                 assert figure["mean"] == pytest.approx(means[position], abs=1e-6)
                 assert figure["std"] >= 0 and figure["n"] == 2
-                if figure["interval_95"] is None:  # no share, and nothing shows what another seed would change
+                if (
+                    figure["interval_95"] is None
+                ):  # not a share, and with one seed the variation between seeds is unknown
                     assert figure["std"] == 0 and row.startswith(("mCE", "relative mCE"))
                     continue
                 low, high = figure["interval_95"]
@@ -247,7 +251,7 @@ def test_statistics_hold_the_tables_with_whole_figures(study: Path, losses: list
 # --- tables -----------------------------------------------------------------------------------------------
 
 
-def test_tables_hold_the_same_figures(compared: Path) -> None:
+def test_tables_hold_the_same_values(compared: Path) -> None:
     means = {(loss, name): expected_means(loss, name) for loss, name in product(LOSSES, TRAIN_SETS)}
     columns, studies = table("studies")
     assert columns == LOSSES
@@ -262,7 +266,7 @@ def test_tables_hold_the_same_figures(compared: Path) -> None:
     assert list(ladder) == [str(epsilon) for epsilon in EPSILONS_255]
     for epsilon in EPSILONS_255:
         expected = [
-            np.mean([right_under_attack(cell, epsilon) / ATTACKED for cell in cells_of(*names)]) for names in means
+            np.mean([correct_under_fgsm(cell, epsilon) / ATTACKED for cell in cells_of(*names)]) for names in means
         ]
         assert ladder[str(epsilon)] == pytest.approx(expected, abs=1e-6)
     columns, recalls = table("recall_per_class")
@@ -274,15 +278,15 @@ def test_tables_hold_the_same_figures(compared: Path) -> None:
     )
 
 
-def beside(cell: Cell) -> dict[str, float | None]:
-    """What stands beside accuracy, by its definition from the counts; None where a loss makes no embeddings."""
+def expected_beyond_accuracy(cell: Cell) -> dict[str, float | None]:
+    """The metrics beyond accuracy, by definition from the counts. None where a loss makes no embeddings."""
     tests = ("clean", "corrupted")
     recalls = {test: [confusion_of(cell, f"test_{test}")[label][label] / 25 for label in (0, 1)] for test in tests}
     return {
         **{f"recall of the worst class, {test}": min(recalls[test]) for test in tests},
-        # The wrong ones are the last: whatever is right corrupted is right clean.
-        "correct when corrupted, among images correct when clean": right(cell, "test_corrupted")
-        / right(cell, "test_clean"),
+        # The last images are wrong, so every image correct when corrupted is correct when clean.
+        "correct when corrupted, among images correct when clean": correct(cell, "test_corrupted")
+        / correct(cell, "test_clean"),
         **{f"expected calibration error, {test}": calibration_error(cell, f"test_{test}") for test in tests},
         **{f"negative log-likelihood, {test}": loss_of(cell, f"test_{test}") for test in tests},
         **{
@@ -295,13 +299,13 @@ def beside(cell: Cell) -> dict[str, float | None]:
     }
 
 
-def test_what_stands_beside_accuracy_has_students_interval_over_seeds(compared: Path) -> None:
+def test_metrics_beyond_accuracy_have_students_interval_over_seeds(compared: Path) -> None:
     columns, found = table("beside_accuracy")
     assert columns == MODELS
-    in_report = rows_said("Beyond accuracy")
+    in_report = report_rows("Beyond accuracy")
     for position, names in enumerate(product(LOSSES, TRAIN_SETS)):
-        each = [beside(cell) for cell in cells_of(*names)]
-        assert list(found)[: len(each[0])] == list(each[0])  # and then those that a person adds
+        each = [expected_beyond_accuracy(cell) for cell in cells_of(*names)]
+        assert list(found)[: len(each[0])] == list(each[0])  # followed by those that users add
         for name in each[0]:
             values = [value for figures in each if (value := figures[name]) is not None]
             if not values:
@@ -312,7 +316,7 @@ def test_what_stands_beside_accuracy_has_students_interval_over_seeds(compared: 
             mean = float(np.mean(values))
             low, high = stats.t.interval(0.95, len(SEEDS) - 1, mean, stats.sem(values))
             if name.startswith(("recall", "correct")):
-                images = 25 if name.startswith("recall") else right(cells_of(*names)[0], "test_clean")
+                images = 25 if name.startswith("recall") else correct(cells_of(*names)[0], "test_clean")
                 of_images = math.sqrt(mean * (1 - mean) / images)
                 half = Error(of_images, stats.sem(values), len(SEEDS) - 1).half_width_95()
                 low, high = mean - half, min(mean + half, 1)
@@ -320,21 +324,21 @@ def test_what_stands_beside_accuracy_has_students_interval_over_seeds(compared: 
             assert in_report[name][position] == f"{np.mean(values):.4f} {spread}", name
 
 
-def test_of_one_seed_only_the_shares_beside_accuracy_have_an_interval(study: Path) -> None:
+def test_with_one_seed_only_shares_have_an_interval(study: Path) -> None:
     choose_study(seeds=[0])
     compare.main()
-    in_report = rows_said("Beyond accuracy")
+    in_report = report_rows("Beyond accuracy")
     for position, cell in enumerate(FIRST_SEED):
         images = dict.fromkeys((f"recall of the worst class, {test}" for test in ("clean", "corrupted")), 25)
-        images["correct when corrupted, among images correct when clean"] = right(cell, "test_clean")
-        for name, value in beside(cell).items():
+        images["correct when corrupted, among images correct when clean"] = correct(cell, "test_clean")
+        for name, value in expected_beyond_accuracy(cell).items():
             expected = "" if value is None else f"{value:.4f}"
             if value is not None and name in images:
                 expected += " ({:.3f} to {:.3f})".format(*wilson(value, images[name]))
             assert in_report[name][position] == expected
 
 
-def test_figures_beside_accuracy_have_their_spread() -> None:
+def test_metrics_beyond_accuracy_have_their_standard_deviation() -> None:
     over_seeds = summarise_values([0.2, 0.3, 0.7])
     interval = stats.ttest_1samp([0.2, 0.3, 0.7], 0).confidence_interval()
     assert over_seeds["interval_95"] == (0, pytest.approx(interval.high)) and interval.low < 0
@@ -342,16 +346,16 @@ def test_figures_beside_accuracy_have_their_spread() -> None:
     assert (over_seeds["mean"], over_seeds["std"]) == pytest.approx((0.4, np.std([0.2, 0.3, 0.7], ddof=1)))
     assert summarise_values([80.0, 90.0])["interval_95"][1] > 90  # degrees
     assert summarise_values([0.8, 0.9], 30)["interval_95"][1] == 1
-    for values, std in (([0.8], None), ([0.8, 0.8], 0)):  # nothing shows what another seed would change
+    for values, std in (([0.8], None), ([0.8, 0.8], 0)):  # the variation between seeds is unknown
         share = summarise_values(values, 30)
         assert share["interval_95"] == pytest.approx(wilson(0.8, 30)) and share["std"] == std
         assert share["interval_covers"] == "images"
         assert summarise_values(values)["interval_95"] is summarise_values(values)["interval_covers"] is None
-    # Two seeds that agree by chance say no more than their images do.
+    # Two seeds that agree by chance give the interval over images.
     near = summarise_values([0.8, 0.80001], 30)
     half = 1.959964 * math.sqrt(0.8 * 0.2 / 30)
     assert near["interval_95"] == pytest.approx((0.8 - half, 0.8 + half), abs=1e-3)
-    # Two that differ leave more open than seeds alone or images alone.
+    # Two that differ give a wider interval than seeds only or images only.
     far = summarise_values([0.48, 0.52], 30)
     of_seeds = stats.ttest_1samp([0.48, 0.52], 0).confidence_interval()
     assert (
@@ -364,7 +368,7 @@ def test_figures_beside_accuracy_have_their_spread() -> None:
 
 
 @pytest.mark.parametrize("seeds", [[0], SEEDS])
-def test_a_model_that_is_never_right_has_no_share_of_the_right(study: Path, seeds: list[int]) -> None:
+def test_a_model_without_correct_images_has_no_share_of_correct_ones(study: Path, seeds: list[int]) -> None:
     wrong = 1 - labels_of("test_clean")
     details = evaluation(CELLS[0])["details"]
     details["test_clean"]["predictions"] = to_text(wrong)
@@ -380,7 +384,7 @@ def test_a_model_that_is_never_right_has_no_share_of_the_right(study: Path, seed
     _, found = table("beside_accuracy")
     shares = found["correct when corrupted, among images correct when clean"]
     assert [math.isnan(share) for share in shares] == [True, False, False, False]  # no mean over fewer seeds
-    assert rows_said("Beyond accuracy")["correct when corrupted, among images correct when clean"][0] == ""
+    assert report_rows("Beyond accuracy")["correct when corrupted, among images correct when clean"][0] == ""
     _, found = table("fast_gradient_sign_in_full")
     kept = found["ε = 2/255, among images correct when clean"]
     assert [math.isnan(share) for share in kept] == [True, False, False, False]
@@ -395,7 +399,7 @@ def test_angles_between_no_pairs_are_left_out(study: Path) -> None:
     change_result(cell, "evaluate.json", angles=of_both)
     compare.main()
     _, found = table("beside_accuracy")
-    in_report = rows_said("Beyond accuracy")
+    in_report = report_rows("Beyond accuracy")
     for name, values in found.items():
         no_pairs, no_embeddings = name == "angle within classes in degrees, embeddings, clean", "embeddings" in name
         absent = [no_embeddings, no_embeddings, no_pairs, False]
@@ -415,9 +419,9 @@ TITLES = {
 }
 
 
-def test_attacks_beside_the_first_are_tabled(compared: Path) -> None:
+def test_other_attacks_are_in_a_table(compared: Path) -> None:
     columns, found = table("other_attacks")
-    in_report = rows_said("Other attacks")
+    in_report = report_rows("Other attacks")
     assert columns == MODELS
     rows = {
         f"{title}, ε = {epsilon}/255, {len(POSITIONS[name])} images": (name, epsilon)
@@ -427,22 +431,22 @@ def test_attacks_beside_the_first_are_tabled(compared: Path) -> None:
     assert list(found) == list(rows)
     for position, names in enumerate(product(LOSSES, TRAIN_SETS)):
         for row, (attack_name, epsilon) in rows.items():
-            counts = [right_under(cell, attack_name, epsilon) for cell in cells_of(*names)]
+            counts = [correct_under(cell, attack_name, epsilon) for cell in cells_of(*names)]
             mean = np.mean(counts) / len(POSITIONS[attack_name])
             assert found[row][position] == pytest.approx(mean, abs=1e-6)
             assert in_report[row][position].startswith(f"{mean:.4f} ± ")
 
 
 def test_every_result_in_attack_json_is_in_the_report_under_its_title(compared: Path) -> None:
-    """FGSM's own are in its section. These studies have every result of the attacks that come with the project."""
+    """FGSM's results are in its section. These studies have every result of the attacks in the project."""
     written = {catalogue.entry_of(name).name for name in POSITIONS}
     ran = [entry for entry in catalogue.ATTACKS if entry.name in written]
     known = {title for entry in ran for title in entry.titles.values()}
     assert len(ran) >= 5
-    shown = {row.split(", ε")[0] for row in rows_said("Other attacks") if ", ε" in row}
+    shown = {row.split(", ε")[0] for row in report_rows("Other attacks") if ", ε" in row}
     assert shown == {*TITLES.values()} == {catalogue.title(name) for name in POSITIONS} - {"FGSM", FGSM_8_BIT}
     assert {re.sub("0.1|10 ", "* ", title).replace("*  ", "* ") for title in shown} == known
-    assert all(entry.about in said("Other attacks") for entry in ran)
+    assert all(entry.about in report_on("Other attacks") for entry in ran)
 
 
 def test_result_that_no_attack_in_the_catalogue_writes_is_refused(study: Path) -> None:
@@ -454,47 +458,47 @@ def test_result_that_no_attack_in_the_catalogue_writes_is_refused(study: Path) -
 
 
 @pytest.mark.parametrize("left_out", [[entry] for entry in catalogue.ATTACKS] + [[*catalogue.ATTACKS]])
-def test_report_copes_with_an_attack_that_did_not_run(study: Path, left_out: list[catalogue.Entry]) -> None:
-    """Its rows, its checks and what is said of it are absent; the rest stays."""
+def test_report_works_without_an_attack_that_did_not_run(study: Path, left_out: list[catalogue.Entry]) -> None:
+    """Its rows, checks and sentences are absent; the rest stays."""
     for cell in CELLS:
         ran = {name: one_attack(cell, name) for name in POSITIONS if catalogue.entry_of(name) not in left_out}
         change_result(cell, "attack.json", attacks=ran)
     compare.main()
-    in_report = rows_said("Other attacks")
+    in_report = report_rows("Other attacks")
     shown = {row.split(", ε")[0] for row in in_report if ", ε" in row}
     assert shown == {title for name, title in TITLES.items() if catalogue.entry_of(name) not in left_out}
-    assert not [entry.name for entry in left_out if entry.about in said("Other attacks")]
+    assert not [entry.name for entry in left_out if entry.about in report_on("Other attacks")]
     off = {entry.name for entry in left_out}
     assert ("share of images where stand-in and nearest neighbours agree" in in_report) == (
         "nearest_neighbours" not in off
     )
     assert ("ε, in 1/255, at which this gain is clear" in in_report) == ("rescaled_logits" not in off)
-    assert ("also counts as wrong under PGD and Square" in said("Other attacks")) == (not off & {"pgd", "square"})
+    assert ("also counts as wrong under PGD and Square" in report_on("Other attacks")) == (not off & {"pgd", "square"})
     assert "images with a zero gradient" in in_report and "accepted alarms" in in_report
-    assert "No other attack was run" not in said("Other attacks") or len(left_out) > 1
+    assert "No other attack was run" not in report_on("Other attacks") or len(left_out) > 1
 
 
-def test_report_says_how_far_features_turn(study: Path) -> None:
+def test_report_states_how_far_features_turn(study: Path) -> None:
     compare.main()
     medians = [np.mean([moved_degrees(cell) for cell in cells_of(*names)]) for names in product(LOSSES, TRAIN_SETS)]
     each = "; ".join(f"{model} {median:.1f}°" for model, median in zip(MODELS, medians, strict=True))
     sentence = f"FGSM turns the features of an image by these angles (median over images, mean over seeds): {each}."
-    assert sentence in said("Fast gradient sign attack")
+    assert sentence in report_on("Fast gradient sign attack")
     without = {name: value for name, value in attack(CELLS[2]).items() if not name.startswith("moved")}
-    CELLS[2].published("attack.json").write_text(json.dumps(without), encoding="utf-8")  # as older ones are
+    CELLS[2].published("attack.json").write_text(json.dumps(without), encoding="utf-8")  # as in older results
     compare.main()
-    assert "turns the features of an image" not in said("Fast gradient sign attack")
+    assert "turns the features of an image" not in report_on("Fast gradient sign attack")
 
 
-def test_first_attack_is_tabled_in_full(compared: Path) -> None:
+def test_table_of_the_first_attack_is_complete(compared: Path) -> None:
     columns, found = table("fast_gradient_sign_in_full")
-    in_report = rows_said("Fast gradient sign attack")
+    in_report = report_rows("Fast gradient sign attack")
     assert columns == MODELS
     names = ("among images correct when clean", "rounded to 8 bits")
     assert list(found) == [f"ε = {epsilon}/255, {name}" for epsilon in EPSILONS_255 for name in names]
     for (position, (loss, train_set)), epsilon in product(enumerate(product(LOSSES, TRAIN_SETS)), EPSILONS_255):
         kept = [kept_under_attack(cell, epsilon) for cell in cells_of(loss, train_set)]
-        rounded = [right_under(cell, "fgsm_8_bit", epsilon) / ATTACKED for cell in cells_of(loss, train_set)]
+        rounded = [correct_under(cell, "fgsm_8_bit", epsilon) / ATTACKED for cell in cells_of(loss, train_set)]
         for name, values in zip(names, (kept, rounded), strict=True):
             row = f"ε = {epsilon}/255, {name}"
             assert found[row][position] == pytest.approx(np.mean(values), abs=1e-6)
@@ -502,14 +506,14 @@ def test_first_attack_is_tabled_in_full(compared: Path) -> None:
             assert in_report[row][position].startswith(spread), row
 
 
-def test_of_one_seed_those_right_when_clean_are_the_images_of_an_interval(study: Path) -> None:
+def test_with_one_seed_the_interval_uses_images_correct_when_clean(study: Path) -> None:
     choose_study(seeds=[0])
     compare.main()
-    found = rows_said("Fast gradient sign attack")
+    found = report_rows("Fast gradient sign attack")
     for (position, cell), epsilon in product(enumerate(FIRST_SEED), EPSILONS_255):
         for name, share, images in (
-            ("among images correct when clean", kept_under_attack(cell, epsilon), right_under_attack(cell, 0)),
-            ("rounded to 8 bits", right_under(cell, "fgsm_8_bit", epsilon) / ATTACKED, ATTACKED),
+            ("among images correct when clean", kept_under_attack(cell, epsilon), correct_under_fgsm(cell, 0)),
+            ("rounded to 8 bits", correct_under(cell, "fgsm_8_bit", epsilon) / ATTACKED, ATTACKED),
         ):
             low, high = wilson(share, images)
             expected = f"{share:.4f} ({low:.3f} to {high:.3f})"
@@ -519,19 +523,19 @@ def test_of_one_seed_those_right_when_clean_are_the_images_of_an_interval(study:
 def test_accuracy_under_an_attack_has_an_interval_over_its_images(study: Path) -> None:
     for name, epsilons in OF_ATTACK.items():  # of each, at its largest epsilon
         count, metric = len(POSITIONS[name]), under_attack(name, epsilons[-1])
-        rights = [right_under(cell, name, epsilons[-1]) for cell in cells_of("angular", "corrupted")]
+        correct_counts = [correct_under(cell, name, epsilons[-1]) for cell in cells_of("angular", "corrupted")]
         of_one = summarise(results_of(CELLS[-2]), metric)
-        assert (of_one["mean"], of_one["images"]) == (pytest.approx(rights[0] / count), count)
-        assert of_one["interval_95"] == pytest.approx(wilson(rights[0] / count, count))
+        assert (of_one["mean"], of_one["images"]) == (pytest.approx(correct_counts[0] / count), count)
+        assert of_one["interval_95"] == pytest.approx(wilson(correct_counts[0] / count, count))
         of_both = summarise(results_of(*CELLS[-2:]), metric)
-        scores = np.stack([np.arange(count) < right for right in rights]).astype(float)
+        scores = np.stack([np.arange(count) < correct for correct in correct_counts]).astype(float)
         low, high = estimate([scores], [True]).interval_95
         assert of_both["interval_95"] == pytest.approx([max(0, low), min(1, high)])
         assert (of_both["n"], of_both["images"], of_both["interval_covers"]) == (2, count, "seeds and images")
 
 
 def test_report_checks_the_attacks(compared: Path) -> None:
-    found = rows_said("Other attacks")
+    found = report_rows("Other attacks")
     assert found["check"] == [cell.key for cell in CELLS]
     gains = found["largest gain of the gradient of rescaled logits over FGSM, in points"]
     assert gains == [f"{100 * gained(cell) / len(CONTROL):+.1f}" for cell in CELLS]
@@ -546,7 +550,7 @@ def test_report_checks_the_attacks(compared: Path) -> None:
     assert read_strictly("reports/statistics.json")["alarms"] == {}
 
 
-def test_transferred_attacks_are_tabled_in_the_order_of_the_study(compared: Path) -> None:
+def test_table_of_transferred_attacks_has_the_order_of_the_study(compared: Path) -> None:
     columns, found = table("transfer")
     keys = [cell.key for cell in FIRST_SEED]
     assert keys != sorted(keys) and columns == list(found) == keys
@@ -554,10 +558,10 @@ def test_transferred_attacks_are_tabled_in_the_order_of_the_study(compared: Path
         expected = [transferred(source, target) for target in FIRST_SEED]
         assert found[source.key] == pytest.approx(expected, abs=1e-6)
         shares = ["{:.3f} ({:.3f} to {:.3f})".format(accuracy, *wilson(accuracy, 40)) for accuracy in expected]
-        assert rows_said("Other attacks")[source.key] == shares
-    assert "40 test images at ε = 8/255" in said("Other attacks")
-    assert f"are classified by the model of the column, seed {SEEDS[0]}" in said("Other attacks")
-    assert "](figures/transfer.png)" in said("Other attacks")
+        assert report_rows("Other attacks")[source.key] == shares
+    assert "40 test images at ε = 8/255" in report_on("Other attacks")
+    assert f"are classified by the model of the column, seed {SEEDS[0]}" in report_on("Other attacks")
+    assert "](figures/transfer.png)" in report_on("Other attacks")
     assert (compared / "reports/figures/transfer.png").read_bytes().startswith(b"\x89PNG")
 
 
@@ -584,7 +588,7 @@ def test_suite_table_holds_means_and_corruption_errors(compared: Path) -> None:
                 for name in groups["main"]:
                     wrong = [
                         sum(
-                            right_under_stress(c, name, 0) * relative - right_under_stress(c, name, s)
+                            correct_under_stress(c, name, 0) * relative - correct_under_stress(c, name, s)
                             for s in range(1, 6)
                         )
                         + (0 if relative else 5 * STRESSED)
@@ -607,15 +611,15 @@ def test_suite_table_holds_means_and_corruption_errors(compared: Path) -> None:
     rows = suite_in_full()
     assert len(rows) == 4 * (1 + 5 * len(SUITE))
     chosen = [row for row in rows if (row["loss"], row["corruption"], row["severity"]) == ("angular", "fog", "3")]
-    expected = np.mean([right_under_stress(cell, "fog", 3) / STRESSED for cell in cells_of("angular", "clean")])
+    expected = np.mean([correct_under_stress(cell, "fog", 3) / STRESSED for cell in cells_of("angular", "clean")])
     assert float(chosen[0]["accuracy"]) == pytest.approx(expected, abs=1e-6)
     assert all(float(row["lower_95"]) < float(row["accuracy"]) < float(row["upper_95"]) for row in rows)
-    shares = [right_under_stress(cell, "fog", 3) / STRESSED for cell in cells_of("angular", "clean")]
+    shares = [correct_under_stress(cell, "fog", 3) / STRESSED for cell in cells_of("angular", "clean")]
     assert float(chosen[0]["std"]) == pytest.approx(np.std(shares, ddof=1), abs=1e-6)
     assert {(row["n"], row["images"]) for row in rows} == {(str(len(SEEDS)), str(STRESSED))}
 
 
-def test_tables_hold_each_figures_spread(compared: Path) -> None:
+def test_tables_hold_the_standard_deviation_of_each_value(compared: Path) -> None:
     figures = read_strictly("reports/statistics.json")["metrics"]
     columns, rows = whole_table("studies")
     assert columns == [column for loss in LOSSES for column in (loss, *(f"{loss}{end}" for end in SPREAD))]
@@ -629,17 +633,17 @@ def test_tables_hold_each_figures_spread(compared: Path) -> None:
     assert rows["angle within classes in degrees, embeddings, clean"][:6] == ["", "", "2", "", "", ""]
 
 
-def test_severities_are_drawn_with_their_intervals(study: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_plot_of_severities_has_intervals(study: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     drawn: dict[str, Figure] = {}
     monkeypatch.setattr(suite_charts, "save", lambda figure, path: drawn.update({path.name: figure}))
     compare.main()
     panels = {axis.get_title(): axis for axis in drawn["severity.png"].axes if axis.get_title()}
-    # Each of them has one corruption of the made suite.
+    # Each has one corruption of the made-up suite.
     for group, name in (("unlike training", "fog"), ("similar to training", "gaussian_noise")):
         for names, band in zip(product(LOSSES, TRAIN_SETS), panels[group].collections, strict=True):
             corners = np.asarray(band.get_paths()[0].vertices)
             for severity in range(6):
-                counts = [right_under_stress(cell, name, severity) for cell in cells_of(*names)]
+                counts = [correct_under_stress(cell, name, severity) for cell in cells_of(*names)]
                 scores = np.stack([np.arange(STRESSED) < count for count in counts]).astype(float)
                 at_place = corners[corners[:, 0] == severity, 1]
                 expected = np.clip(estimate([scores], [True]).interval_95, 0, 1)
@@ -648,7 +652,7 @@ def test_severities_are_drawn_with_their_intervals(study: Path, monkeypatch: pyt
     assert f"± {max(widths) / 2:.3f} at most" in drawn["suite.png"].get_suptitle()
 
 
-def test_of_one_seed_a_severitys_interval_is_that_of_a_share(study: Path) -> None:
+def test_with_one_seed_the_interval_of_a_severity_is_that_of_a_share(study: Path) -> None:
     choose_study(seeds=[0])
     compare.main()
     for row in suite_in_full():
@@ -672,7 +676,7 @@ def test_corruption_errors_need_their_reference(study: Path) -> None:
 
 
 @pytest.mark.parametrize("odd", ["a seed", "a model"])
-def test_the_report_says_which_models_were_trained_otherwise(study: Path, odd: str) -> None:
+def test_the_report_names_models_trained_in_another_way(study: Path, odd: str) -> None:
     on = {"device": "cpu", "torch": "0", "precision": "bfloat16"}
     others = [cell for cell in CELLS if cell.seed == SEEDS[1]] if odd == "a seed" else [CELLS[0]]
     for cell in others:
@@ -689,7 +693,7 @@ def test_the_report_says_which_models_were_trained_otherwise(study: Path, odd: s
         assert f"bfloat16 ({CELLS[0].key}); device cpu, torch 0, precision float32 ({alike}): **differences" in report
 
 
-def test_features_are_tabled_for_the_first_seed(compared: Path) -> None:
+def test_table_of_features_is_of_the_first_seed(compared: Path) -> None:
     columns, found = table("features")
     assert columns == [cell.key for cell in FIRST_SEED]
     assert found == {"trustworthiness": pytest.approx([0.9 - rank(cell) / 50 for cell in FIRST_SEED])}
@@ -702,31 +706,31 @@ def test_report_answers_the_studies_conclusions(compared: Path) -> None:
     conclusions = read_strictly("reports/statistics.json")["conclusions"]
     report = Path("reports/report.md").read_text(encoding="utf-8")
     assert [len(conclusion["because"]) for conclusion in conclusions] == [2, 4, 4]
-    table_said = rows_said("Conclusions")
+    table_rows = report_rows("Conclusions")
     for conclusion in conclusions:
         for answer, sentence in zip(conclusion["differences"], conclusion["because"], strict=True):
             assert sentence.removesuffix(" (not distinguishable)").endswith("p = {:.2g}".format(answer["p_holm"]))
-            _, _, _, _, _, of_answers, of_seeds = table_said[sentence.split(":")[0]]
+            _, _, _, _, _, of_answers, of_seeds = table_rows[sentence.split(":")[0]]
             assert of_answers == "{:.2g}".format(answer["p_holm"])
             by_seed = answer["p_mcnemar_by_seed"] or {}
             assert of_seeds == ", ".join(f"{seed}: {p_value:.2g}" for seed, p_value in by_seed.items())
         assert f"- {conclusion['claim']}: **{conclusion['verdict']}**." in report
         assert all(f"  - {sentence}\n" in report for sentence in conclusion["because"])
-    assert table_said["difference"][4:] == ["p (Holm, 20 tests)", "p (Holm, 10 tests)", "McNemar's p for each seed"]
+    assert table_rows["difference"][4:] == ["p (Holm, 20 tests)", "p (Holm, 10 tests)", "McNemar's p for each seed"]
 
 
-def test_claims_about_models_that_are_not_there_are_not_answered(study: Path) -> None:
+def test_conclusions_about_missing_models_are_not_answered(study: Path) -> None:
     choose_study(losses=["angular"], train_sets=["corrupted", "clean"])
     compare.main()
     conclusions = read_strictly("reports/statistics.json")["conclusions"]
     assert len(conclusions) == 2
-    # Whatever the order in params: how much corrupted-trained models are above clean-trained ones.
+    # For any order in params: by how much corrupted-trained models are above clean-trained ones.
     assert conclusions[0]["because"][0].startswith(
         "trained on corrupted − trained on clean, angular, tested on corrupted images: −2.0 points"
     )
 
 
-def test_report_says_at_its_top_which_alarms_were_accepted_and_why(study: Path) -> None:
+def test_report_begins_with_accepted_alarms_and_their_reasons(study: Path) -> None:
     of_model = {"zero_gradients": "3 are zero", "pgd_leaves_some": "0.1 stay"}
     of_transfer = {"transfer_stronger": "one serves better"}
     change_result(CELLS[5], "attack.json", alarms=of_model)
@@ -742,14 +746,14 @@ def test_report_says_at_its_top_which_alarms_were_accepted_and_why(study: Path) 
         ">",
         "> **Accepted alarm**, transfer: transfer_stronger: one serves better.",
     ]
-    accepted = rows_said("Other attacks")["accepted alarms"]
+    accepted = report_rows("Other attacks")["accepted alarms"]
     assert accepted.pop(5) == "zero_gradients, pgd_leaves_some" and set(accepted) == {"none"}
-    # Models without one are not in it.
+    # Models without an accepted alarm are not listed.
     assert read_strictly("reports/statistics.json")["alarms"] == {CELLS[5].key: of_model, "transfer": of_transfer}
 
 
-def test_figures_that_flatter_a_model_are_marked_where_they_stand(study: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Of the cell's two seeds, the gradient of ten times the logits is clearly better at one, at two epsilons."""
+def test_results_that_overstate_robustness_are_marked(study: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """For one of the cell's two seeds, the gradient of ten times the logits is clearly stronger, at two epsilons."""
     cell = CELLS[1]
     labels = attacked_labels()[CONTROL]
     found = one_attack(cell, "fgsm_of_logits_x10")["predictions"]
@@ -758,27 +762,27 @@ def test_figures_that_flatter_a_model_are_marked_where_they_stand(study: Path, m
     drawn: dict[str, Figure] = {}
     monkeypatch.setattr(charts, "save", lambda figure, path: drawn.update({path.name: figure}))
     compare.main()
-    marked = said("Fast gradient sign attack")
+    marked = report_on("Fast gradient sign attack")
     assert "> **Accepted alarm**, cross_entropy, clean: these values overstate robustness." in marked
     assert f"clearly the stronger attack at ε = 4, 8 with seed {cell.seed} (ε in 1/255)" in marked
     assert "(†): the stronger attack by the gradient of rescaled logits, on fewer images" in marked
-    assert "For cross_entropy, clean, some `fgsm_n` overstate robustness" in said("All metrics")
-    assert rows_said("Other attacks")["ε, in 1/255, at which this gain is clear"][1] == "4, 8"
-    # Transferred images are of the first seed's models.
-    assert "weaker than it could be" not in said("Other attacks")
+    assert "For cross_entropy, clean, some `fgsm_n` overstate robustness" in report_on("All metrics")
+    assert report_rows("Other attacks")["ε, in 1/255, at which this gain is clear"][1] == "4, 8"
+    # Transferred images come from the models of the first seed.
+    assert "weaker than it could be" not in report_on("Other attacks")
     (bars,) = drawn["ladder.png"].axes[0].containers
     assert bars.get_label() == f"† gradient of 10 × the logits, {len(CONTROL)} images"
     dashed = np.asarray(bars[0].get_xydata())
     assert dashed[:, 0].tolist() == [1, 2, 3, 4, 5]  # the places of 1, 2, 4, 8 and 16
-    other = right_under(CELLS[0], "fgsm_of_logits_x10", 8) / len(CONTROL)
+    other = correct_under(CELLS[0], "fgsm_of_logits_x10", 8) / len(CONTROL)
     assert dashed[3, 1] == pytest.approx(other / 2)
     change_attack(CELLS[0], "fgsm_of_logits_x10", predictions=found | {"8": to_text(1 - labels)})
     compare.main()
-    assert f"FGSM through {CELLS[0].key} is weaker than it could be" in said("Other attacks")
+    assert f"FGSM through {CELLS[0].key} is weaker than it could be" in report_on("Other attacks")
 
 
-def test_report_says_how_stable_a_plane_is(compared: Path) -> None:
-    found = said("Features")
+def test_report_states_how_stable_a_plane_is(compared: Path) -> None:
+    found = report_on("Features")
     assert f"for {CELLS[0].key}: under 3 seeds" in found and "of a point's 7 nearest neighbours" in found
     mean, lowest, *spreads = STABILITY.values()
     for figure in (f"{mean:.3f}", f"lowest: {lowest:.3f}", *(f"{spread:.4f}" for spread in spreads)):
@@ -786,7 +790,7 @@ def test_report_says_how_stable_a_plane_is(compared: Path) -> None:
 
 
 @pytest.mark.parametrize("official", [True, False])
-def test_report_says_at_its_head_whether_data_are_unofficial(study: Path, official: bool) -> None:
+def test_report_begins_with_a_note_on_unofficial_data(study: Path, official: bool) -> None:
     for cell in CELLS:
         change_dataset(cell, official=official)
     compare.main()
@@ -804,7 +808,7 @@ def test_every_picture_that_is_drawn_is_in_the_report(compared: Path) -> None:
     assert {path.name for path in Path("reports/figures").iterdir()} == {f"{name}.png" for name in names}
     assert re.findall(r"\(figures/(\w+)\.png\)", report) == sorted(names, key=lambda name: report.index(f"/{name}.png"))
     for picture in PICTURES:
-        assert f"(figures/{picture.name}.png)" in said(picture.heading)
+        assert f"(figures/{picture.name}.png)" in report_on(picture.heading)
 
 
 def test_picture_under_a_heading_that_shows_none_is_refused(study: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -819,7 +823,7 @@ def test_picture_under_a_heading_that_shows_none_is_refused(study: Path, monkeyp
     )
 
 
-def test_every_heading_that_pictures_may_stand_under_shows_them(study: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_every_heading_for_pictures_shows_them(study: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     every = [
         pictures.Picture(f"mine_{number}", heading, lambda _: "Mine", lambda path, _: None)
         for number, heading in enumerate(pictures.HEADINGS)
@@ -828,10 +832,10 @@ def test_every_heading_that_pictures_may_stand_under_shows_them(study: Path, mon
         monkeypatch.setattr(module, "PICTURES", every)
     compare.main()
     for picture in every:
-        assert f"(figures/{picture.name}.png)" in said(picture.heading)
+        assert f"(figures/{picture.name}.png)" in report_on(picture.heading)
 
 
-def test_metric_is_of_scores_or_a_value_and_replaces_no_other() -> None:
+def test_metric_has_scores_or_a_value_and_replaces_no_other() -> None:
     def one(result: CellResults) -> float:
         return 1.0
 
@@ -846,8 +850,8 @@ def test_metric_is_of_scores_or_a_value_and_replaces_no_other() -> None:
 
 
 def test_every_metric_is_in_the_report(compared: Path) -> None:
-    assert {metric.name for metric in METRICS} <= set(rows_said("All metrics"))
-    assert {metric.title for metric in BESIDE} <= set(rows_said("Beyond accuracy"))
+    assert {metric.name for metric in METRICS} <= set(report_rows("All metrics"))
+    assert {metric.title for metric in BESIDE} <= set(report_rows("Beyond accuracy"))
 
 
 def test_report_shows_its_figures_and_its_seeds(compared: Path) -> None:
@@ -865,7 +869,7 @@ def test_report_shows_its_figures_and_its_seeds(compared: Path) -> None:
     assert str(compared) not in report and "test-time" not in report
 
 
-def test_report_has_flip_test_time_augmentation_beside_where_it_was_on(study: Path) -> None:
+def test_report_shows_flip_test_time_augmentation_where_it_was_on(study: Path) -> None:
     for cell in CELLS:
         sets = json.loads(cell.published("evaluate.json").read_text(encoding="utf-8"))["sets"]
         change_result(cell, "evaluate.json", sets=[{**row, "flip_accuracy": 0.4321} for row in sets])
@@ -878,7 +882,7 @@ def test_report_has_flip_test_time_augmentation_beside_where_it_was_on(study: Pa
         compare.main()
 
 
-def test_ladder_is_drawn_with_its_intervals(study: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_plot_of_the_ladder_has_intervals(study: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     drawn: dict[str, Figure] = {}
     monkeypatch.setattr(charts, "save", lambda figure, path: drawn.update({path.name: figure}))
     compare.main()
@@ -895,23 +899,25 @@ def test_ladder_is_drawn_with_its_intervals(study: Path, monkeypatch: pytest.Mon
             assert [at_place.min(), at_place.max()] == pytest.approx(figure["interval_95"])
 
 
-def test_suite_and_recall_are_said_with_spread_and_interval(compared: Path) -> None:
+def test_suite_and_recall_are_reported_with_standard_deviation_and_interval(compared: Path) -> None:
     figures = read_strictly("reports/statistics.json")["metrics"]
-    corruptions, recalls = rows_said("Corruptions"), rows_said("Recall of each class")
+    corruptions, recalls = report_rows("Corruptions"), report_rows("Recall of each class")
     for position, (loss, train_set) in enumerate(product(LOSSES, TRAIN_SETS)):
         of_cell = figures[loss][f"{train_set}_trained"]
         for row, metric in (("main", "suite_mean"), ("unlike training", "suite_unseen_mean")):
             low, high = of_cell[metric]["interval_95"]
             expected = f"{of_cell[metric]['mean']:.4f} ± {of_cell[metric]['std']:.4f} ({low:.3f} to {high:.3f})"
             assert corruptions[row][position] == expected
-        if (loss, train_set) != ("cross_entropy", "clean"):  # the reference has 1 in every seed
+        if (loss, train_set) != ("cross_entropy", "clean"):  # the reference has 1 for every seed
             assert re.fullmatch(r"\d\.\d{4} ± \d\.\d{4} \(\d\.\d{3} to \d+\.\d{3}\)", corruptions["mCE"][position])
         results = results_of(*cells_of(loss, train_set))
         for label, name in enumerate(("cat", "dog")):
             labels = labels_of("test_clean")
-            right = [predictions_of(cell, "test_clean")[labels == label] == label for cell in cells_of(loss, train_set)]
-            expected_figure = estimate([np.stack(right).astype(float)], [True])
+            correct = [
+                predictions_of(cell, "test_clean")[labels == label] == label for cell in cells_of(loss, train_set)
+            ]
+            expected_value = estimate([np.stack(correct).astype(float)], [True])
             found = summarise(results, recall(label, "test_clean"))
-            assert found["mean"] == pytest.approx(expected_figure.mean) and found["images"] == (labels == label).sum()
-            assert found["interval_95"] == pytest.approx(np.clip(expected_figure.interval_95, 0, 1))
+            assert found["mean"] == pytest.approx(expected_value.mean) and found["images"] == (labels == label).sum()
+            assert found["interval_95"] == pytest.approx(np.clip(expected_value.interval_95, 0, 1))
             assert recalls[name][2 * position].startswith(f"{found['mean']:.4f} ± ")

@@ -1,4 +1,4 @@
-"""The comparison and the headline: their figures from hand-made cells, and when they refuse."""
+"""The comparison and the headline: their metrics from hand-made cells, and when they stop with an error."""
 
 from __future__ import annotations
 
@@ -33,6 +33,8 @@ from made_cells import (
     change_file,
     change_result,
     confusion_of,
+    correct_by_probe,
+    correct_under,
     expected_means,
     expected_metrics,
     labels_of,
@@ -41,8 +43,6 @@ from made_cells import (
     predictions_of,
     read_strictly,
     results_of,
-    right_of_probe,
-    right_under,
     stress,
     transfer,
     write_study,
@@ -57,7 +57,7 @@ from stages import compare, headline
 
 @pytest.fixture
 def study(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A folder with what git holds of a whole study, and nothing else; it is the working folder."""
+    """The working folder, with the files of a whole study that git holds and nothing else."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(sys, "argv", ["headline", "--loss", "angular"])
     write_study()
@@ -67,7 +67,7 @@ def study(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 # --- compare ----------------------------------------------------------------------------------------------
 
 
-def test_names_of_the_figures_are_the_interface() -> None:
+def test_names_of_the_metrics_never_change() -> None:
     assert [metric.name for metric in METRICS] == INTERFACE
 
 
@@ -80,7 +80,7 @@ def test_contract_of_a_metric(metric: Metric) -> None:
     assert names.count(metric.name) == 1 and titles.count(metric.title) == 1
 
 
-def test_comparison_holds_every_figure_as_it_is_defined(study: Path) -> None:
+def test_comparison_holds_every_metric_as_defined(study: Path) -> None:
     compare.main()
     comparison = read_strictly("reports/comparison.json")
     assert list(comparison) == LOSSES
@@ -93,7 +93,7 @@ def test_comparison_holds_every_figure_as_it_is_defined(study: Path) -> None:
 
 
 @pytest.mark.parametrize("cell", CELLS, ids=lambda cell: cell.key)
-def test_metrics_are_what_the_scores_of_single_images_add_up_to(study: Path, cell: Cell) -> None:
+def test_metrics_are_sums_of_means_of_per_image_scores(study: Path, cell: Cell) -> None:
     (result,) = results_of(cell)
     found = {metric.name: metric.of(result) for metric in METRICS}
     assert found | {"suite_unseen_mean": 0} == pytest.approx(expected_metrics(cell) | {"suite_unseen_mean": 0})
@@ -104,8 +104,8 @@ def test_metrics_are_what_the_scores_of_single_images_add_up_to(study: Path, cel
     for test in ("clean", "corrupted"):
         metric = BY_NAME[f"probe_test_{test}"]
         (scores,) = (metric.scores_of(result) or {}).values()
-        assert scores.tolist() == [1] * right_of_probe(cell, f"test_{test}") + [0] * (
-            50 - right_of_probe(cell, f"test_{test}")
+        assert scores.tolist() == [1] * correct_by_probe(cell, f"test_{test}") + [0] * (
+            50 - correct_by_probe(cell, f"test_{test}")
         )
         assert metric.images(result) == 50
 
@@ -118,7 +118,7 @@ def test_attacks_are_scored_on_their_own_images(study: Path, cell: Cell, name: s
     for epsilon_255 in OF_ATTACK[name]:
         labels, predicted = result.attacked(name, epsilon_255)
         assert labels.tolist() == attacked_labels()[POSITIONS[name]].tolist()
-        expected = right_under(cell, name, epsilon_255)
+        expected = correct_under(cell, name, epsilon_255)
         assert (predicted == labels).tolist() == [True] * expected + [False] * (count - expected)
         metric = under_attack(name, epsilon_255)
         assert metric.images(result) == count
@@ -160,20 +160,20 @@ def test_comparing_twice_gives_the_same_bytes(study: Path) -> None:
 # --- what does not compare --------------------------------------------------------------------------------
 
 
-def attacks_but(name: str, **changes: object) -> Tree:
-    """All on the cell that the tests below change, one of them changed."""
+def attacks_with(name: str, **changes: object) -> Tree:
+    """All attacks on the cell that the tests below change, with one attack changed."""
     found = {each: one_attack(CELLS[3], each) for each in POSITIONS}
     return found | {name: found[name] | changes}
 
 
 OTHER_ATTACKS = {
-    "more steps": attacks_but("pgd", steps=SETTINGS["pgd"]["steps"] + 1),
-    "more restarts": attacks_but("pgd", restarts=SETTINGS["pgd"]["restarts"] + 1),
-    "fewer looks": attacks_but("pgd", looked_at_every=2 * SETTINGS["pgd"]["looked_at_every"]),
-    "more steps before rounding": attacks_but("pgd_8_bit", steps=SETTINGS["pgd"]["steps"] + 1),
-    "more queries": attacks_but("square", queries=SETTINGS["square"]["queries"] + 1),
-    "other images": attacks_but("knn_fgsm", positions=to_text(CONTROL[::-1])),
-    "other epsilons": attacks_but("pgd", predictions={"2": one_attack(CELLS[3], "pgd")["predictions"]["2"]}),
+    "more steps": attacks_with("pgd", steps=SETTINGS["pgd"]["steps"] + 1),
+    "more restarts": attacks_with("pgd", restarts=SETTINGS["pgd"]["restarts"] + 1),
+    "fewer looks": attacks_with("pgd", looked_at_every=2 * SETTINGS["pgd"]["looked_at_every"]),
+    "more steps before rounding": attacks_with("pgd_8_bit", steps=SETTINGS["pgd"]["steps"] + 1),
+    "more queries": attacks_with("square", queries=SETTINGS["square"]["queries"] + 1),
+    "other images": attacks_with("knn_fgsm", positions=to_text(CONTROL[::-1])),
+    "other epsilons": attacks_with("pgd", predictions={"2": one_attack(CELLS[3], "pgd")["predictions"]["2"]}),
     "an attack less": {name: one_attack(CELLS[3], name) for name in POSITIONS if name != "square"},
 }
 
@@ -227,7 +227,7 @@ def test_cells_made_in_different_ways_are_refused(study: Path, name: str, change
     assert outputs(study) == {}
 
 
-def test_cells_of_other_numbers_of_images_are_refused(study: Path) -> None:
+def test_cells_with_different_numbers_of_images_are_refused(study: Path) -> None:
     sets = json.loads(CELLS[3].published("evaluate.json").read_text(encoding="utf-8"))["sets"]
     fewer = [{**row, "images": row["images"] - row["set"].startswith("val")} for row in sets]
     change_result(CELLS[3], "evaluate.json", sets=fewer)
@@ -239,7 +239,7 @@ def test_cells_of_other_numbers_of_images_are_refused(study: Path) -> None:
 
 
 def test_cell_with_one_more_set_compares(study: Path) -> None:
-    """A model trained on corrupted images has a set that the others lack, and has it first."""
+    """A model trained on corrupted images has one set more than the others, and it comes first."""
     sets = json.loads(CELLS[3].published("evaluate.json").read_text(encoding="utf-8"))["sets"]
     own = next(row for row in sets if row["set"] == "train_clean")
     change_result(CELLS[3], "evaluate.json", sets=[{**own, "set": "train_corrupted"}, *sets])
@@ -284,7 +284,7 @@ def test_attacks_transferred_between_other_models_are_refused(study: Path, other
 
 
 @pytest.mark.parametrize("name", ["transfer.json", "stability.json"])
-def test_what_is_of_no_single_model_must_be_there_and_the_headline_does_not_need_it(study: Path, name: str) -> None:
+def test_files_of_all_models_are_required_by_compare_and_not_by_headline(study: Path, name: str) -> None:
     Path(f"reports/{name}").unlink()
     with pytest.raises(StudyError, match=f"reports/{name} does not exist; run `dvc repro` to make it"):
         compare.main()
@@ -294,7 +294,7 @@ def test_what_is_of_no_single_model_must_be_there_and_the_headline_does_not_need
 
 
 @pytest.mark.parametrize("text", ["", "epoch,val_accuracy\n1,much\n", "epoch,val_accuracy\n1\n"])
-def test_broken_curves_are_one_line(study: Path, text: str) -> None:
+def test_error_for_broken_curves_is_one_line(study: Path, text: str) -> None:
     CELLS[1].published("curves.csv").write_text(text, encoding="utf-8")
     with pytest.raises(StudyError, match=r"curves\.csv is broken; restore it with git, or run"):
         compare.main()
@@ -303,7 +303,7 @@ def test_broken_curves_are_one_line(study: Path, text: str) -> None:
 # --- headline ---------------------------------------------------------------------------------------------
 
 
-def test_headline_holds_the_figures_of_its_loss(study: Path) -> None:
+def test_headline_holds_the_metrics_of_its_loss(study: Path) -> None:
     headline.main()
     metrics = read_strictly("reports/metrics.json")
     assert list(metrics) == ["clean_trained", "corrupted_trained"]
@@ -360,8 +360,8 @@ def test_headline_refuses_a_missing_cell(study: Path, name: str) -> None:
     assert outputs(study) == {}
 
 
-def test_a_metric_that_is_no_number_is_never_written(study: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """DVC would record a metric that is NaN without a word."""
+def test_a_nan_metric_is_never_written(study: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """DVC would record NaN as a metric without an error."""
     broken = Metric("broken", "broken", value=lambda result: float("nan"))
     monkeypatch.setattr("robustness_study.results.headline.METRICS", (*METRICS, broken))
     with pytest.raises(

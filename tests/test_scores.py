@@ -1,4 +1,4 @@
-"""Scores and nearest neighbours against other people's implementations and plain loops."""
+"""Scores and nearest neighbours against independent implementations and plain loops."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ CASES = ("usual", "never predicted", "never there", "neither", "all wrong")
 
 
 @pytest.mark.parametrize("name", CASES)
-def test_per_class_report_is_what_a_loop_counts(name: str) -> None:
+def test_per_class_report_equals_a_loop(name: str) -> None:
     labels, predictions = case(name)
     report = per_class(labels, predictions, NAMES)
     assert list(report) == NAMES
@@ -58,7 +58,7 @@ def test_set_of_256_classes_has_labels_in_rows_and_predictions_in_columns() -> N
 
 @pytest.mark.parametrize("images", [1, 2, 10, 2000, 10_000])
 @pytest.mark.parametrize("share", [0.0, 0.1, 0.5, 0.93, 1.0])
-def test_wilson_interval_is_scipys(images: int, share: float) -> None:
+def test_wilson_interval_equals_scipys(images: int, share: float) -> None:
     right = round(share * images)
     theirs = binomtest(right, images).proportion_ci(method="wilson")
     assert wilson_interval(right / images, images) == pytest.approx((theirs.low, theirs.high), abs=1e-12)
@@ -99,7 +99,7 @@ def plain_calibration_error(probabilities: np.ndarray, labels: np.ndarray, bins:
 
 @pytest.mark.parametrize("bins", [1, 2, 10, 15])
 @pytest.mark.parametrize("kind", [np.float32, np.float64])
-def test_calibration_error_is_a_plain_loops_over_bins(bins: int, kind: type[np.floating]) -> None:
+def test_calibration_error_equals_a_loop_over_bins(bins: int, kind: type[np.floating]) -> None:
     rng = np.random.default_rng(bins)
     probabilities = rng.dirichlet([0.4] * 5, 300).astype(kind)
     labels = np.where(rng.random(300) < 0.5, probabilities.argmax(1), rng.integers(0, 5, 300)).astype(np.uint8)
@@ -121,16 +121,16 @@ def test_calibration_error_of_hand_cases() -> None:
     sure = np.array([[1.0, 0.0], [0.0, 1.0]])
     assert expected_calibration_error(sure, np.array([1, 0])) == 1
     assert expected_calibration_error(sure, np.array([0, 1])) == 0
-    # Too sure in one bin and too unsure in another: the two do not cancel out.
+    # Confidence too high in one bin and too low in another: the errors do not cancel.
     two_bins = np.array([[0.75, 0.25]] * 2 + [[0.5, 0.25]] * 2)
     assert expected_calibration_error(two_bins, np.array([0, 1, 0, 0]), bins=4) == (0.25 + 0.5) / 2
 
 
 def test_upper_edge_of_a_bin_belongs_to_it() -> None:
     probabilities, labels = np.array([[0.5, 0.25, 0.25], [0.4, 0.3, 0.3]]), np.array([0, 1])
-    # One bin from 0 to 0.5: half of the two are right, at a confidence of 0.45.
+    # One bin from 0 to 0.5: one of two images is correct, at a confidence of 0.45.
     assert expected_calibration_error(probabilities, labels, bins=2) == pytest.approx(0.5 - 0.45)
-    # Just above the edge they are in a bin each.
+    # Just above the edge, each image is in its own bin.
     above = probabilities + np.array([[1e-9, 0, 0], [0, 0, 0]])
     assert expected_calibration_error(above, labels, bins=2) == pytest.approx((0.5 + 0.4) / 2)
 
@@ -139,7 +139,7 @@ def test_upper_edge_of_a_bin_belongs_to_it() -> None:
 
 
 def plain_neighbours(reference: np.ndarray, labels: np.ndarray, queries: np.ndarray, neighbours: int) -> list[int]:
-    """The most frequent label, then the smallest, of the references at the smallest angles."""
+    """The most frequent label of the references at the smallest angles; in a tie, the smallest label."""
     results = []
     for query in queries.astype(np.float64):
         angles = []
@@ -152,7 +152,7 @@ def plain_neighbours(reference: np.ndarray, labels: np.ndarray, queries: np.ndar
 
 
 @pytest.mark.parametrize("neighbours", [1, 2, 3, 4, 10, 60, 61, 1000])
-def test_nearest_neighbours_are_a_plain_loops(neighbours: int) -> None:
+def test_nearest_neighbours_equal_a_loop(neighbours: int) -> None:
     rng = np.random.default_rng(neighbours)
     reference = rng.standard_normal((60, 8)).astype(np.float32) * rng.uniform(0.1, 10, (60, 1)).astype(np.float32)
     labels = rng.integers(0, 4, 60).astype(np.uint8)
@@ -161,7 +161,7 @@ def test_nearest_neighbours_are_a_plain_loops(neighbours: int) -> None:
     assert predictions.tolist() == plain_neighbours(reference, labels, queries, neighbours)
 
 
-def test_neighbours_are_near_by_angle_and_not_by_distance() -> None:
+def test_neighbours_are_chosen_by_angle_and_not_by_distance() -> None:
     reference = np.array([[100, 1], [1, 1]], np.float32)
     assert knn_predictions(reference, np.array([7, 3]), np.array([[1, 0], [1, 0.9]], np.float32), 1).tolist() == [7, 3]
 

@@ -1,4 +1,4 @@
-"""Seeds from names: fixed for ever, distinct for distinct names, one independent stream per image."""
+"""Seeds from names: they never change, distinct names give distinct seeds, each image has its own stream."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def first_draws(indices: Sequence[int] | np.ndarray, seed: int = 0, *names: str 
 @pytest.mark.parametrize(
     "indices", [[5, 2], [2, 5], [19], [0, 0, 7], [], np.array([3, 1], np.int32), np.array([255, 0], np.uint8)]
 )
-def test_streams_do_not_depend_on_which_others_are_asked_for(indices: Sequence[int] | np.ndarray) -> None:
+def test_streams_do_not_depend_on_which_others_are_requested(indices: Sequence[int] | np.ndarray) -> None:
     whole = first_draws(range(300))
     assert first_draws(indices) == [whole[index] for index in indices]
 

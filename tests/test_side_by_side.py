@@ -1,4 +1,4 @@
-"""Models side by side: the plan, each job's share of the machine, and DVC itself on a pipeline of one-line commands."""
+"""Models side by side: the plan, each job's share of the machine, and DVC on a pipeline of one-line commands."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def test_a_model_has_its_own_stages_in_order_and_the_rest_comes_before_or_after(
 
 
 def test_every_stage_of_the_study_comes_after_what_it_needs() -> None:
-    """The order in dvc.yaml is the one that the plan keeps, so it must be one in which the stages can run."""
+    """The plan keeps the order of dvc.yaml, so the stages must be able to run in that order."""
     stages = YAML(typ="safe").load(workspace.ROOT / "dvc.yaml")["stages"]
     order, edges = list(stages), set()
     for maker, stage in stages.items():
@@ -67,7 +67,7 @@ def test_every_stage_of_the_study_comes_after_what_it_needs() -> None:
 
 
 def may_be_the_same(path: str, dep: str) -> bool:
-    """Whether values of both templates' parameters make one path of them, or make the dep a folder that holds it."""
+    """Whether some parameter values make both templates the same path, or make the dep a folder that holds the path."""
     one, other = (re.sub(r"\$\{[^}]+\}", "*", text.replace("${key}", "*-*-*")).split("/") for text in (path, dep))
     return len(other) <= len(one) and all(fnmatch(a, b) or fnmatch(b, a) for a, b in zip(one, other, strict=False))
 
@@ -88,22 +88,22 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
-def test_a_model_that_fails_stops_no_other_and_the_same_command_goes_on(
+def test_a_failed_model_stops_no_other_and_the_same_command_resumes(
     project: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
     command = [sys.executable, "-m", "tools.side_by_side", "--jobs", "2"]
     environment = {**os.environ, "PYTHONPATH": str(workspace.ROOT), "OMP_NUM_THREADS": "97"}
     assert subprocess.run(command, env=environment, check=False).returncode == 1
-    said, complaint = capfd.readouterr()
+    output, complaint = capfd.readouterr()
     assert complaint.splitlines()[-1].startswith("error: failed: b-clean-0;")
-    assert "b-clean-0: ERROR: failed to reproduce 'train@b-clean-0'" in said
+    assert "b-clean-0: ERROR: failed to reproduce 'train@b-clean-0'" in output
     share = str(max(1, side_by_side.cores() // 2))
     for key in ("a-clean-0", "c-clean-0"):
-        assert f"{key}: Running stage 'evaluate@{key}':" in said.splitlines()
+        assert f"{key}: Running stage 'evaluate@{key}':" in output.splitlines()
         assert (project / f"{key}.figures").read_text().strip() == share
     assert not (project / "all.figures").exists()
     kept = {"check", *(f"{stage}@{key}" for stage in ("train", "evaluate") for key in ("a-clean-0", "c-clean-0"))}
-    assert set(YAML(typ="safe").load(project / "dvc.lock")["stages"]) == kept  # none was lost where two wrote
+    assert set(YAML(typ="safe").load(project / "dvc.lock")["stages"]) == kept  # none was lost while two processes wrote
 
     (project / "mended").touch()
     assert subprocess.run(command, env=environment, check=False).returncode == 0
@@ -113,7 +113,7 @@ def test_a_model_that_fails_stops_no_other_and_the_same_command_goes_on(
     assert (project / "all.figures").read_text().split() == [share] * 3
 
 
-def test_a_pipeline_that_dvc_cannot_read_is_said_in_its_words(project: Path, capfd: pytest.CaptureFixture[str]) -> None:
+def test_error_of_dvc_for_an_unreadable_pipeline_is_shown(project: Path, capfd: pytest.CaptureFixture[str]) -> None:
     (project / "dvc.yaml").write_text(PIPELINE.replace("${item.key}", "${item.nothing}"), encoding="utf-8")
     assert side_by_side.run(project, side_by_side.slots(1, [], 1)) == [side_by_side.BEFORE]
     assert "nothing" in capfd.readouterr().err
@@ -123,8 +123,8 @@ def test_a_pipeline_that_dvc_cannot_read_is_said_in_its_words(project: Path, cap
     ("command", "begun"),
     [("test ${item.key} != b-clean-0 -o -e mended", "a-clean-0"), ("echo checked", "check")],
 )
-def test_an_interrupt_ends_what_is_at_work_and_starts_nothing_more(project: Path, command: str, begun: str) -> None:
-    """Told to it alone, where a terminal tells the group, and started by a shell that has interrupts ignored."""
+def test_an_interrupt_ends_running_stages_and_starts_no_more(project: Path, command: str, begun: str) -> None:
+    """Only this process gets the signal (a terminal signals the group); its shell ignores interrupts."""
     sleeps = f"echo $$ > {'check' if begun == 'check' else '${item.key}'}.begun && sleep 300 && {command}"
     (project / "dvc.yaml").write_text(PIPELINE.replace(command, sleeps), encoding="utf-8")
     environment = {**os.environ, "PYTHONPATH": str(workspace.ROOT)}
@@ -149,7 +149,7 @@ def test_an_interrupt_ends_what_is_at_work_and_starts_nothing_more(project: Path
     assert not (project / "a-clean-0.model").exists()
 
 
-def test_a_model_at_a_time_on_each_gpu_that_is_named(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_each_named_gpu_runs_one_model_at_a_time(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     gpu = "gpu-$CUDA_VISIBLE_DEVICES"
     told = f"mkdir {gpu} && echo $CUDA_VISIBLE_DEVICES > ${{item.key}}.model && sleep 1 && rmdir {gpu}"
     (project / "mended").touch()

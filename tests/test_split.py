@@ -1,4 +1,4 @@
-"""The stage `split`: every class in its share, no image on two sides, the same draw in every run."""
+"""The stage `split`: every class has its share, no image is in two parts, and every run gives the same split."""
 
 from __future__ import annotations
 
@@ -26,12 +26,14 @@ def test_every_class_of_a_balanced_set_has_exactly_its_share() -> None:
 @pytest.mark.parametrize(
     ("share", "counts"),
     [
-        (0.2, [1, 2, 11, 1]),  # of 3, 10, 57 and 2: 0.6, 2, 11.4 and 0.4, which becomes 1
-        (0.5, [2, 5, 28, 1]),  # 1.5 and 28.5 go to the even number
-        (0.9, [2, 9, 51, 1]),  # 2.7 and 1.8 would leave none to validate
+        (0.2, [1, 2, 11, 1]),  # of 3, 10, 57 and 2 images: 0.6, 2, 11.4 and 0.4, which becomes 1
+        (0.5, [2, 5, 28, 1]),  # 1.5 and 28.5 are rounded to the even number
+        (0.9, [2, 9, 51, 1]),  # 2.7 and 1.8 would leave no validation image
     ],
 )
-def test_unequal_classes_are_cut_by_rounding_with_one_image_each_way(share: float, counts: list[int]) -> None:
+def test_unequal_classes_are_split_by_rounding_with_at_least_one_image_on_both_sides(
+    share: float, counts: list[int]
+) -> None:
     sizes = [3, 10, 57, 2]
     labels = np.random.default_rng(1).permutation(np.repeat(np.arange(4), sizes))
     train, val = split(labels, share, 0)
@@ -40,7 +42,7 @@ def test_unequal_classes_are_cut_by_rounding_with_one_image_each_way(share: floa
 
 
 @pytest.mark.parametrize("seed", [0, 1, 2**40])
-def test_sides_are_sorted_disjoint_and_complete(seed: int) -> None:
+def test_both_parts_are_sorted_disjoint_and_complete(seed: int) -> None:
     train, val = (side.tolist() for side in split(BALANCED, 0.2, seed))
     assert train == sorted(set(train)) and val == sorted(set(val))
     assert sorted([*train, *val]) == list(range(1000))
@@ -59,14 +61,14 @@ def test_first_images_are_not_preferred() -> None:
     assert drawn.min() > 70 and drawn.max() < 130  # each image 100 times in 200 by chance
 
 
-def test_cut_of_a_class_does_not_depend_on_other_classes() -> None:
+def test_split_of_a_class_does_not_depend_on_other_classes() -> None:
     labels = np.array([0, 1] * 50)
     others = np.where(labels == 0, 0, np.arange(100) % 3 + 4)
     alone, among = split(labels, 0.3, 7)[0], split(others, 0.3, 7)[0]
     assert [i for i in alone if labels[i] == 0] == [i for i in among if others[i] == 0]
 
 
-def test_equal_classes_are_not_cut_alike() -> None:
+def test_equal_classes_are_not_split_alike() -> None:
     train = split(np.repeat([0, 1], 50), 0.5, 0)[0]
     assert train[train < 50].tolist() != (train[train >= 50] - 50).tolist()
 
@@ -87,7 +89,7 @@ def write_inputs(train: np.ndarray, test: np.ndarray, accept_duplicates: bool = 
 
 @pytest.fixture
 def images(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[np.ndarray, np.ndarray]:
-    """Training and test images, no two alike; the stage runs where they will be."""
+    """Training and test images, all different. The stage runs in their folder."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(sys, "argv", ["split", "--seed", "5"])
     rng = np.random.default_rng(0)
@@ -95,7 +97,7 @@ def images(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[np.ndarray,
     return every[:-30], every[-30:]
 
 
-def test_stage_writes_sorted_indices_of_both_sides_and_all_test_images(
+def test_stage_writes_sorted_indices_of_both_parts_and_all_test_images(
     images: tuple[np.ndarray, np.ndarray], capsys: pytest.CaptureFixture[str]
 ) -> None:
     write_inputs(*images)
@@ -130,7 +132,7 @@ def test_a_leak_across_splits_is_found(
     assert "(accepted)" in capsys.readouterr().out and Path("data/split/5.npz").exists()
 
 
-def test_the_same_image_twice_on_one_side_is_no_leak(images: tuple[np.ndarray, np.ndarray]) -> None:
+def test_the_same_image_twice_in_one_part_is_no_leak(images: tuple[np.ndarray, np.ndarray]) -> None:
     train, test = images
     trains, _ = split(BALANCED, 0.2, 5)
     train[trains[1]], test[1] = train[trains[0]], test[0]

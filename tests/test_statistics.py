@@ -1,4 +1,4 @@
-"""Means, differences and their intervals: against slow resampling, known cases, and the truth of simulated studies."""
+"""Means, differences, intervals: against slow resampling, known cases, and simulated studies with known values."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def simulated(rng: np.random.Generator, seeds: int, images: int, of_seed: float,
 # --- one mean ----------------------------------------------------------------------------------------------
 
 
-def test_one_seed_is_the_plain_standard_error_of_a_mean() -> None:
+def test_one_seed_gives_the_standard_error_of_a_mean() -> None:
     scores = np.random.default_rng(0).standard_normal((1, 400))
     found = estimate([scores], [True])
     assert found.standard_error == pytest.approx(stats.sem(scores[0]))
@@ -33,7 +33,7 @@ def test_one_seed_is_the_plain_standard_error_of_a_mean() -> None:
     assert found.p_value == pytest.approx(2 * stats.norm.sf(abs(scores.mean()) / stats.sem(scores[0])))
 
 
-def test_images_alone_are_resamplings_limit() -> None:
+def test_error_over_images_equals_the_limit_of_resampling() -> None:
     scores = (np.random.default_rng(1).random((1, 200)) < 0.7).astype(float)
     rng = np.random.default_rng(2)
     resampled = [scores[0, rng.integers(0, 200, 200)].mean() for _ in range(20_000)]
@@ -41,7 +41,7 @@ def test_images_alone_are_resamplings_limit() -> None:
     assert estimate([scores], [True]).standard_error * np.sqrt(199 / 200) == pytest.approx(np.std(resampled), rel=0.02)
 
 
-def test_images_of_each_seeds_own_leave_students_test_on_seeds() -> None:
+def test_different_images_for_each_seed_give_students_test_over_seeds() -> None:
     rng = np.random.default_rng(3)
     scores = rng.standard_normal((4, 50)) + rng.standard_normal((4, 1))
     found = estimate([scores], [False])
@@ -51,7 +51,7 @@ def test_images_of_each_seeds_own_leave_students_test_on_seeds() -> None:
     assert found.interval_95 == pytest.approx((interval.low, interval.high))
 
 
-def test_variance_of_images_is_that_of_a_two_way_analysis_written_out() -> None:
+def test_variance_of_images_equals_a_two_way_analysis() -> None:
     scores = simulated(np.random.default_rng(4), 3, 40, 0.5, 0.8)
     seeds, images = scores.shape
     grand, row, column = scores.mean(), scores.mean(1), scores.mean(0)
@@ -73,14 +73,14 @@ def test_seeds_that_agree_by_chance_do_not_hide_the_noise() -> None:
     assert found.standard_error == pytest.approx(np.sqrt(1 / 4))
 
 
-def test_nothing_that_varies_has_no_error() -> None:
+def test_constant_scores_have_no_error() -> None:
     for value in (0.0, 0.5):
         found = estimate([np.full((2, 3), value)], [True])
         assert (found.mean, found.standard_error, found.p_value) == (value, 0, 1)
         assert found.interval_95 == (value, value)
 
 
-def test_sets_of_other_images_add_up() -> None:
+def test_variances_of_different_image_sets_add_up() -> None:
     rng = np.random.default_rng(5)
     one, other = rng.standard_normal((1, 30)), rng.standard_normal((1, 70))
     found = estimate([one, -other], [True, True])
@@ -94,25 +94,25 @@ EFFECTS = [(0.0, 0.0), (0.0, 1.0), (0.1, 1.0), (0.5, 1.0), (0.5, 0.0), (0.5, 1.6
 
 @pytest.mark.parametrize("seeds", [1, 2, 3, 5])
 @pytest.mark.parametrize(("of_seed", "of_image"), EFFECTS, ids=str)
-def test_intervals_hold_the_truth(seeds: int, of_seed: float, of_image: float) -> None:
-    """In at least 95 of 100 studies; of one seed only where seeds do not differ. Far out, p is on the safe side."""
+def test_intervals_contain_the_true_value(seeds: int, of_seed: float, of_image: float) -> None:
+    """In at least 95 of 100 studies; with one seed only if seeds do not differ. Small p-values are conservative."""
     rng = np.random.default_rng([seeds, int(of_seed * 10), int(of_image * 10)])
     studies = [estimate([simulated(rng, seeds, 100, of_seed, of_image) - 0.3], [True]) for _ in range(1000)]
     held = np.mean([study.interval_95[0] <= 0 <= study.interval_95[1] for study in studies])
     if seeds == 1 and of_seed:
         assert held < 0.9
         return
-    assert held >= 0.93  # 0.95, but for what 1,000 studies leave to chance
-    # Nor wider than Student's with these seeds would be, were all of the error the seeds' doing.
+    assert held >= 0.93  # 0.95, minus the chance variation of 1,000 studies
+    # And no wider than Student's interval over these seeds if seeds caused all of the error.
     half_width = np.median([(study.interval_95[1] - study.interval_95[0]) / 2 for study in studies])
     widest = stats.t.ppf(0.975, seeds - 1) if seeds > 1 else 1.96
     assert half_width < 1.1 * widest * np.std([study.mean for study in studies])
-    # What a family of 20 tests asks for: 2.5 of 1,000 are expected at most, and 9 hardly ever.
+    # A family of 20 tests needs this level: at most 2.5 of 1,000 are expected, and 9 are very unlikely.
     assert sum(study.p_value < 0.05 / 20 for study in studies) < 9
 
 
-def test_intervals_hold_the_truth_of_shares_on_two_sets_of_images() -> None:
-    """Right or wrong, training images of each seed's own beside shared test images."""
+def test_intervals_contain_the_true_share_on_two_sets_of_images() -> None:
+    """Scores are 0 or 1. Each seed has its own training images; test images are shared."""
     rng = np.random.default_rng(7)
     held = 0
     for _ in range(600):
@@ -142,19 +142,19 @@ def test_error_is_a_normal_and_a_students_variable_added(images: float, seeds: f
 
 
 @pytest.mark.parametrize(("only_one", "only_other", "p"), [(0, 0, 1), (5, 0, 2 / 32), (3, 3, 1), (1, 9, 22 / 1024)])
-def test_mcnemar_is_the_exact_test_of_what_differs(only_one: int, only_other: int, p: float) -> None:
+def test_mcnemar_is_the_exact_test_on_images_that_differ(only_one: int, only_other: int, p: float) -> None:
     one = np.array([True] * only_one + [False] * only_other + [True] * 4 + [False] * 2)
     other = np.array([False] * only_one + [True] * only_other + [True] * 4 + [False] * 2)
     assert mcnemar(one, other) == pytest.approx(p)
 
 
-def test_holm_is_its_steps_written_out() -> None:
+def test_holm_equals_its_steps() -> None:
     assert holm([0.01, 0.04, 0.03, 0.005]) == pytest.approx([0.03, 0.06, 0.06, 0.02])
     assert holm([0.5, 0.9]) == [1.0, 1.0]
     assert holm([]) == []
 
 
-def test_holm_keeps_the_level_of_a_family() -> None:
+def test_holm_keeps_the_error_rate_of_a_family() -> None:
     rng = np.random.default_rng(6)
     wrong = sum(min(holm(rng.random(10).tolist())) < 0.05 for _ in range(4000)) / 4000
     assert wrong == pytest.approx(0.05, abs=0.012)
@@ -169,7 +169,7 @@ def difference(mean: float, p_holm: float | None, **names: str) -> Difference:
     return Difference((model[0], model[1]), (other[0], other[1]), "test_corrupted", found, p_holm, None)
 
 
-def test_sentences_say_no_more_than_is_known() -> None:
+def test_sentences_claim_no_more_than_the_test_shows() -> None:
     assert difference(0.012, 0.0031).sentence() == (
         "angular − cross_entropy, trained on clean, tested on corrupted images: "
         "+1.2 points (+0.3 to +2.1), n = 5, p = 0.0031"
@@ -187,7 +187,7 @@ def test_sentences_say_no_more_than_is_known() -> None:
     assert points(-0.0004) == "−0.0"
 
 
-def test_families_are_adjusted_each_for_itself() -> None:
+def test_each_family_is_adjusted_separately() -> None:
     def of(p_value: float, other: str) -> Difference:
         one = difference(0.012, 0.5, other=other)
         return replace(one, estimate=replace(one.estimate, p_value=p_value), metric="test_clean")
@@ -195,11 +195,11 @@ def test_families_are_adjusted_each_for_itself() -> None:
     whole = as_family([of(0.01, "cross_entropy-clean"), of(0.02, "arcface-clean"), of(0.9, "arcface-clean")])
     assert [each.p_holm for each in whole] == pytest.approx([0.03, 0.04, 0.9])
     (answer,) = conclusions(whole)
-    # Losses that the studies did not have change no answer.
+    # Losses that are not in the studies change no answer.
     assert [each.p_holm for each in answer.differences] == [0.01] and answer.verdict() == "supported"
 
 
-def test_a_difference_can_be_turned_round() -> None:
+def test_a_difference_can_be_reversed() -> None:
     turned = difference(0.012, 0.01).towards("cross_entropy")
     assert turned.sentence().startswith(
         "cross_entropy − angular, trained on clean, tested on corrupted images: −1.2 points (−2.1"
@@ -224,7 +224,7 @@ def test_verdicts_follow_the_differences(found: list[tuple[float, float | None]]
     assert Conclusion("a claim", [difference(*one) for one in found]).verdict() == verdict
 
 
-def test_models_are_compared_that_differ_in_one_thing() -> None:
+def test_compared_models_differ_in_one_thing() -> None:
     names = list(product(["a", "b"], ["clean", "corrupted", "augmix"]))
     found = pairs(names)
     assert len(found) == 2 * 3 + 3 and len(set(found)) == len(found)

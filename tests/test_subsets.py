@@ -1,4 +1,4 @@
-"""Stratified subsets: the declared number, classes in proportion, the draw fixed by seed and names."""
+"""Stratified subsets: the declared number, classes in proportion, a draw that depends only on seed and names."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ LABELS = np.random.default_rng(0).permutation(np.repeat(np.arange(5), 40))
 
 
 def by_largest_remainder(sizes: list[int], count: int) -> list[int]:
-    """Each class its whole share; the rest one each to the largest remainders."""
+    """Each class gets the whole part of its share; the largest remainders get one more each."""
     shares = [Fraction(count * size, sum(sizes)) for size in sizes]
     counts = [int(share) for share in shares]
     by_remainder = sorted(range(len(sizes)), key=lambda label: (counts[label] - shares[label], label))
@@ -42,7 +42,7 @@ def test_classes_are_in_proportion_by_largest_remainder(sizes: list[int], count:
     [([50] * 4, 10, [2, 2, 2, 2]), ([50] * 4, 1, [0, 0, 0, 0]), ([7, 4, 1], 4, [2, 1, 0]), ([1, 4, 7], 4, [0, 1, 2])],
 )
 def test_equal_remainders_are_drawn_by_lot(sizes: list[int], count: int, whole: list[int]) -> None:
-    """No class is favoured, such as the first ones; and a tie does not fall to rounding."""
+    """No class is favoured, such as the first ones, and rounding does not decide a tie."""
     labels = np.repeat(np.arange(len(sizes)), sizes)
     above = np.array([np.bincount(labels[stratified(labels, count, seed)], minlength=len(sizes)) for seed in range(60)])
     above -= whole
@@ -52,14 +52,14 @@ def test_equal_remainders_are_drawn_by_lot(sizes: list[int], count: int, whole: 
 
 
 @pytest.mark.parametrize("count", range(1, 30))
-def test_every_count_is_met_whatever_the_remainders(count: int) -> None:
+def test_every_count_is_met_for_any_remainders(count: int) -> None:
     sizes = [3, 11, 17]  # of 31 images: no two remainders are equal
-    labels = np.repeat([2, 5, 9], sizes)  # labels need not begin at 0 nor follow each other
+    labels = np.repeat([2, 5, 9], sizes)  # labels need not start at 0 or be consecutive
     chosen = stratified(labels, count, 4, "name")
     assert [int((labels[chosen] == label).sum()) for label in (2, 5, 9)] == by_largest_remainder(sizes, count)
 
 
-def test_positions_are_sorted_and_each_stands_once() -> None:
+def test_positions_are_sorted_and_unique() -> None:
     chosen = stratified(LABELS, 77, 0, "watched", "val").tolist()
     assert chosen == sorted(set(chosen)) and len(chosen) == 77 and 0 <= chosen[0] <= chosen[-1] < 200
 
@@ -69,7 +69,7 @@ def test_all_are_taken_if_there_are_no_more(count: int) -> None:
     assert stratified(LABELS, count, 0).tolist() == list(range(200))
 
 
-def test_draw_follows_seed_and_names_alone() -> None:
+def test_draw_depends_only_on_seed_and_names() -> None:
     first = stratified(LABELS, 50, 0, "watched", "train").tolist()
     np.random.default_rng(9).random(100)
     assert stratified(LABELS.astype(np.uint8), 50, 0, "watched", "train").tolist() == first

@@ -1,4 +1,4 @@
-"""The suite: test images under corruptions, what models make of them, and which corruptions training has seen."""
+"""The suite: test images under corruptions, scores of models on them, and which corruptions training has seen."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ def without(*keys: str) -> dict[str, Any]:
     return mix
 
 
-def test_what_the_mix_leaves_out_is_unseen() -> None:
+def test_corruptions_without_a_counterpart_in_the_mix_are_unseen() -> None:
     assert "gaussian_noise" not in seen_with(without("gaussian_noise.sigma"))
     assert "contrast" not in seen_with(without("color_jitter.contrast"))
     assert not {"elastic_transform", "rotation"} & set(seen_with(without("rotation.max_degrees")))
@@ -108,7 +108,7 @@ def test_corruption_errors_are_relative_to_the_reference() -> None:
     assert corruption_error(model, stress_of(0.8, fog=[0.8] * 5), ["fog"], relative=True) is None
 
 
-def test_groups_are_those_of_the_benchmark_that_the_suite_has() -> None:
+def test_groups_are_the_benchmark_groups_in_the_suite() -> None:
     groups = stress_of(0.9, fog=[0.5] * 5, snow=[0.4] * 5, saturate=[0.3] * 5, mix_without_flip=[0.2] * 5).groups()
     assert groups["main"] == ["snow", "fog"] and groups["held out"] == ["saturate"]
     assert groups["weather"] == ["snow", "fog"] and groups["digital"] == ["saturate"] and groups["noise"] == []
@@ -140,7 +140,7 @@ def test_corruption_outside_the_benchmark_has_a_row_of_its_own_in_the_table() ->
 
 @pytest.fixture
 def study(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[np.ndarray, np.ndarray]:
-    """Twelve test images and their labels, a model, and both corruptions of the suite made."""
+    """Twelve test images with labels, a model, and both corruptions of the suite."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv(device.VARIABLE, "cpu")
     images, labels = natural_images(12, 16), (np.arange(12) % 3).astype(np.uint8)
@@ -159,20 +159,20 @@ def study(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[np.ndarray, 
     return images, labels
 
 
-def test_suite_is_a_stratified_part_under_each_severity(study: tuple[np.ndarray, np.ndarray]) -> None:
+def test_suite_is_a_stratified_subset_at_each_severity(study: tuple[np.ndarray, np.ndarray]) -> None:
     images, labels = study
     with np.load("data/suite/gaussian_noise.npz") as one, np.load("data/suite/pixelate.npz") as other:
         indices, copies = one["indices"], one["images"]
         assert np.array_equal(indices, other["indices"])
     assert np.bincount(labels[indices]).tolist() == [3, 3, 3]
     assert copies.shape == (5, 9, 16, 16, 3) and copies.dtype == np.uint8
-    # A part of the images is corrupted as it would be among all.
+    # Images of a subset are corrupted in the same way as within the whole set.
     for severity in range(1, 6):
         whole = corrupt(images, "gaussian_noise", severity, seed=4, split="test")
         assert np.array_equal(copies[severity - 1], whole[indices])
 
 
-def test_suite_is_the_same_bytes_again_and_others_with_another_seed(
+def test_suite_is_reproducible_and_depends_on_the_seed(
     study: tuple[np.ndarray, np.ndarray], capsys: pytest.CaptureFixture[str]
 ) -> None:
     path = Path("data/suite/gaussian_noise.npz")
@@ -225,7 +225,7 @@ def test_suite_draws_a_contact_sheet(study: tuple[np.ndarray, np.ndarray]) -> No
     assert Path("reports/examples/corruptions.png").stat().st_size > 1000
 
 
-def test_committed_mix_is_what_the_studies_corruptions_are_at_severity_five() -> None:
+def test_committed_mix_equals_the_studies_corruptions_at_severity_five() -> None:
     assert MIX == {
         "color_jitter": {
             "brightness": studies.BRIGHTNESS,

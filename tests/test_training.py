@@ -1,4 +1,4 @@
-"""The stage `train`: its real function on a few tiny images, and the controls that a sound study passes."""
+"""The stage `train`: its real function on a few tiny images, and the controls that a correct study passes."""
 
 from __future__ import annotations
 
@@ -42,14 +42,14 @@ WIDTH = 512  # of the features of `Tiny`
 
 
 def noise(count: int, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
-    """Images of noise, uint8, and labels that nothing in them tells."""
+    """Images of noise, uint8, and labels that do not depend on them."""
     rng = np.random.default_rng(seed)
     images = rng.integers(0, 256, (count, SIDE, SIDE, 3), dtype=np.uint8)
     return images, rng.permutation(np.arange(count) % CLASSES).astype(np.uint8)
 
 
 def quadrants(count: int, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
-    """Images of noise with one brighter quadrant, whose number is the label."""
+    """Images of noise with one brighter quadrant. Its number is the label."""
     images, labels = noise(count, seed)
     images //= 2
     half = SIDE // 2
@@ -123,7 +123,7 @@ def test_every_loss_trains(name: str, precision: str, capsys: pytest.CaptureFixt
     ],
     ids=str,
 )
-def test_every_piece_of_a_recipe_is_at_work(changes: dict[str, Any]) -> None:
+def test_every_setting_of_a_recipe_has_an_effect(changes: dict[str, Any]) -> None:
     model, _ = baseline("cross_entropy")
     other, others = train_cell("cross_entropy", **changes)
     assert not same_weights(model, other)
@@ -143,7 +143,7 @@ def test_same_seed_gives_the_same_bits_whatever_ran_before(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", losses.names())
-def test_watched_and_validation_images_steer_nothing(name: str) -> None:
+def test_watched_and_validation_images_have_no_effect_on_training(name: str) -> None:
     images = IMAGES.copy()
     images[INDICES["val"]] = 255 - images[INDICES["val"]]
     other, _ = train_cell(name, images=images, watched_images=5)
@@ -158,7 +158,7 @@ def test_classifier_of_centroids_is_fitted_on_every_training_image() -> None:
     torch.testing.assert_close(dict(model.head.named_buffers())["centroids"], kept, rtol=0, atol=1e-5)
 
 
-def test_normalisation_is_of_training_images_alone() -> None:
+def test_normalisation_uses_only_training_images() -> None:
     images = IMAGES.copy()
     images[INDICES["val"]] = 255
     model, _ = train_cell("cross_entropy", images=images)
@@ -167,7 +167,7 @@ def test_normalisation_is_of_training_images_alone() -> None:
     np.testing.assert_allclose(model.std.flatten().numpy(), floats.std((0, 1, 2)), rtol=1e-6)
 
 
-def test_channel_statistics_are_those_of_numpy() -> None:
+def test_channel_statistics_equal_numpys() -> None:
     images = np.random.default_rng(2).integers(0, 256, (7, 8, 9, 3), dtype=np.uint8)
     images[..., 1] //= 3
     images[..., 2] = 77
@@ -198,7 +198,7 @@ def as_tensors(images: np.ndarray, labels: np.ndarray) -> Images:
     return Images(torch.from_numpy(images), torch.from_numpy(labels.astype(np.int64)))
 
 
-def test_weight_decay_is_on_weights_alone() -> None:
+def test_weight_decay_applies_only_to_weights() -> None:
     model = baseline("cross_entropy")[0]
     optimiser = Optimiser(model, Recipe.model_validate(RECIPE | {"weight_decay": 0.01}))
     of_view = {id(view): group["weight_decay"] for group in optimiser.sgd.param_groups for view in group["params"]}
@@ -213,7 +213,7 @@ def test_weight_decay_is_on_weights_alone() -> None:
 
 
 @pytest.mark.parametrize("memory_format", [torch.contiguous_format, torch.channels_last])
-def test_steps_are_those_of_sgd_on_the_weights_themselves(memory_format: torch.memory_format) -> None:
+def test_steps_equal_those_of_sgd_on_separate_weights(memory_format: torch.memory_format) -> None:
     settings = Recipe.model_validate(RECIPE | {"weight_decay": 0.01})
     torch.manual_seed(0)
     ours, peer = (nn.Sequential(nn.Conv2d(3, 8, 3), nn.BatchNorm2d(8), nn.Conv2d(8, 4, 3)) for _ in range(2))
@@ -241,8 +241,8 @@ def test_steps_are_those_of_sgd_on_the_weights_themselves(memory_format: torch.m
             torch.testing.assert_close(one, other, msg=name)
 
 
-def test_weights_are_moved_where_they_lie() -> None:
-    """A gradient that is not contiguous would be copied at every step; a weight that was copied would not move."""
+def test_weights_are_updated_in_place() -> None:
+    """A gradient that is not contiguous would be copied at every step. A copied weight would not change."""
     model = baseline("cross_entropy")[0]
     optimiser = Optimiser(model, Recipe.model_validate(RECIPE))
     assert any(
@@ -333,13 +333,13 @@ def test_learning_rate_rises_straight_to_its_peak_and_falls_straight_to_zero(ste
     assert ((rates > 0) & (rates <= 0.4)).all()
     warm = np.arange(1, steps + 1) <= warmup_share * steps
     np.testing.assert_allclose(rates[warm], 0.4 * np.arange(1, warm.sum() + 1) / (warmup_share * steps))
-    left = np.arange(steps, 0, -1)[~warm]  # steps to go, this one included
+    left = np.arange(steps, 0, -1)[~warm]  # steps left, including this one
     np.testing.assert_allclose(rates[~warm], 0.4 * left / (steps + 1 - warmup_share * steps))
 
 
 @pytest.mark.parametrize("name", losses.names())
 def test_gradients_are_the_same_bits_each_time_on_several_threads(name: str) -> None:
-    """Without `repeatable`, the angular loss's differed in 36 of 40 repetitions on two threads."""
+    """Without `repeatable`, gradients of the angular loss differed in 36 of 40 repetitions on two threads."""
     threads = torch.get_num_threads()
     torch.manual_seed(0)
     head, labels = losses.make(name, CONFIGS[name]).make_head(WIDTH, CLASSES), torch.arange(64) % CLASSES
@@ -381,7 +381,7 @@ def test_low_resolution_trains_on_smaller_images() -> None:
     assert seen == [8] * 8 + [16] * 2
 
 
-def test_average_is_its_recursion_written_out() -> None:
+def test_average_equals_its_recursion() -> None:
     torch.manual_seed(0)
     model, history = tiny_model(Broken(1)), []
     average = Average(model, 0.75)
@@ -402,7 +402,7 @@ def test_average_is_its_recursion_written_out() -> None:
     assert not any(weight.requires_grad for weight in average.model.parameters())
 
 
-def test_averaged_weights_are_the_ones_that_are_scored_and_kept() -> None:
+def test_averaged_weights_are_scored_and_saved() -> None:
     torch.manual_seed(0)
     images = as_tensors(*quadrants(32))
     head = losses.make("cross_entropy", CONFIGS["cross_entropy"]).make_head(WIDTH, CLASSES)
@@ -425,7 +425,7 @@ def test_out_of_memory_says_which_batch_would_fit(on: str, monkeypatch: pytest.M
     def features(self: Classifier, images: Tensor) -> Tensor:
         if not self.training:
             return whole(self, images)
-        assert not alive  # what a failed step had computed is gone before a smaller one is tried
+        assert not alive  # results of a failed step are freed before a smaller batch is tried
         found = whole(self, images)
         if len(images) > 3:
             alive.add(found)
@@ -440,7 +440,7 @@ def test_out_of_memory_says_which_batch_would_fit(on: str, monkeypatch: pytest.M
     assert "\n" not in str(caught.value)
 
 
-def test_another_error_is_not_taken_for_a_lack_of_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_another_error_is_not_reported_as_lack_of_memory(monkeypatch: pytest.MonkeyPatch) -> None:
     def features(self: Classifier, images: Tensor) -> Tensor:
         raise RuntimeError("shapes")
 
@@ -488,7 +488,7 @@ def test_last_good_checkpoint_is_kept_when_weights_are_not_finite(monkeypatch: p
 
 
 @pytest.mark.parametrize(("name", "passes"), [("cross_entropy", 0), ("angular", 1)])
-def test_features_of_training_images_are_computed_for_heads_that_fit_alone(
+def test_features_of_training_images_are_computed_only_for_heads_that_need_fitting(
     name: str, passes: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     calls: list[int] = []
@@ -502,7 +502,9 @@ def test_features_of_training_images_are_computed_for_heads_that_fit_alone(
     assert calls == [5, 5] + [len(INDICES["train"])] * passes
 
 
-def test_bar_moves_on_a_terminal_alone(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+def test_progress_bar_appears_only_on_a_terminal(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     epoch = Epoch(1, 2.5, 0.25, 0.125, 1.75, 10.0, 300.0)
     for terminal in (False, True):
         monkeypatch.setattr(sys.stderr, "isatty", lambda terminal=terminal: terminal)
@@ -538,7 +540,7 @@ def right(model: Classifier, images: np.ndarray, labels: np.ndarray) -> float:
     "name",
     [name if name in STUDIED else pytest.param(name, marks=pytest.mark.slow) for name in losses.names()],
 )
-def test_sixty_four_images_are_learnt_by_heart(name: str) -> None:
+def test_sixty_four_images_are_memorised(name: str) -> None:
     images, labels = noise(80, seed=4)
     model, epochs = train_cell(
         name, images, labels, indices={"train": np.arange(64), "val": np.arange(64, 80)}, **THOROUGH
@@ -550,8 +552,8 @@ def test_sixty_four_images_are_learnt_by_heart(name: str) -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize("name", STUDIED)
 @pytest.mark.parametrize("shuffled", [True, False], ids=["shuffled labels", "true labels"])
-def test_shuffled_labels_are_guessed(name: str, shuffled: bool) -> None:
-    """Labels that nothing in the images tells are right by chance alone, however well training images are learnt."""
+def test_shuffled_labels_give_chance_accuracy(name: str, shuffled: bool) -> None:
+    """Labels that do not depend on the images are predicted at chance, even if the training images are memorised."""
     images, labels = quadrants(464, seed=6)
     if shuffled:
         labels = np.random.default_rng(7).permutation(labels)
@@ -570,7 +572,7 @@ def test_shuffled_labels_are_guessed(name: str, shuffled: bool) -> None:
 
 
 def write_inputs(top: Path) -> dict[str, np.ndarray]:
-    """What the stage reads, and nothing else: no test image is anywhere."""
+    """Writes only the stage's inputs: there are no test images."""
     sets = {"clean": IMAGES, "corrupted": 255 - IMAGES // 2}
     for folder in ("raw", "split", "training_sets"):
         (top / "data" / folder).mkdir(parents=True)
@@ -618,7 +620,7 @@ def test_stage_trains_on_its_own_images(
     [(None, False, "cpu"), (None, True, "cuda"), ("auto", False, "cpu"), ("auto", True, "cuda"),
      ("cpu", False, "cpu"), ("cpu", True, "cpu"), ("cuda", True, "cuda")],
 )  # fmt: skip
-def test_device_is_the_one_asked_for(
+def test_device_is_the_requested_one(
     wanted: str | None, available: bool, chosen: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(torch.cuda, "is_available", lambda: available)
@@ -629,17 +631,17 @@ def test_device_is_the_one_asked_for(
 
 
 @pytest.mark.parametrize(
-    ("wanted", "told"),
+    ("wanted", "message"),
     [
         ("gpu", "STUDY_DEVICE is 'gpu'; set it to auto, cpu or cuda"),
         ("", "STUDY_DEVICE is ''; set it to auto, cpu or cuda"),
         ("cuda", r"STUDY_DEVICE is cuda, but torch \S+ finds no CUDA device here; set it to cpu or auto"),
     ],
 )
-def test_device_that_is_not_there_is_refused(wanted: str, told: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_missing_device_is_refused(wanted: str, message: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     monkeypatch.setenv(device.VARIABLE, wanted)
-    with pytest.raises(StudyError, match=told) as caught:
+    with pytest.raises(StudyError, match=message) as caught:
         device.choose()
     assert "\n" not in str(caught.value)
 

@@ -1,4 +1,4 @@
-"""Every training set by one contract; the stage that makes them."""
+"""The contract of every training set, and the stage that makes them."""
 
 from __future__ import annotations
 
@@ -35,17 +35,17 @@ def test_contract_of_a_training_set(name: str) -> None:
     clean, corrupted = CLEAN.copy(), CORRUPTED.copy()
     made = training_sets.make(name, clean, corrupted, config)
     assert made.shape == CLEAN.shape and made.dtype == np.uint8
-    assert np.array_equal(clean, CLEAN) and np.array_equal(corrupted, CORRUPTED)  # what it was given stays as it was
+    assert np.array_equal(clean, CLEAN) and np.array_equal(corrupted, CORRUPTED)  # its inputs do not change
     assert np.array_equal(made, training_sets.make(name, clean, corrupted, config))
     assert set(training_sets.changes(name)) <= set(training_sets.KINDS)
 
 
-def test_kinds_of_change_are_those_that_corruptions_are_compared_with() -> None:
+def test_kinds_of_change_are_those_of_corruptions() -> None:
     assert tuple(similar_corruptions()) == training_sets.KINDS
     assert {*TRIVIAL_AUGMENT, *(kind for kinds in STUDIES.values() for kind in kinds)} <= set(training_sets.KINDS)
 
 
-def test_reading_what_they_say_of_themselves_imports_no_torch() -> None:
+def test_reading_their_declarations_imports_no_torch() -> None:
     code = (
         "import sys; from robustness_study import training_sets as t\n"
         "print([t.config_class(n).__name__ for n in t.names()], 'torch' in sys.modules)"
@@ -54,7 +54,7 @@ def test_reading_what_they_say_of_themselves_imports_no_torch() -> None:
     assert done.stdout.strip().endswith("False")
 
 
-def test_the_studies_sets_are_the_images_and_their_corrupted_copies() -> None:
+def test_the_studies_training_sets_are_the_images_and_their_corrupted_copies() -> None:
     for name, images in (("clean", CLEAN), ("corrupted", CORRUPTED)):
         config = training_sets.config_class(name)()
         assert np.array_equal(training_sets.make(name, CLEAN, CORRUPTED, config), images)
@@ -70,7 +70,7 @@ def test_images_that_are_not_aligned_are_refused(made: np.ndarray, monkeypatch: 
         training_sets.make("mine", CLEAN, CORRUPTED, config)  # type: ignore[arg-type]
 
 
-def test_stage_writes_images_alone_and_refuses_an_unknown_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_stage_writes_only_images_and_refuses_an_unknown_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for name, images in (("raw", CLEAN), ("corrupted", CORRUPTED)):
         (tmp_path / "data" / name).mkdir(parents=True)
         np.savez(tmp_path / f"data/{name}/train.npz", images=images)

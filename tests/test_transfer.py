@@ -1,4 +1,4 @@
-"""Images attacked through one model and given to another: the stage, from two models that `attack` has attacked."""
+"""The stage `transfer`: images attacked through one model and given to another, for two attacked models."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ def transferred(**sections: Any) -> dict[str, Any]:
     return read_json("data/shared/transfer.json")
 
 
-def test_every_pair_has_a_row_and_each_models_own_is_what_the_attack_found() -> None:
+def test_every_pair_has_a_row_and_the_diagonal_equals_the_attack() -> None:
     found = transferred()
     keys = [cell.key for cell in CELLS]
     pairs = [(row["source"], row["target"]) for row in found["rows"]]
@@ -84,31 +84,31 @@ def test_every_pair_has_a_row_and_each_models_own_is_what_the_attack_found() -> 
         np.testing.assert_array_equal(from_text(found["predictions"][f"{cell.key} → {cell.key}"]), predictions)
         assert accuracy[cell.key, cell.key] == (predictions == labels).mean()
     for source, target in pairs:
-        said = from_text(found["predictions"][f"{source} → {target}"])
-        assert accuracy[source, target] == (said == labels).mean()
+        predictions = from_text(found["predictions"][f"{source} → {target}"])
+        assert accuracy[source, target] == (predictions == labels).mean()
 
 
-def test_a_target_is_given_what_was_attacked_through_the_source() -> None:
-    """And not the other way round, which no accuracy would tell."""
+def test_a_target_gets_the_images_attacked_through_the_source() -> None:
+    """Source and target are not swapped, which accuracies would not show."""
     found = transferred(transfer=SECTION | {"epsilon_255": 16})
     indices = from_text(found["test_indices"])
     images = to_float(torch.from_numpy(read_npz("data/raw/test.npz", "images")[0][indices]))
-    said = {}
+    answers = {}
     for source in CELLS:
         test_indices, signs = read_npz(source.attacked, "test_indices", "signs")
         attacked = step(images, torch.from_numpy(signs[np.searchsorted(test_indices, indices)]), 16)
         for target in CELLS:
             model, _ = storage.load(target.model, torch.device("cpu"))
             predicted = model(attacked).argmax(1).tolist()
-            said[source.key, target.key] = predicted
+            answers[source.key, target.key] = predicted
             assert from_text(found["predictions"][f"{source.key} → {target.key}"]).tolist() == predicted
     one, other = (cell.key for cell in CELLS)
-    assert said[one, other] != said[other, one]
+    assert answers[one, other] != answers[other, one]
 
 
 @contextmanager
 def altered(cell: Cell, change: Callable[[dict[str, np.ndarray]], dict[str, np.ndarray]]) -> Iterator[Path]:
-    """The path of a model's attacked images, of which some arrays are others for a while."""
+    """The path of a model's attacked images, with some arrays changed for the duration of the context."""
     path, names = cell.attacked, ("test_indices", "signs", "features", "epsilon_255")
     kept = dict(zip(names, read_npz(path, *names), strict=True))
     write_npz(path, **kept | change(kept))
@@ -121,20 +121,20 @@ def altered(cell: Cell, change: Callable[[dict[str, np.ndarray]], dict[str, np.n
 @pytest.mark.parametrize("other", [lambda indices: indices[::-1].copy(), lambda indices: indices[:-1]])
 def test_attacked_files_of_other_test_images_are_refused(other: Callable[[np.ndarray], np.ndarray]) -> None:
     with altered(CELLS[1], lambda arrays: {"test_indices": other(arrays["test_indices"])}):
-        said = f"^{CELLS[1].key} was attacked on other test images than the first model; run `dvc repro attack@"
-        with pytest.raises(StudyError, match=said):
+        message = f"^{CELLS[1].key} was attacked on other test images than the first model; run `dvc repro attack@"
+        with pytest.raises(StudyError, match=message):
             transfer.main()
     assert not Path("data/shared/transfer.json").exists()
 
 
-def test_images_that_serve_better_than_a_models_own_end_the_stage_unless_accepted() -> None:
-    """The first model's own signs are turned round, so that the other's serve better against it."""
+def test_stage_stops_where_other_images_fool_a_model_more_unless_accepted() -> None:
+    """The first model's own signs are reversed, so that the other model's images fool it more."""
     section = SECTION | {"epsilon_255": 32, "images": 10}
     assert transferred(transfer=section)["alarms"] == {}
     Path("data/shared/transfer.json").unlink()
     with altered(CELLS[0], lambda arrays: {"signs": -arrays["signs"]}):
-        said = r"^transfer: .*transfer_stronger: .* transfer.accept: \[transfer_stronger\]$"
-        with pytest.raises(StudyError, match=said):
+        message = r"^transfer: .*transfer_stronger: .* transfer.accept: \[transfer_stronger\]$"
+        with pytest.raises(StudyError, match=message):
             transferred(transfer=section)
         assert not Path("data/shared/transfer.json").exists()
         accepting = section | {"accept": ["transfer_stronger"]}

@@ -1,4 +1,4 @@
-"""TrivialAugment's operations against torchvision's, and that an image's result is its own."""
+"""TrivialAugment's operations against torchvision's; an image's result does not depend on other images."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ from robustness_study.augmentation.trivial_augment import LARGEST, LEVELS, OPERA
 
 SHAPES = [(8, 8), (16, 16), (32, 32), (9, 14)]
 GREY = 0.5
-# Those whose strength 0 is to change nothing; posterize keeps all bits at level 0.
+# Operations that change nothing at strength 0; posterize keeps all bits at level 0.
 WITH_ZERO = ["identity", *LARGEST, "posterize"]
-# torchvision weights red by 0.2989, and the largest factor is 1.99; the most seen is 8e-5.
+# torchvision weights red by 0.2989, and the largest factor is 1.99; the largest difference seen is 8e-5.
 GREY_TOLERANCE = 1.5e-4
-# Bilinear weights of places that are some float32 roundings apart; the most seen is 4e-6.
+# Bilinear weights at positions that differ by float32 rounding; the largest difference seen is 4e-6.
 PLACE_TOLERANCE = 2e-5
 
 
@@ -46,7 +46,7 @@ def every_strength(name: str) -> Tensor:
 
 
 def theirs(name: str, image: Tensor, strength: float) -> Tensor:
-    """What torchvision does to one image with one strength; bytes where its results for floats differ."""
+    """torchvision's result for one image and one strength; on bytes where its results for floats differ."""
     from torchvision.transforms.v2 import functional
 
     still: dict[str, Any] = {"angle": 0.0, "translate": [0, 0], "scale": 1.0, "shear": [0.0, 0.0]}
@@ -71,7 +71,7 @@ def theirs(name: str, image: Tensor, strength: float) -> Tensor:
     return functions[name]()
 
 
-def theirs_each(name: str, batch: Tensor, strengths: Tensor) -> Tensor:
+def torchvision_each(name: str, batch: Tensor, strengths: Tensor) -> Tensor:
     flat = strengths.flatten().tolist()
     return torch.stack([theirs(name, image, strength) for image, strength in zip(batch, flat, strict=True)])
 
@@ -87,31 +87,31 @@ def theirs_each(name: str, batch: Tensor, strengths: Tensor) -> Tensor:
         *(("color", GREY_TOLERANCE), ("contrast", GREY_TOLERANCE), ("posterize", 0), ("equalize", 0)),
     ],
 )
-def test_photometric_operation_is_torchvisions(name: str, tolerance: float, shape: tuple[int, int]) -> None:
+def test_photometric_operation_equals_torchvisions(name: str, tolerance: float, shape: tuple[int, int]) -> None:
     strengths = every_strength(name)
     batch = images(len(strengths), *shape)
     result = OPERATIONS[name](batch, strengths)
-    torch.testing.assert_close(result, theirs_each(name, batch, strengths), rtol=0, atol=tolerance)
+    torch.testing.assert_close(result, torchvision_each(name, batch, strengths), rtol=0, atol=tolerance)
     does_nothing = name == "identity" or (name == "equalize" and math.prod(shape) < 256)
     assert does_nothing == torch.equal(result, batch)
 
 
 @pytest.mark.parametrize("shape", SHAPES)
 @pytest.mark.parametrize("name", ["shear_x", "shear_y", "translate_x", "translate_y", "rotate"])
-def test_geometric_operation_is_torchvisions(name: str, shape: tuple[int, int]) -> None:
-    """With black outside: its own grey counts borders twice. An image less grey, on black, is that on grey."""
+def test_geometric_operation_equals_torchvisions(name: str, shape: tuple[int, int]) -> None:
+    """torchvision's grey fill counts borders twice. So the image minus grey is filled with black, and grey is added."""
     strengths = every_strength(name)
     batch = images(len(strengths), *shape)
-    on_grey = theirs_each(name, batch - GREY, strengths) + GREY
+    on_grey = torchvision_each(name, batch - GREY, strengths) + GREY
     result = OPERATIONS[name](batch, strengths)
     torch.testing.assert_close(result, on_grey, rtol=0, atol=PLACE_TOLERANCE)
-    inside = theirs_each(name, torch.ones_like(batch), strengths) > 1 - 1e-6
+    inside = torchvision_each(name, torch.ones_like(batch), strengths) > 1 - 1e-6
     assert 0.1 < inside.float().mean() < 0.95
-    plain = theirs_each(name, batch, strengths)
+    plain = torchvision_each(name, batch, strengths)
     torch.testing.assert_close(result[inside], plain[inside], rtol=0, atol=PLACE_TOLERANCE)
 
 
-def test_directions() -> None:
+def test_operations_have_the_documented_directions() -> None:
     batch = torch.full((1, 3, 5, 5), GREY)
     batch[:, :, 0, 4] = 1  # top right
 
@@ -134,7 +134,7 @@ def test_nothing_changes_at_level_zero(name: str, shape: tuple[int, int]) -> Non
 
 @pytest.mark.parametrize("shape", SHAPES)
 @pytest.mark.parametrize("name", OPERATIONS)
-def test_results_are_images_like_those_given(name: str, shape: tuple[int, int]) -> None:
+def test_results_have_the_shape_type_and_range_of_images(name: str, shape: tuple[int, int]) -> None:
     strengths = every_strength(name)
     batch = images(len(strengths), *shape)
     batch[0], batch[1], batch[2] = 0, 1, torch.rand(3, *shape, generator=torch.Generator().manual_seed(0))
@@ -146,12 +146,12 @@ def test_results_are_images_like_those_given(name: str, shape: tuple[int, int]) 
 
 
 @pytest.mark.parametrize("name", ["autocontrast", "equalize"])
-def test_flat_images_stay(name: str) -> None:
+def test_flat_images_do_not_change(name: str) -> None:
     flat = (torch.tensor([0, 51, 128, 255]) / 255).view(-1, 1, 1, 1).expand(4, 3, 8, 8)
     assert torch.equal(OPERATIONS[name](flat, torch.zeros(4, 1, 1, 1)), flat)
 
 
-def test_translation_beyond_the_image_leaves_grey() -> None:
+def test_translation_beyond_the_image_gives_grey() -> None:
     result = trivial_augment.translate_x(images(2, 8, 8), torch.tensor([9.0, -32.0]).view(-1, 1, 1, 1))
     assert (result == GREY).all()
 
@@ -159,7 +159,7 @@ def test_translation_beyond_the_image_leaves_grey() -> None:
 # --- draws -------------------------------------------------------------------------------------------------
 
 
-def test_strengths_are_torchvisions() -> None:
+def test_strengths_equal_torchvisions() -> None:
     from torchvision.transforms.v2 import TrivialAugmentWide
 
     space = TrivialAugmentWide._AUGMENTATION_SPACE
@@ -167,7 +167,7 @@ def test_strengths_are_torchvisions() -> None:
     for name, (magnitudes, signed) in zip(OPERATIONS, space.values(), strict=True):
         expected = magnitudes(LEVELS, 32, 32)
         expected = torch.zeros(LEVELS) if expected is None else expected.float()
-        if name.startswith("translate"):  # as it goes about applying them
+        if name.startswith("translate"):  # the way in which torchvision applies them
             expected = expected.int().float()
         assert torch.equal(strengths_of(name), expected)
         assert signed == (name in LARGEST)
@@ -191,7 +191,7 @@ def test_operations_levels_and_signs_are_drawn_equally_often() -> None:
         assert negative == pytest.approx(0.5, abs=0.05) if name in LARGEST else not (strengths < 0).any()
 
 
-def test_draws_follow_seed_and_epoch_alone() -> None:
+def test_draws_depend_only_on_seed_and_epoch() -> None:
     torch.manual_seed(5)
     draws = [TrivialAugment.draw(50, *at) for at in ((0, 1), (0, 2), (1, 1), (0, 1))]
     assert torch.equal(torch.rand(1), torch.rand(1, generator=torch.Generator().manual_seed(5)))
@@ -220,7 +220,7 @@ def test_every_image_gets_its_own_operation(shape: tuple[int, int]) -> None:
 
 
 @pytest.mark.parametrize("shape", SHAPES)
-def test_same_bits_in_any_batch(shape: tuple[int, int]) -> None:
+def test_bits_do_not_depend_on_the_batch(shape: tuple[int, int]) -> None:
     batch, augment = images(150, *shape), TrivialAugment.draw(150, 1, 1)
     whole = augment(batch, torch.arange(150))
     shuffled = torch.randperm(150, generator=torch.Generator().manual_seed(0)).tolist()
@@ -230,7 +230,7 @@ def test_same_bits_in_any_batch(shape: tuple[int, int]) -> None:
 
 
 @pytest.mark.parametrize("name", OPERATIONS)
-def test_same_bits_in_a_group_of_any_size(name: str) -> None:
+def test_bits_do_not_depend_on_the_group_size(name: str) -> None:
     strengths = every_strength(name)
     batch = images(len(strengths), 9, 14)
     whole = OPERATIONS[name](batch, strengths)
