@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import torch
 from attacked import study_of
-from made_cells import right, write_study
+from made_cells import correct, write_study
 
 from bench import augmix, autoattack, corruptions, measuring, plain, report, speed, time_to_accuracy, trials
 from robustness_study.core import params
@@ -184,9 +184,9 @@ def test_training_sets_are_compared_image_by_image(tmp_path: Path, monkeypatch: 
     found = json.loads((tmp_path / "augmix.json").read_text(encoding="utf-8"))
     assert (found["loss"], found["seed"], found["unseen"]) == ("angular", 5, ["fog"])
     row = found["rows"][0]
-    rights = {name: right(Cell("angular", name, 5), "test_clean") / 50 for name in ("corrupted", "clean")}
+    shares = {name: correct(Cell("angular", name, 5), "test_clean") / 50 for name in ("corrupted", "clean")}
     assert row["metric"] == "test_clean" and row["images"] == 50
-    assert {name: row[name] for name in rights} == pytest.approx(rights)
-    assert row["difference"] == pytest.approx(rights["corrupted"] - rights["clean"])
+    assert {name: row[name] for name in shares} == pytest.approx(shares)
+    assert row["difference"] == pytest.approx(shares["corrupted"] - shares["clean"])
     low, high = row["interval_95_images"]
     assert low < row["difference"] < high and len(found["rows"]) > 8
