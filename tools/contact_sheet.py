@@ -1,4 +1,4 @@
-"""Draws the README's picture of all corruptions: `python -m tools.contact_sheet` → `reports/corruptions.png`.
+"""Draws the picture in docs/corruptions.md: `python -m tools.contact_sheet` → `reports/corruptions.png`.
 
 It shows matplotlib's sample photograph (Grace Hopper, by the US Navy), which is in the public domain, at 32 pixels. So
 no image of a dataset is in git.
