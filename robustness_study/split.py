@@ -49,15 +49,15 @@ def duplicates(images: dict[str, np.ndarray]) -> list[tuple[tuple[str, int], tup
     return found
 
 
-def refuse_duplicates(images: dict[str, np.ndarray], indices: dict[str, np.ndarray], accepted: bool) -> None:
+def refuse_duplicates(images: dict[str, np.ndarray], names: dict[str, list[str]], accepted: bool) -> None:
     """Raise StudyError if identical images are in two parts; print a line instead if that is `accepted`.
 
-    The text names one pair by its raw indices. `indices` maps each part to the raw index of each of its images.
+    The text names one pair. `names` maps each part to what each of its images is called.
     """
     found = duplicates(images)
     if not found:
         return
-    one, other = (f"{part} image {indices[part][position]}" for part, position in found[0])
+    one, other = (f"{part} image {names[part][position]}" for part, position in found[0])
     message = (
         f"split: {len(found)} image(s) are in two parts, for example {one} and {other}, so scores on them are "
         "not scores on new images"

@@ -1,8 +1,8 @@
 """Stage `download`: gets the dataset's images and records where they came from.
 
 Reads the section `download` of params.yaml and the environment variable CIFAR10_ARCHIVE (an archive to use instead of
-downloading). Writes `data/raw/{train,test}.npz` (`images` uint8 N×S×S×3, `labels` uint8 N) and `data/raw/source.json`
-(what the images are and where they came from).
+downloading). Writes `data/raw/{train,test}.npz` (`images` uint8 N×S×S×3, `labels` uint8 N), `data/raw/files.json` (the
+names of the image files, if there are any) and `data/raw/source.json` (what the images are, and where they came from).
 """
 
 from __future__ import annotations
@@ -29,7 +29,10 @@ def main() -> None:
     validate(dataset, choice.size)
     files.write_npz(RAW / "train.npz", images=dataset.train_images, labels=dataset.train_labels)
     files.write_npz(RAW / "test.npz", images=dataset.test_images, labels=dataset.test_labels)
+    files.write_json(RAW / "files.json", {"training": dataset.train_files, "test": dataset.test_files})
     files.write_json(RAW / "source.json", describe(dataset, choice.size))
+    for note in dataset.notes:
+        print(f"download: {note}")
     sizes = f"{len(dataset.train_labels)} training and {len(dataset.test_labels)} test images"
     release = "the official release" if dataset.official else f"unofficial, {dataset.checksum}"
     print(f"download: {dataset.name}, {sizes} in {len(dataset.classes)} classes, {release}")

@@ -1,7 +1,7 @@
 """Stage `split@SEED`: decides which images train, validate and test, stratified by class.
 
-Reads `data/raw/{train,test}.npz`. Writes `data/split/SEED.npz` with sorted int32 index arrays: `train` and `val` (into
-the raw training images) and `test` (into the raw test images).
+Reads `data/raw/{train,test}.npz` and `data/raw/files.json`. Writes `data/split/SEED.npz` with sorted int32 index
+arrays: `train` and `val` (into the raw training images) and `test` (into the raw test images).
 """
 
 from __future__ import annotations
@@ -12,9 +12,14 @@ import numpy as np
 
 from robustness_study.core import params
 from robustness_study.core.errors import run
-from robustness_study.core.files import read_npz, write_npz
+from robustness_study.core.files import read_json, read_npz, write_npz
 from robustness_study.schema.split import Split
 from robustness_study.split import refuse_duplicates, split
+
+
+def named(indices: np.ndarray, files: list[str] | None) -> list[str]:
+    """What images are called in messages: by the file that each comes from, or else by its raw index."""
+    return [repr(files[index]) if files else str(index) for index in indices]
 
 
 def main() -> None:
@@ -28,7 +33,13 @@ def main() -> None:
     train, val = split(train_labels, section.train_share, seed)
     test = np.arange(len(test_labels))
     sides = {"training": train_images[train], "validation": train_images[val], "test": test_images}
-    refuse_duplicates(sides, {"training": train, "validation": val, "test": test}, section.accept_duplicates)
+    files = read_json("data/raw/files.json")
+    names = {
+        "training": named(train, files["training"]),
+        "validation": named(val, files["training"]),
+        "test": named(test, files["test"]),
+    }
+    refuse_duplicates(sides, names, section.accept_duplicates)
     write_npz(
         f"data/split/{seed}.npz", train=train.astype(np.int32), val=val.astype(np.int32), test=test.astype(np.int32)
     )

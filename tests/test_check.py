@@ -187,7 +187,7 @@ BAD: dict[str, tuple[str, Any, str]] = {
     "size that is not the dataset's": ("download.size", 64, "download.size is 64, but cifar10 images are 32 pixels"),
     "no folder of images": (
         "download",
-        {"dataset": "folder", "folder": None, "size": 32},
+        {"dataset": "folder", "folder": None, "background": "white", "size": 32},
         "download.folder is None; set it to the folder of your images, with the layout FOLDER/{train,test}/CLASS/",
     ),
     "recipe's name no text": ("recipes", {2024: {}}, "recipes has the name 2024; use only lower-case letters"),

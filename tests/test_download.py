@@ -17,17 +17,16 @@ import sys
 import tarfile
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import numpy as np
 import pytest
-from PIL import Image
 
 from robustness_study import datasets
 from robustness_study.core.errors import StudyError
-from robustness_study.datasets import cifar10, digits, folder
+from robustness_study.datasets import cifar10, digits
 from robustness_study.datasets.base import Dataset, array_checksum, class_counts, validate
 from robustness_study.datasets.fetch import CHUNK, fetch
 from robustness_study.schema.download import Download
@@ -37,7 +36,7 @@ REPOSITORY = Path(__file__).resolve().parents[1]
 RECORDS = 20  # per batch of the small archives
 DIGITS_CHECKSUM = "sha256:528f0e7f310d48d84e18459108cd4e1f0f6b3fb8d02992ca7510d8dd9d757a90"
 KEPT = download.FETCHED / cifar10.ARCHIVE
-OUTPUTS = ["data/raw/source.json", "data/raw/test.npz", "data/raw/train.npz"]
+OUTPUTS = ["data/raw/files.json", "data/raw/source.json", "data/raw/test.npz", "data/raw/train.npz"]
 
 
 def md5(content: bytes) -> str:
@@ -433,127 +432,6 @@ def test_digits_split_of_a_class_does_not_depend_on_other_classes() -> None:
     assert digits.held_out(labels).sum() == 10 and not digits.held_out(labels)[:10].all()
 
 
-# --- folder ------------------------------------------------------------------------------------------------
-
-
-def save_image(path: Path, colour: tuple[int, int, int] = (10, 200, 30), size: tuple[int, int] = (12, 9)) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    Image.new("RGB", size, colour).save(path)
-
-
-@pytest.fixture
-def pictures(tmp_path: Path) -> Path:
-    """A good folder: cats are red, dogs are blue."""
-    top = tmp_path / "pictures"
-    for name, colour in (("dog", (0, 0, 255)), ("cat", (255, 0, 0))):
-        for file in ("train/{}/b.PNG", "train/{}/a.png", "train/{}/c.jpeg", "test/{}/x.JPG"):
-            save_image(top / file.format(name), colour)
-    (top / "train/cat/notes.txt").write_text("ignored")
-    (top / "train/cat/._a.png").write_text("ignored")
-    (top / "train/.hidden").mkdir()
-    return top
-
-
-def test_folder_is_read_in_sorted_order(pictures: Path) -> None:
-    save_image(pictures / "train/cat/b.PNG", (255, 255, 255))
-    dataset = folder.load_folder(pictures, 16)
-    validate(dataset, 16)
-    assert dataset.classes == ["cat", "dog"]
-    assert dataset.train_labels.tolist() == [0, 0, 0, 1, 1, 1] and dataset.test_labels.tolist() == [0, 1]
-    assert dataset.train_images[1].min() == 255  # b.PNG between a.png and c.jpeg
-    assert dataset.train_images[0].mean(axis=(0, 1)).tolist() == [255, 0, 0]
-    assert dataset.test_images[1].mean(axis=(0, 1)) == pytest.approx([0, 0, 255], abs=3)
-    assert (dataset.official, dataset.origin) == (False, "a local folder")
-    assert dataset.checksum == folder.load_folder(pictures, 16).checksum
-    assert dataset.checksum.startswith("sha256:")
-
-
-def test_image_is_cropped_in_the_middle_and_averaged(tmp_path: Path) -> None:
-    pixels = np.zeros((8, 20, 3), np.uint8)
-    pixels[:, :6], pixels[:, 14:] = (255, 0, 0), (0, 0, 255)  # outside the central square
-    pixels[::2, 6:14] = 200
-    Image.fromarray(pixels).save(tmp_path / "wide.png")
-    assert (folder.read_image(tmp_path / "wide.png", Path("wide.png"), 4) == 100).all()
-    same = folder.read_image(tmp_path / "wide.png", Path("wide.png"), 8)
-    np.testing.assert_array_equal(same, pixels[:, 6:14])
-
-
-def test_image_is_turned_upright_and_made_rgb(tmp_path: Path) -> None:
-    path = tmp_path / "a.jpg"
-    black_on_top = np.repeat([[0], [255]], 8, axis=0).repeat(16, axis=1).astype(np.uint8)
-    exif = Image.Exif()
-    exif[0x0112] = 3  # upside down
-    Image.fromarray(black_on_top).save(path, exif=exif)
-    image = folder.read_image(path, Path("a.jpg"), 8)
-    assert image.shape == (8, 8, 3) and image[0].min() > 240 and image[-1].max() < 15
-
-
-def remove(*names: str) -> Callable[[Path], None]:
-    """A fault: removes these files or empty folders."""
-
-    def fault(top: Path) -> None:
-        for name in names:
-            for path in [*(top / name).rglob("*.*"), top / name]:
-                path.rmdir() if path.is_dir() else path.unlink()
-
-    return fault
-
-
-def sixteen_bits(top: Path) -> None:
-    Image.fromarray(np.full((8, 8), 40_000, np.uint16)).save(top / "train/dog/a.png")
-
-
-def half_a_file(top: Path) -> None:
-    path = top / "train/dog/c.jpeg"
-    path.write_bytes(path.read_bytes()[:-300])
-
-
-def a_third_class_in_test(top: Path) -> None:
-    save_image(top / "test/eel/a.png")
-
-
-FAULTS = {
-    "no train": (remove("train/cat", "train/dog", "train/.hidden", "train"), "has no subfolder 'train'"),
-    "no test": (remove("test/cat", "test/dog", "test"), "has no subfolder 'test'"),
-    "class only in train": (remove("test/dog"), "train has classes that test does not have: 'dog'"),
-    "class only in test": (a_third_class_in_test, "test has classes that train does not have: 'eel'"),
-    "one class": (remove("train/dog", "test/dog"), "the dataset has 1 class; it must have 2 to 256 classes"),
-    "one training image": (
-        remove("train/cat/a.png", "train/cat/b.PNG"),
-        "class 'cat' has 1 training image; add some: at least 2 are needed (training and validation)",
-    ),
-    "no training image": (
-        remove("train/dog/a.png", "train/dog/b.PNG", "train/dog/c.jpeg"),
-        "class 'dog' has 0 training images; add some: at least 2",
-    ),
-    "no test image": (remove("test/dog/x.JPG"), "class 'dog' has no test image; add at least 1"),
-    "no image": (lambda top: (top / "train/dog/b.PNG").write_text("text"), "'train/dog/b.PNG' is not a readable"),
-    "half an image": (half_a_file, "'train/dog/c.jpeg' is not a readable PNG or JPEG"),
-    "16 bits": (sixteen_bits, "'train/dog/a.png' has more than 8 bits per channel"),
-}
-
-
-@pytest.mark.parametrize("name", FAULTS)
-def test_fault_of_a_folder_is_named(pictures: Path, name: str) -> None:
-    fault, message = FAULTS[name]
-    fault(pictures)
-    with pytest.raises(StudyError) as caught:
-        folder.load_folder(pictures, 8)
-    assert message in str(caught.value) and "\n" not in str(caught.value)
-
-
-def test_folder_must_exist(tmp_path: Path) -> None:
-    with pytest.raises(StudyError, match=r"download\.folder is '.*absent', which is not a folder"):
-        folder.load_folder(tmp_path / "absent", 32)
-
-
-def test_counts_are_checked_before_images_are_read(pictures: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    (pictures / "test/dog/x.JPG").unlink()
-    monkeypatch.setattr(folder, "read_image", lambda *_: pytest.fail("an image was read"))
-    with pytest.raises(StudyError, match="no test image"):
-        folder.load_folder(pictures, 8)
-
-
 # --- what holds for every dataset --------------------------------------------------------------------------
 
 
@@ -587,6 +465,7 @@ def dataset_with(**changes: object) -> Dataset:
         ({"classes": ["cat"]}, "has 1 class;"),
         ({"classes": [str(number) for number in range(257)]}, "has 257 classes;"),
         ({"classes": ["cat", "cat"]}, "two classes with the name 'cat'"),
+        ({"classes": ["cat", "a\nb"]}, r"'a\\nb', which has a line break"),
     ],
 )
 def test_validate_refuses(changes: dict[str, object], message: str) -> None:
@@ -605,7 +484,7 @@ def test_checksum_of_arrays_depends_on_values_shapes_and_order() -> None:
 
 
 def write_params(top: Path, dataset: str, folder: str | None = None, size: int = 32) -> None:
-    section = {"dataset": dataset, "folder": folder, "size": size}
+    section = {"dataset": dataset, "folder": folder, "background": "white", "size": size}
     (top / "params.yaml").write_text(json.dumps({"download": section}))
 
 
@@ -664,20 +543,6 @@ def stage_in_process(monkeypatch: pytest.MonkeyPatch, top: Path) -> dict[str, ob
     return described
 
 
-def test_stage_writes_the_same_bytes_in_every_process(
-    tmp_path: Path, pictures: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    one, other = tmp_path / "one", tmp_path / "other"
-    for top in (one, other):
-        top.mkdir()
-        write_params(top, "folder", folder=str(pictures), size=16)
-    done = run_stage(one)
-    assert (done.returncode, done.stderr) == (0, "")
-    stage_in_process(monkeypatch, other)
-    assert outputs(one) == OUTPUTS
-    assert all((one / name).read_bytes() == (other / name).read_bytes() for name in OUTPUTS)
-
-
 def test_stage_records_an_unofficial_archive(tmp_path: Path, archive: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     write_params(tmp_path, "cifar10")
     monkeypatch.setenv("CIFAR10_ARCHIVE", str(archive))
@@ -700,16 +565,6 @@ def test_stage_records_an_unofficial_archive(tmp_path: Path, archive: Path, monk
         assert test["images"].shape == (20, 32, 32, 3) and test["labels"].shape == (20,)
 
 
-def test_stage_reads_a_folder_and_records_no_path(
-    tmp_path: Path, pictures: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    write_params(tmp_path, "folder", folder=str(pictures), size=24)
-    source = stage_in_process(monkeypatch, tmp_path)
-    assert source["classes"] == ["cat", "dog"] and source["size"] == 24
-    assert source["counts"] == {"train": [3, 3], "test": [1, 1]}
-    assert str(tmp_path) not in json.dumps(source)
-
-
 def test_invalid_dataset_is_not_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     write_params(tmp_path, "digits", size=8)
     broken = dataset_with(test_labels=np.array([0, 0, 0, 0], np.uint8))
@@ -730,13 +585,14 @@ def test_contract_of_a_dataset(name: str) -> None:
     assert (module.__doc__ or "").strip()
     assert list(inspect.signature(module.check).parameters) == ["choice"]
     assert list(inspect.signature(module.load).parameters) == ["choice", "places"]
-    datasets.check(Download(dataset=name, folder="pictures", size=32))
+    datasets.check(Download(dataset=name, folder="pictures", background="white", size=32))
 
 
 def test_names_and_checks_of_datasets_import_no_torch_and_no_image_library() -> None:
     code = (
         "import sys; from robustness_study import datasets; from robustness_study.schema.download import Download\n"
-        "for name in datasets.names(): datasets.check(Download(dataset=name, folder='pictures', size=32))\n"
+        "section = {'folder': 'pictures', 'background': 'white', 'size': 32}\n"
+        "for name in datasets.names(): datasets.check(Download(dataset=name, **section))\n"
         "print(sorted({'torch', 'PIL', 'sklearn', 'requests'} & set(sys.modules)))"
     )
     done = subprocess.run([sys.executable, "-c", code], cwd=REPOSITORY, capture_output=True, text=True, check=True)

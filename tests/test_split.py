@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import sys
 from pathlib import Path
 
@@ -10,7 +11,7 @@ import numpy as np
 import pytest
 
 from robustness_study.core.errors import StudyError
-from robustness_study.core.files import write_npz
+from robustness_study.core.files import write_json, write_npz
 from robustness_study.split import split
 from stages import split as stage
 
@@ -80,11 +81,14 @@ def test_class_of_one_image_is_named() -> None:
         split(np.array([0, 0, 3, 0]), 0.5, 0)
 
 
-def write_inputs(train: np.ndarray, test: np.ndarray, accept_duplicates: bool = False) -> None:
+def write_inputs(
+    train: np.ndarray, test: np.ndarray, accept_duplicates: bool = False, files: dict[str, list[str]] | None = None
+) -> None:
     section = {"train_share": 0.2, "accept_duplicates": accept_duplicates}
     Path("params.yaml").write_text(json.dumps({"split": section}))
     write_npz("data/raw/train.npz", images=train, labels=BALANCED)
     write_npz("data/raw/test.npz", images=test, labels=BALANCED[: len(test)])
+    write_json("data/raw/files.json", files or {"training": None, "test": None})
 
 
 @pytest.fixture
@@ -130,6 +134,19 @@ def test_a_leak_across_splits_is_found(
     write_inputs(train, test, accept_duplicates=True)
     stage.main()
     assert "(accepted)" in capsys.readouterr().out and Path("data/split/5.npz").exists()
+
+
+def test_an_image_from_a_file_is_called_by_its_file(images: tuple[np.ndarray, np.ndarray]) -> None:
+    (train, test), (_, validates) = images, split(BALANCED, 0.2, 5)
+    test[7] = train[validates[9]]
+    files = {
+        "training": [f"train/a|b/{number}.png" for number in range(len(train))],
+        "test": [f"test/a|b/{number} Größe\udce9.png" for number in range(len(test))],  # one byte is not UTF-8
+    }
+    write_inputs(train, test, files=files)
+    one, other = f"'train/a|b/{validates[9]}.png'", r"'test/a|b/7 Größe\udce9.png'"
+    with pytest.raises(StudyError, match=re.escape(f"for example validation image {one} and test image {other}, so")):
+        stage.main()
 
 
 def test_the_same_image_twice_in_one_part_is_no_leak(images: tuple[np.ndarray, np.ndarray]) -> None:

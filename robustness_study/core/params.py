@@ -17,6 +17,7 @@ from robustness_study.core.errors import StudyError
 from robustness_study.core.section import Section
 
 PATH = Path("params.yaml")
+TEXTS = ("download.folder",)  # keys whose value is text whatever it looks like: a folder may be called 2024 or 007
 AnySection = TypeVar("AnySection", bound=Section)
 
 
@@ -24,12 +25,18 @@ def read(path: Path = PATH) -> dict[str, Any]:
     """The whole file as plain values. Raises StudyError if it does not exist or is not a mapping."""
     try:
         values = YAML(typ="safe", pure=True).load(path)
+        written = YAML(typ="base", pure=True).load(path)  # every single value as the text that is written there
     except (FileNotFoundError, IsADirectoryError):
         raise StudyError(f"{path} does not exist here; run the command from the top folder of the repository") from None
     except YAMLError as error:
         raise StudyError(f"{path} is not valid YAML; correct it: {' '.join(str(error).split())}") from None
     if not isinstance(values, dict):
         raise StudyError(f"{path} must hold keys with values, for example `recipe: cpu`; restore it with git")
+    for name in TEXTS:
+        top, key = name.split(".")
+        value = values[top].get(key) if isinstance(values.get(top), dict) else None
+        if not isinstance(value, str | list | dict | None):
+            values[top][key] = written[top][key]
     return values
 
 

@@ -6,8 +6,10 @@
 from __future__ import annotations
 
 import hashlib
+import re
+import unicodedata
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +19,9 @@ from robustness_study.core.errors import StudyError
 
 VARIABLE = "CIFAR10_ARCHIVE"  # environment variable: path of an archive to use instead of a download
 MOST_CLASSES = 256  # a label is one byte
+INVISIBLE = {"Cc", "Cf", "Zl", "Zp"}  # Unicode categories: control, format (also those that reverse text), line ends
+JOINERS = "\u200c\u200d"  # format characters that some scripts and many emoji need
+NUMBER = re.compile(r"[+-]?\d+([.,]\d+)?")
 
 
 @dataclass(frozen=True)
@@ -29,7 +34,11 @@ class Places:
 
 @dataclass(frozen=True)
 class Dataset:
-    """Images uint8 N×S×S×3 with labels uint8 (N,). `official`: they are the original release of the publisher."""
+    """Images uint8 N×S×S×3 with labels uint8 (N,). `official`: they are the original release of the publisher.
+
+    If images come from single files, `train_files` and `test_files` name them, in the same order. `notes` are sentences
+    that `download` prints.
+    """
 
     name: str
     origin: str
@@ -40,6 +49,9 @@ class Dataset:
     train_labels: np.ndarray
     test_images: np.ndarray
     test_labels: np.ndarray
+    train_files: list[str] | None = None
+    test_files: list[str] | None = None
+    notes: list[str] = field(default_factory=list)
 
 
 def validate(dataset: Dataset, size: int) -> None:
@@ -58,14 +70,35 @@ def validate(dataset: Dataset, size: int) -> None:
 
 
 def check_classes(classes: Sequence[str]) -> None:
-    """Raise StudyError unless there are 2 to 256 classes with different names."""
+    """Raise StudyError unless there are 2 to 256 classes, with different names that can be shown everywhere."""
     if not 2 <= len(classes) <= MOST_CLASSES:
         raise StudyError(
             f"the dataset has {number(len(classes), 'class', 'classes')}; it must have 2 to {MOST_CLASSES} classes"
         )
+    for name in classes:
+        fault = fault_of_name(name)
+        if fault:
+            raise StudyError(f"the dataset has a class with the name {name!r}, which {fault}; rename it")
     twice = [name for name in classes if classes.count(name) > 1]
     if twice:
         raise StudyError(f"the dataset has two classes with the name {twice[0]!r}; rename one")
+
+
+def fault_of_name(name: str) -> str | None:
+    """What is wrong with the name of a class, as the end of "the name …"; None if it can be shown everywhere.
+
+    Names are shown in the terminal, in pictures, in Markdown, in web pages and in tables that spreadsheets open.
+    """
+    kinds = {unicodedata.category(character) for character in name if character not in JOINERS}
+    if "Cs" in kinds:  # Python's stand-in for a byte that is not UTF-8
+        return "is not UTF-8"
+    if kinds & INVISIBLE:
+        return "has a line break or another character that cannot be seen"
+    if not name.strip() or name != name.strip():
+        return "is empty, or begins or ends with a space"
+    if name[0] in "=@" or (name[0] in "+-" and not NUMBER.fullmatch(name)):
+        return f"begins with {name[0]}, so that a spreadsheet would run it as a formula"
+    return None
 
 
 def check_arrays(part: str, images: np.ndarray, labels: np.ndarray, size: int, classes: int) -> None:
