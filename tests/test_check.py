@@ -266,6 +266,21 @@ def test_number_with_an_exponent_and_no_point_is_a_number(tmp_path: Path) -> Non
     assert count >= 1 and values["recipes"]["cpu"]["weight_decay"] == 0.001
 
 
+@pytest.mark.parametrize("name", ["2024", "007", "1e3", "0x10", "1.10", "2024-11-27", "true", "my_images", "a: b"])
+def test_a_folder_is_called_what_is_written_there(tmp_path: Path, name: str) -> None:
+    path = tmp_path / "params.yaml"
+    written = f"'{name}'" if ": " in name else name
+    path.write_text(f"download:\n  folder: {written} # a comment\n")
+    assert params.read(path) == {"download": {"folder": name}}
+
+
+@pytest.mark.parametrize("written", ["", "null", "[a]"])
+def test_no_folder_stays_no_folder(tmp_path: Path, written: str) -> None:
+    path = tmp_path / "params.yaml"
+    path.write_text(f"download:\n  folder: {written}\n")
+    assert params.read(path) == {"download": {"folder": ["a"] if written == "[a]" else None}}
+
+
 @pytest.mark.parametrize(
     ("content", "message"),
     [

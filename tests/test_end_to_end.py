@@ -274,10 +274,12 @@ def test_running_everything_by_force_changes_no_byte(study: Repository) -> None:
 
 
 @pytest.mark.slow
-def test_a_users_own_images_run_through_every_stage(tmp_path: Path) -> None:
+def test_a_users_own_images_run_through_every_stage(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Their classes have names that matplotlib, Markdown, CSV and YAML could take for something else."""
     path, rng = tmp_path / "repository", np.random.default_rng(0)
+    names = ["$", "$$", '_0x1e3|a, "猫" <b>']
     for part, count in (("train", 40), ("test", 12)):
-        for name, level in (("bright", 170), ("dark", 60), ("grey", 115)):
+        for name, level in zip(names, (170, 60, 115), strict=True):
             folder = tmp_path / "my_images" / part / name
             folder.mkdir(parents=True)
             for index in range(count):
@@ -296,8 +298,16 @@ def test_a_users_own_images_run_through_every_stage(tmp_path: Path) -> None:
     # Bright, dark and grey images are always classified correctly.
     comparison = repository.json("reports/comparison.json")["cross_entropy"]
     assert all(comparison[f"{train_set}_trained"]["test_clean"] > 0.9 for train_set in ("corrupted", "augmix"))
-    assert repository.json("data/raw/source.json")["classes"] == ["bright", "dark", "grey"]
-    assert "Unofficial data" in (path / "reports/report.md").read_text(encoding="utf-8")
+    assert repository.json("data/raw/source.json")["classes"] == names
+    report = (path / "reports/report.md").read_text(encoding="utf-8")
+    assert "Unofficial data" in report and markdown(names[2]) in report
+    confusion = pd.read_csv(path / "reports/headline/confusion.csv", keep_default_na=False)
+    assert set(confusion["actual"]) == set(names)
+    # The same images in another folder are the same data: nothing else runs.
+    monkeypatch.setenv("HOME", str(tmp_path))
+    (path / "my_images").rename(tmp_path / "Bilder [2024]")
+    printed = repository.typed("""dvc exp run -S download.dataset=folder -S 'download.folder="~/Bilder [2024]"'""")
+    assert ran(printed) == {"check", "download"}
 
 
 @pytest.mark.slow

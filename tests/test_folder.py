@@ -255,6 +255,18 @@ def half_a_file(top: Path) -> None:
     path.write_bytes(path.read_bytes()[:-300])
 
 
+def sixteen_bits_in_colour(top: Path) -> None:
+    """TIFF by hand, because PIL writes none: 12 of the 16 bits are used, as by many cameras."""
+    values = np.full((8, 8, 3), 0x0FFF, "<u2").tobytes()
+    bits, pixels = 8 + 2 + 10 * 12 + 4, 8 + 2 + 10 * 12 + 4 + 6
+    tags = [(256, 1, 8), (257, 1, 8), (258, 3, bits), (259, 1, 1), (262, 1, 2), (273, 1, pixels), (277, 1, 3)]
+    tags += [(278, 1, 8), (279, 1, len(values)), (284, 1, 1)]
+    header = b"II*\0" + struct.pack("<IH", 8, len(tags))
+    table = b"".join(struct.pack("<HHII", tag, 3, count, value) for tag, count, value in tags)
+    content = header + table + struct.pack("<I", 0) + struct.pack("<HHH", 16, 16, 16) + values
+    (top / "train/dog/a.tif").write_bytes(content)
+
+
 def too_many_pixels(top: Path) -> None:
     Image.new("1", (15_000, 12_000)).save(top / "train/dog/a.png")
 
@@ -296,6 +308,7 @@ FAULTS: dict[str, tuple[Callable[[Path], object], str]] = {
     "half an image": (half_a_file, "'train/dog/c.jpeg' cannot be decoded (Truncated File Read)"),
     "16 bits": (sixteen_bits, "'train/dog/a.png' has more than 8 bits per channel; save it with 8 bits"),
     "floating point": (floating_point, "'train/dog/a.tif' has more than 8 bits per channel"),
+    "16 bits in colour": (sixteen_bits_in_colour, "'train/dog/a.tif' has more than 8 bits per channel"),
     "too many pixels": (too_many_pixels, "'train/dog/a.png' has more than 178,956,970 pixels; make it smaller"),
 }
 
@@ -488,6 +501,9 @@ def test_a_file_whose_name_is_not_utf_8_is_used(pictures: Path) -> None:
 def test_the_home_is_expanded(pictures: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HOME", str(pictures.parent))
     assert folder.existing("~/pictures") == pictures
+    monkeypatch.chdir(pictures.parent)
+    Path("~x").mkdir()
+    assert folder.existing("~x") == Path("~x")
 
 
 @pytest.mark.parametrize("text", ["absent", "~nobody-of-this-name/x", "a\0b", "x" * 5000, "$", "[1]", "ä ö", "file"])

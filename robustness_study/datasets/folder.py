@@ -16,9 +16,8 @@ from robustness_study.datasets._image_file import TRAITS, UnreadableImageError, 
 from robustness_study.datasets.base import Dataset, Places, array_checksum, check_classes, check_counts, number
 from robustness_study.schema.download import Download
 
-HOW_TO_NAME = (
-    """-S 'download.folder="my images"'"""  # quotes within quotes: the outer for the shell, the inner for Hydra
-)
+# The outer quotes are for the shell, the inner ones for Hydra, which reads the values of `-S`.
+HOW_TO_NAME = """-S 'download.folder="my images"'"""
 COPY = ".dvc/tmp/exps"  # where DVC runs `dvc exp run --temp` and `--queue`
 SHOWN = 3  # files that an error names
 
@@ -40,13 +39,13 @@ def load(choice: Download, places: Places) -> Dataset:
 
 def existing(text: str) -> Path:
     """The folder that `text` names. Raises StudyError if it does not exist, and says how to name one."""
-    try:
-        folder = Path(text).expanduser()
-        found = folder.is_dir()
-    except (RuntimeError, ValueError, OSError):  # no home, a null byte, a name that is too long
-        found = False
-    if found:
-        return folder
+    for as_written in (True, False):  # a folder may really be called ~x
+        try:
+            folder = Path(text) if as_written else Path(text).expanduser()
+            if folder.is_dir():
+                return folder
+        except (RuntimeError, ValueError, OSError):  # no such home, a null byte, a name that is too long
+            continue
     here = Path.cwd()
     if COPY in here.as_posix() and not Path(text).is_absolute():
         raise StudyError(
