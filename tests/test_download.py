@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import functools
 import gzip
@@ -18,6 +19,7 @@ import tarfile
 import threading
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
@@ -28,7 +30,7 @@ from robustness_study import datasets
 from robustness_study.core.errors import StudyError
 from robustness_study.datasets import cifar10, digits
 from robustness_study.datasets.base import Dataset, array_checksum, class_counts, validate
-from robustness_study.datasets.fetch import CHUNK, fetch
+from robustness_study.datasets.fetch import CHUNK, Limits, fetch
 from robustness_study.schema.download import Download
 from stages import download
 
@@ -198,6 +200,9 @@ def test_kept_archive_of_another_checksum_is_refused_and_not_deleted(archive: Pa
 # --- CIFAR-10: fetching ------------------------------------------------------------------------------------
 
 
+LIMITS = Limits(CHUNK * 50, connection_s=2.0, silence_s=2.0)
+
+
 class Server(ThreadingHTTPServer):
     """Serves `payload`. `ranges`: it honours Range. `cut`: it stops after this many bytes of a body."""
 
@@ -208,6 +213,8 @@ class Server(ThreadingHTTPServer):
     shift = 0  # of the range it sends against the one it was asked for
     stall = 0.0
     sized = True
+    kind = "application/gzip"
+    drip_s: float | None = None  # it sends a byte at a time, with this pause between two
 
     def __init__(self) -> None:
         super().__init__(("127.0.0.1", 0), Handler)
@@ -235,12 +242,19 @@ class Handler(BaseHTTPRequestHandler):
         body_sent = body[: self.server.cut]
         self.server.sent.append(len(body_sent))  # first, because the client may finish before this thread continues
         self.send_response(status)
+        self.send_header("Content-Type", self.server.kind)
         if self.server.sized:
             self.send_header("Content-Length", str(len(body)))
         if content_range:
             self.send_header("Content-Range", content_range)
         self.end_headers()
-        self.wfile.write(body_sent)
+        if self.server.drip_s is None:
+            self.wfile.write(body_sent)
+        else:
+            with contextlib.suppress(ConnectionError):  # the client has had enough
+                for value in body_sent:
+                    self.wfile.write(bytes([value]))
+                    time.sleep(self.server.drip_s)
 
     def log_message(self, *_: object) -> None:
         """Prints nothing, so that the test's output stays clean."""
@@ -291,7 +305,7 @@ def only_target(target: Path, server: Server) -> bool:
 
 def test_fetch_prints_a_line_every_tenth(server: Server, target: Path, capsys: pytest.CaptureFixture[str]) -> None:
     server.payload = bytes(CHUNK * 40)
-    fetch(server.url, target, md5(server.payload))
+    fetch(server.url, target, md5(server.payload), LIMITS)
     assert only_target(target, server) and server.asked == [None]
     printed = capsys.readouterr()
     assert [line.split()[1] for line in printed.out.splitlines()] == [str(tenth * 10) for tenth in range(1, 11)]
@@ -302,25 +316,25 @@ def test_fetch_draws_a_bar_on_a_terminal(
     server: Server, target: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
-    fetch(server.url, target, md5(server.payload))
+    fetch(server.url, target, md5(server.payload), LIMITS)
     printed = capsys.readouterr()
     assert "100%" in printed.err and printed.out == ""
 
 
 def test_fetch_without_a_length(server: Server, target: Path) -> None:
     server.sized = False
-    fetch(server.url, target, md5(server.payload))
+    fetch(server.url, target, md5(server.payload), LIMITS)
     assert only_target(target, server)
 
 
 def test_broken_transfer_is_kept_and_continued(server: Server, target: Path) -> None:
     server.cut = CHUNK * 3 + 55
     with pytest.raises(StudyError, match="run the command again to continue"):
-        fetch(server.url, target, md5(server.payload))
+        fetch(server.url, target, md5(server.payload), LIMITS)
     kept = target.with_name(target.name + ".part").read_bytes()
     assert len(kept) >= CHUNK * 2 and server.payload.startswith(kept) and not target.exists()
     server.cut = None
-    fetch(server.url, target, md5(server.payload))
+    fetch(server.url, target, md5(server.payload), LIMITS)
     assert only_target(target, server)
     assert server.asked == [None, f"bytes={len(kept)}-"] and server.sent[1] == len(server.payload) - len(kept)
 
@@ -328,55 +342,125 @@ def test_broken_transfer_is_kept_and_continued(server: Server, target: Path) -> 
 def test_server_that_ignores_range_restarts_cleanly(server: Server, target: Path) -> None:
     part_of(target, server.payload[:5000])
     server.ranges = False
-    fetch(server.url, target, md5(server.payload))
+    fetch(server.url, target, md5(server.payload), LIMITS)
     assert only_target(target, server) and server.asked == ["bytes=5000-"]
+
+
+PAGE = b"<html>Please log in</html>"
+
+
+@pytest.mark.parametrize("kind", ["text/html; charset=utf-8", "application/gzip"])
+@pytest.mark.parametrize("earlier", [0, 20, 5000])
+def test_a_page_in_place_of_the_file_wipes_nothing(server: Server, target: Path, kind: str, earlier: int) -> None:
+    """A captive portal answers every request with its page, and with status 200."""
+    good, part = server.payload, part_of(target, server.payload[:earlier])
+    server.payload, server.ranges, server.kind = PAGE, False, kind
+    with pytest.raises(StudyError) as caught:
+        fetch(server.url, target, md5(good), LIMITS)
+    if kind.startswith("text/html"):
+        assert "the server sent a web page" in str(caught.value) and f"({earlier:,} bytes are kept)" in str(
+            caught.value
+        )
+    elif earlier:
+        assert f"it was deleted, and {earlier:,} bytes from before are kept" in str(caught.value)
+    else:
+        assert "it was deleted; run the command again" in str(caught.value)
+    assert "\n" not in str(caught.value)
+    assert part.read_bytes() if earlier else not part.exists() or not part.read_bytes()
+    server.payload, server.ranges, server.kind = good, True, "application/gzip"
+    fetch(server.url, target, md5(good), LIMITS)
+    assert only_target(target, server) and server.sent[-1] == len(good) - earlier
+
+
+@pytest.mark.parametrize(("kept", "cut", "then"), [(5000, 9000, 9000), (9000, 5000, 9000)])
+def test_a_broken_answer_without_ranges_keeps_the_longer_part(
+    server: Server, target: Path, kept: int, cut: int, then: int
+) -> None:
+    part = part_of(target, server.payload[:kept])
+    server.ranges, server.cut = False, cut
+    with pytest.raises(StudyError, match=rf"\({then:,} bytes are kept\)"):
+        fetch(server.url, target, md5(server.payload), LIMITS)
+    assert part.read_bytes() == server.payload[:then] and list(target.parent.iterdir()) == [part]
+
+
+def test_a_longer_answer_with_another_beginning_is_not_kept(server: Server, target: Path) -> None:
+    part = part_of(target, server.payload[:50])
+    server.payload, server.ranges, server.cut = bytes(CHUNK), False, 9000
+    with pytest.raises(StudyError, match=r"\(50 bytes are kept\)"):
+        fetch(server.url, target, md5(server.payload), LIMITS)
+    assert len(part.read_bytes()) == 50 and list(target.parent.iterdir()) == [part]
+
+
+def test_a_drop_now_and_then_is_a_stall(server: Server, target: Path) -> None:
+    """Each byte comes in time, so that no time-out of a socket ends it."""
+    server.drip_s = 0.02
+    with pytest.raises(
+        StudyError, match=r"stalled at \d+ of 458,875 bytes, with \d\d bytes a second\); run .* to continue"
+    ):
+        fetch(server.url, target, md5(server.payload), replace(LIMITS, window_s=0.3))
+    part = target.with_name(target.name + ".part")
+    kept = len(part.read_bytes())
+    assert kept >= 5 and server.payload.startswith(part.read_bytes())
+    server.drip_s = None
+    fetch(server.url, target, md5(server.payload), LIMITS)
+    assert only_target(target, server) and server.sent[-1] == len(server.payload) - kept
+
+
+@pytest.mark.parametrize("sized", [True, False])
+@pytest.mark.parametrize("earlier", [0, 5000])
+def test_a_body_without_end_is_not_written_whole(server: Server, target: Path, sized: bool, earlier: int) -> None:
+    part = part_of(target, server.payload[:earlier])
+    server.sized = sized
+    with pytest.raises(StudyError, match=r"cannot have more than 131,072\); run .*\([05],?0* bytes are kept\)"):
+        fetch(server.url, target, md5(server.payload), replace(LIMITS, bytes=CHUNK * 2))
+    assert len(part.read_bytes()) == earlier and list(target.parent.iterdir()) == [part]
 
 
 def test_complete_part_is_checked_and_not_fetched(server: Server, target: Path) -> None:
     part_of(target, server.payload)
-    fetch(server.url, target, md5(server.payload))
+    fetch(server.url, target, md5(server.payload), LIMITS)
     assert only_target(target, server) and server.sent == [0]
 
 
 @pytest.mark.parametrize("earlier", [b"", b"foreign", bytes(CHUNK * 9)])
 def test_wrong_checksum_deletes_the_part(server: Server, target: Path, earlier: bytes) -> None:
     part_of(target, earlier)
-    with pytest.raises(StudyError, match=r"has MD5 .*, not .*; it was deleted, run the command again"):
-        fetch(server.url, target, md5(server.payload) if earlier else "0" * 32)
+    with pytest.raises(StudyError, match=r"has MD5 .*, not .*; it was deleted; run the command again"):
+        fetch(server.url, target, md5(server.payload) if earlier else "0" * 32, LIMITS)
     assert list(target.parent.iterdir()) == []
 
 
 def test_another_range_than_asked_for_is_not_appended(server: Server, target: Path) -> None:
     part, server.shift = part_of(target, server.payload[:5000]), 10
     with pytest.raises(StudyError, match="a different range"):
-        fetch(server.url, target, md5(server.payload))
+        fetch(server.url, target, md5(server.payload), LIMITS)
     assert part.read_bytes() == server.payload[:5000]
 
 
 def test_refusal_of_the_server_is_named(server: Server, target: Path) -> None:
     server.status = 404
     with pytest.raises(StudyError, match="HTTP status 404"):
-        fetch(server.url, target, md5(server.payload))
+        fetch(server.url, target, md5(server.payload), LIMITS)
     assert not target.exists()
 
 
 def test_silent_server_times_out(server: Server, target: Path) -> None:
     server.stall = 0.4
     with pytest.raises(StudyError, match="ReadTimeout"):
-        fetch(server.url, target, md5(server.payload), timeouts=(1.0, 0.1))
+        fetch(server.url, target, md5(server.payload), replace(LIMITS, silence_s=0.1))
 
 
 def test_full_disk_is_named_and_the_part_is_kept(server: Server, target: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def receive(response: object, part: Path, start: int) -> None:
+    def receive(response: object, part: Path, *_: object) -> None:
         part.write_bytes(server.payload[:100])
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
     with monkeypatch.context() as patched:
         patched.setattr("robustness_study.datasets.fetch.receive", receive)
         with pytest.raises(StudyError, match=r"\.part while downloading .* \(No space left on device\); correct this"):
-            fetch(server.url, target, md5(server.payload))
+            fetch(server.url, target, md5(server.payload), LIMITS)
     assert not target.exists()
-    fetch(server.url, target, md5(server.payload))
+    fetch(server.url, target, md5(server.payload), LIMITS)
     assert target.read_bytes() == server.payload
 
 
@@ -387,7 +471,7 @@ def test_error_without_network_is_one_line(closed_url: str, tmp_path: Path, monk
         cifar10.load_archive(None, KEPT, closed_url)
     text = str(caught.value)
     assert "put the file at data/external/cifar-10-binary.tar.gz" in text
-    assert "`make demo` needs no network" in text and "is kept" in text
+    assert "`make demo` needs no network" in text and "(6 bytes are kept)" in text
     assert "\n" not in text and part.read_bytes() == b"so far"
 
 

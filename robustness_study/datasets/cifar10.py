@@ -16,12 +16,13 @@ import numpy as np
 
 from robustness_study.core.errors import StudyError
 from robustness_study.datasets.base import VARIABLE, Dataset, Places
-from robustness_study.datasets.fetch import fetch, md5_of
+from robustness_study.datasets.fetch import Limits, fetch, md5_of
 from robustness_study.schema.download import Download
 
 URL = "https://www.cs.toronto.edu/~kriz/cifar-10-binary.tar.gz"
 MD5 = "c32a1d4ab5d03f1284b67883e8d87530"
 ARCHIVE = "cifar-10-binary.tar.gz"
+MOST_BYTES = 200_000_000  # the archive has 162 MiB
 SIDE = 32
 RECORDS = 10_000  # in each batch file
 RECORD_BYTES = 1 + 3 * SIDE * SIDE  # the label, then all red, all green and all blue values
@@ -84,7 +85,7 @@ def ensure_official(kept: Path, url: str, md5: str) -> str:
     """
     if not kept.exists():
         print(f"download: fetching {url}", flush=True)
-        fetch(url, kept, md5)
+        fetch(url, kept, md5, Limits(MOST_BYTES))
         return md5
     found = md5_of(kept)
     if found != md5:

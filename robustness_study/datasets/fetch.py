@@ -1,15 +1,18 @@
 """Downloads one large file over HTTP, continues after an interruption, and checks the MD5 checksum.
 
 During the download the bytes are in a `.part` file in the same folder. If the download stops, the next run continues
-this file.
+this file. A server that sends the whole file again, or something else, writes into a `.new` file. It replaces the
+`.part` file only if it is better: complete and right, or longer with the same beginning.
 """
 
 from __future__ import annotations
 
 import hashlib
 import sys
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -19,43 +22,78 @@ if TYPE_CHECKING:
     from requests import Response
 
 CHUNK = 1 << 16  # bytes; an interruption can lose at most this many
-TIMEOUTS = (15.0, 60.0)  # seconds to wait for a connection, and for the next byte
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What ends a download: seconds without a connection or a byte, too few bytes in a window of time, too many bytes.
+
+    A file of `bytes` at the slowest speed allowed takes `bytes / slowest_bytes_per_s` seconds, so time is bounded too.
+    """
+
+    bytes: int
+    connection_s: float = 15.0
+    silence_s: float = 60.0
+    window_s: float = 60.0
+    slowest_bytes_per_s: float = 10_000.0
 
 
 class BrokenTransferError(Exception):
     """The server did not send the whole file. The text gives the reason."""
 
 
-def fetch(url: str, target: Path, md5: str, timeouts: tuple[float, float] = TIMEOUTS) -> None:
-    """Download `url` to `target`. Raises StudyError if that fails or if the file does not have this MD5 checksum.
-
-    `timeouts` are the seconds to wait for a connection, and for the next byte.
-    """
+def fetch(url: str, target: Path, md5: str, limits: Limits) -> None:
+    """Download `url` to `target`. Raises StudyError if that fails or if the file does not have this MD5 checksum."""
     import requests
     import urllib3
 
     part = target.with_name(target.name + ".part")
+    new = target.with_name(target.name + ".new")
     part.parent.mkdir(parents=True, exist_ok=True)
     try:
-        transfer(url, part, timeouts)
+        received = transfer(url, part, new, limits)
     except (requests.RequestException, urllib3.exceptions.HTTPError, BrokenTransferError) as error:
         reason = str(error) if isinstance(error, BrokenTransferError) else type(error).__name__
+        kept = keep_the_longer(part, new)
         raise StudyError(
-            f"cannot download {url} ({reason}); run the command again to continue (the part so far is kept), "
+            f"cannot download {url} ({reason}); run the command again to continue ({kept:,} bytes are kept), "
             f"or put the file at {target} yourself; `make demo` needs no network"
         ) from None
     except OSError as error:  # errors of requests are OSErrors as well; the branch above has handled those
         raise StudyError(
-            f"cannot write {part} while downloading {url} ({error.strerror or error}); correct this, then run the "
-            "command again to continue"
+            f"cannot write {error.filename or part} while downloading {url} ({error.strerror or error}); correct this, "
+            "then run the command again to continue"
         ) from None
-    found = md5_of(part)
+    found = md5_of(received)
     if found != md5:
-        part.unlink()
-        raise StudyError(
-            f"the file from {url} has MD5 {found}, not {md5}; it was deleted, run the command again to download it"
+        received.unlink()
+        kept = (
+            "" if received == part or not part.exists() else f", and {part.stat().st_size:,} bytes from before are kept"
         )
-    part.replace(target)
+        raise StudyError(
+            f"the file from {url} has MD5 {found}, not {md5}; it was deleted{kept}; run the command again to download "
+            "it, perhaps from another network: some answer with a page of their own"
+        )
+    received.replace(target)
+    part.unlink(missing_ok=True)
+
+
+def keep_the_longer(part: Path, new: Path) -> int:
+    """Let the `.new` file replace the `.part` file if it has the same beginning and more. Returns the bytes kept."""
+    if new.exists():
+        if part.exists() and new.stat().st_size > part.stat().st_size and same_beginning(part, new):
+            new.replace(part)
+        new.unlink(missing_ok=True)
+    return part.stat().st_size if part.exists() else 0
+
+
+def same_beginning(shorter: Path, longer: Path) -> bool:
+    """Whether the longer file begins with the bytes of the shorter one."""
+    with shorter.open("rb") as one, longer.open("rb") as other:
+        while block := one.read(CHUNK):
+            if other.read(len(block)) != block:
+                return False
+    return True
 
 
 def md5_of(path: Path) -> str:
@@ -64,33 +102,63 @@ def md5_of(path: Path) -> str:
         return hashlib.file_digest(stream, lambda: hashlib.md5(usedforsecurity=False)).hexdigest()
 
 
-def transfer(url: str, part: Path, timeouts: tuple[float, float]) -> None:
-    """Download the rest of `part`, from its present end. Raises BrokenTransferError or an error of requests."""
+def transfer(url: str, part: Path, new: Path, limits: Limits) -> Path:
+    """Download what `part` lacks. Returns the file that is complete: `part`, or `new` if the server sent it all again.
+
+    Raises BrokenTransferError or an error of requests.
+    """
     import requests
 
     start = part.stat().st_size if part.exists() else 0
     # A range counts the bytes that are sent. With compression they would not be the bytes of the file.
     headers = {"Accept-Encoding": "identity"} | ({"Range": f"bytes={start}-"} if start else {})
+    timeouts = (limits.connection_s, limits.silence_s)
     with requests.get(url, headers=headers, stream=True, timeout=timeouts) as response:
         if response.status_code == 416 and start:
-            return  # nothing is left to send: the part is complete or wrong; the checksum will show which
+            return part  # nothing is left to send: the part is complete or wrong; the checksum will show which
         if response.status_code not in (200, 206):
             raise BrokenTransferError(f"HTTP status {response.status_code}")
+        if response.headers.get("Content-Type", "").startswith("text/html"):
+            raise BrokenTransferError("the server sent a web page, as the login page of a public network does")
         if response.status_code == 200:
-            start = 0  # the server ignores the range and sends the whole file
-        elif not response.headers.get("Content-Range", "").startswith(f"bytes {start}-"):
+            # The server ignores the range and sends the whole file, or something else.
+            received = new if start else part
+            receive(response, received, 0, limits)
+            return received
+        if not response.headers.get("Content-Range", "").startswith(f"bytes {start}-"):
             raise BrokenTransferError("the server sent a different range of bytes from the one requested")
-        receive(response, part, start)
+        receive(response, part, start, limits)
+        return part
 
 
-def receive(response: Response, part: Path, start: int) -> None:
-    """Write the body of a response to `part`, starting at byte `start`. urllib3 raises an error if it ends early."""
+def receive(response: Response, part: Path, start: int, limits: Limits) -> None:
+    """Write the body of a response to `part`, starting at byte `start`. urllib3 raises an error if it ends early.
+
+    Raises BrokenTransferError if the body is longer than allowed or comes too slowly.
+    """
     length = response.headers.get("Content-Length", "")
     total = start + int(length) if length.isdecimal() else None
+    if total and total > limits.bytes:
+        raise BrokenTransferError(
+            f"the server sends {total:,} bytes, and the file cannot have more than {limits.bytes:,}"
+        )
+    done, window_start, done_at_start = start, time.monotonic(), start
     with part.open("ab" if start else "wb") as stream, progress(total, start) as advance:
-        for chunk in response.raw.stream(CHUNK, decode_content=False):
+        # Not `stream` or `iter_content`, which wait for a whole chunk however slowly it comes.
+        while chunk := response.raw.read1(CHUNK, decode_content=False):
             stream.write(chunk)
             advance(len(chunk))
+            done += len(chunk)
+            so_far = f"{done:,} bytes" if total is None else f"{done:,} of {total:,} bytes"
+            if done > limits.bytes:
+                stream.truncate(start)  # what came is not the file
+                raise BrokenTransferError(f"stopped after {so_far}: the file cannot have more than {limits.bytes:,}")
+            elapsed = time.monotonic() - window_start
+            if elapsed > limits.window_s:
+                speed = (done - done_at_start) / elapsed
+                if speed < limits.slowest_bytes_per_s:
+                    raise BrokenTransferError(f"stalled at {so_far}, with {speed:,.0f} bytes a second")
+                window_start, done_at_start = time.monotonic(), done
 
 
 @contextmanager
