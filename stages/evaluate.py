@@ -1,7 +1,7 @@
 """Stage `evaluate@LOSS-TRAINSET-SEED`: scores one model on clean and corrupted images.
 
 Reads the model, the split, the raw and the corrupted images, and the model's training set. Writes `evaluate.json`
-(accuracy, loss, calibration, per-class report, confusion matrix and per-image predictions of the model's own
+(accuracy, loss, calibration, per-class report and per-image predictions of the model's own
 classifier, of k nearest neighbours and of a linear probe on its features; the features' angles) and
 `data/evaluated/KEY.npz` (logits of every set; features of the test images, for `embed`; features of the training
 images among which neighbours are searched, for `attack`).

@@ -9,12 +9,14 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 from PIL import Image
 from repositories import SMALL, Repository, ran
 from ruamel.yaml import YAML
 
 from robustness_study import losses
+from robustness_study.report.markdown import escaped
 from tools import workspace
 
 CELLS = [f"{loss}-{train_set}-0" for loss in ("cross_entropy", "angular") for train_set in ("clean", "corrupted")]
@@ -300,7 +302,7 @@ def test_a_users_own_images_run_through_every_stage(tmp_path: Path, monkeypatch:
     assert all(comparison[f"{train_set}_trained"]["test_clean"] > 0.9 for train_set in ("corrupted", "augmix"))
     assert repository.json("data/raw/source.json")["classes"] == names
     report = (path / "reports/report.md").read_text(encoding="utf-8")
-    assert "Unofficial data" in report and markdown(names[2]) in report
+    assert "Unofficial data" in report and escaped(names[2]) in report
     confusion = pd.read_csv(path / "reports/headline/confusion.csv", keep_default_na=False)
     assert set(confusion["actual"]) == set(names)
     # The same images in another folder are the same data: nothing else runs.

@@ -6,9 +6,12 @@ import numpy as np
 import pytest
 from scipy.stats import binomtest
 
+from robustness_study.core.array_text import to_text
+from robustness_study.core.cell import Cell
 from robustness_study.evaluation.calibration import expected_calibration_error
 from robustness_study.evaluation.neighbours import knn_predictions, unit
 from robustness_study.evaluation.score import per_class, score_set
+from robustness_study.results.cell_results import CellResults
 from robustness_study.statistics import half_width, wilson_interval
 
 NAMES = ["ant", "bee", "cat", "dog", "eel"]
@@ -51,7 +54,13 @@ def test_set_of_256_classes_has_labels_in_rows_and_predictions_in_columns() -> N
     labels, predictions = np.array([255, 255, 254], np.uint8), np.array([255, 254, 0])
     logits = np.eye(256, dtype=np.float32)[predictions]
     _, details = score_set(logits, {}, labels, [str(number) for number in range(256)])
-    confusion = np.array(details["confusion"])
+    evaluate = {
+        "dataset": {"classes": ["a name"] * 256},
+        "labels": {"test": to_text(labels)},
+        "details": {"test_clean": details},
+    }
+    result = CellResults(Cell("loss", "clean", 0), evaluate, {}, None, {}, None)  # type: ignore[arg-type]  # unused
+    confusion = result.confusion("test_clean")
     assert confusion.shape == (256, 256) and confusion.sum() == 3
     assert confusion[255, 255] == confusion[255, 254] == confusion[254, 0] == 1
 

@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 
 from robustness_study.attacks.signs import step
 from robustness_study.attacks.subject import ModelUnderAttack
-from robustness_study.plotting import save
+from robustness_study.plotting import class_labels, save
 
 
 def draw(path: str | Path, subject: ModelUnderAttack, count: int, epsilon_255: int, classes: list[str]) -> None:
@@ -43,6 +43,7 @@ def attack_examples(
     Images are float32 in [0, 1], N×3×H×W; `labels` and both `predictions` (clean, attacked) are N. The perturbation is
     centred on grey and scaled to the full range. The predicted class is above each image, in red if it is wrong.
     """
+    names = class_labels(classes)
     magnified = 0.5 + (attacked - clean) * 255 / (2 * epsilon_255)
     rows = (
         ("clean", clean, predictions[0]),
@@ -60,8 +61,8 @@ def attack_examples(
             axis.set_yticks([])
             if said is not None:
                 wrong = said[position] != label
-                axis.set_title(classes[said[position]], fontsize=9, color="#C00000" if wrong else "black")
+                axis.set_title(names[said[position]], fontsize=9, color="#C00000" if wrong else "black")
             else:
-                axis.set_title(f"label: {classes[label]}", fontsize=8, color="#555555")
+                axis.set_title(f"label: {names[label]}", fontsize=7, color="#555555")
         line[0].set_ylabel(name, fontsize=9)
     save(figure, path)

@@ -10,6 +10,11 @@ class StudyError(Exception):
     """An error that the user can correct. Its text is one line."""
 
 
+def one_line(text: str) -> str:
+    r"""`text` with control and invisible characters as Python writes them, such as `\n`: file names may have them."""
+    return "".join(character if character.isprintable() else ascii(character)[1:-1] for character in text)
+
+
 def run(main: Callable[[], None]) -> None:
     """Run the `main` of a stage. A StudyError ends it with one line on stderr and exit status 1.
 
@@ -18,10 +23,9 @@ def run(main: Callable[[], None]) -> None:
     try:
         main()
     except StudyError as error:
-        sys.exit(f"error: {error}")
+        sys.exit(f"error: {one_line(str(error))}")
     except OSError as error:
         if error.strerror is None:
             raise
-        sys.exit(
-            f"error: {error.strerror}{f': {error.filename}' if error.filename else ''}; correct this and run again"
-        )
+        where = f": {one_line(str(error.filename))}" if error.filename else ""
+        sys.exit(f"error: {error.strerror}{where}; correct this and run again")

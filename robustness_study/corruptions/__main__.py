@@ -20,7 +20,7 @@ from typing import NoReturn
 import numpy as np
 
 from robustness_study import corruptions
-from robustness_study.core.errors import StudyError, run
+from robustness_study.core.errors import StudyError, one_line, run
 from robustness_study.core.files import replacing
 
 SAVEZ_ARGUMENTS = ("file", "allow_pickle")  # arguments of numpy.savez, so arrays cannot have these names
@@ -31,7 +31,7 @@ class Parser(argparse.ArgumentParser):
 
     def error(self, message: str) -> NoReturn:
         """Print one line to stderr and exit with status 2."""
-        self.exit(2, f"error: {message}; see --help\n")
+        self.exit(2, f"error: {one_line(message)}; see --help\n")
 
 
 def read(path: Path) -> dict[str, np.ndarray]:

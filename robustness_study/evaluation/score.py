@@ -52,24 +52,21 @@ def embeddings_of(model: Classifier, features: np.ndarray) -> np.ndarray | None:
 def score_set(
     logits: np.ndarray, on_features: dict[str, np.ndarray | None], labels: np.ndarray, classes: list[str]
 ) -> tuple[dict[str, Any], dict[str, Any]]:
-    """The main values of one set of images, and its details: values per class, confusion matrix, predictions.
+    """The main values of one set of images, and its details: values per class, predictions.
 
     `logits` are N×classes, `labels` N. `on_features` maps the name of another classifier to the labels, N, that it
     predicts from the features, or to None if it did not run.
     """
-    from sklearn.metrics import confusion_matrix
-
     predictions = logits.argmax(1)
     of_logits = torch.from_numpy(logits)
     loss = torch.nn.functional.cross_entropy(of_logits, torch.from_numpy(labels.astype(np.int64)))
-    confusion = confusion_matrix(labels, predictions, labels=range(len(classes)))
     row: dict[str, Any] = {
         "accuracy": float((predictions == labels).mean()),
         "loss": loss.item(),
         "calibration_error": expected_calibration_error(of_logits.softmax(1).numpy(), labels),
         "images": len(labels),
     }
-    details: dict[str, Any] = {"per_class": per_class(labels, predictions, classes), "confusion": confusion.tolist()}
+    details: dict[str, Any] = {"per_class": per_class(labels, predictions, classes)}
     details["predictions"] = to_text(predictions)
     for name, predicted in on_features.items():
         # A value of None keeps the keys of all rows the same.

@@ -9,7 +9,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from robustness_study.plotting import colour, save
+from robustness_study.plotting import MANY, class_labels, colour, legend, legend_below, save
 
 
 def umap_planes(
@@ -26,15 +26,17 @@ def umap_planes(
 
     There is one more panel for each name in `moved`, for example attacked images: their points M×2 now, those `before`,
     M×2, and their labels, M. In it, an arrow for each class leads from the median of its points before to the median
-    now.
+    now. Up to `MANY` classes, the legend is at the right; more are in columns below, and their arrows are thinner.
     """
+    many = len(classes) > MANY
+    thickness = 0.5 if many else 1.0
     figure = Figure(figsize=(4.6 * (1 + len(moved)) + 1.4, 5.6), layout="constrained")
     first, *others = figure.subplots(1, 1 + len(moved), sharex=True, sharey=True)
-    _scatter(first, fitted, labels, len(classes), 3)
+    _scatter(first, fitted, labels, 3)
     first.set_title(f"{len(fitted)} clean images (fitted)")
     for axis, (name, points) in zip(others, moved.items(), strict=True):
         axis.scatter(fitted[:, 0], fitted[:, 1], 2, color="#DDDDDD", linewidths=0, rasterized=True)
-        _scatter(axis, points, moved_labels[name], len(classes), 4)
+        _scatter(axis, points, moved_labels[name], 4)
         for position in np.unique(moved_labels[name]):
             members = moved_labels[name] == position
             start, end = np.median(before[name][members], axis=0), np.median(points[members], axis=0)
@@ -42,15 +44,19 @@ def umap_planes(
                 (3.5, "white"),
                 (1.5, colour(position)),
             ):  # a white rim makes the arrow visible among the points
-                arrow = {"arrowstyle": "-|>", "color": shade, "linewidth": width, "mutation_scale": 14}
+                arrow = {"arrowstyle": "-|>", "color": shade, "linewidth": width * thickness}
+                arrow["mutation_scale"] = 14 * thickness
                 axis.annotate("", xy=end, xytext=start, arrowprops={**arrow, "shrinkA": 0, "shrinkB": 0})
         axis.set_title(f"{len(points)} {name} (transformed)")
     for axis in (first, *others):
         axis.set_xticks([])
         axis.set_yticks([])
-    handles = [first.scatter([], [], 20, color=colour(position), label=name) for position, name in enumerate(classes)]
-    figure.legend(handles=handles, loc="outside right upper", frameon=False)
     figure.suptitle(caption, fontsize=10)
+    handles = [first.scatter([], [], 20, color=colour(position)) for position in range(len(classes))]
+    if many:
+        legend_below(figure, handles, class_labels(classes), int(figure.get_figwidth() / 1.3), 6.5)
+    else:
+        legend(figure, handles, class_labels(classes), loc="outside right upper")
     save(figure, path)
 
 
@@ -68,7 +74,7 @@ def caption_of(notes: dict[str, Any]) -> str:
     )
 
 
-def _scatter(axis: Axes, points: np.ndarray, labels: np.ndarray, classes: int, size: float) -> None:
-    for position in range(classes):
-        members = labels == position
-        axis.scatter(points[members, 0], points[members, 1], size, color=colour(position), linewidths=0, alpha=0.7)
+def _scatter(axis: Axes, points: np.ndarray, labels: np.ndarray, size: float) -> None:
+    order = np.argsort(labels, kind="stable")  # a later class is drawn over an earlier one
+    colours = [colour(position) for position in labels[order]]
+    axis.scatter(points[order, 0], points[order, 1], size, color=colours, linewidths=0, alpha=0.7)

@@ -6,6 +6,7 @@ import numpy as np
 
 from robustness_study.attacks import catalogue
 from robustness_study.report import attack_tables, pictures
+from robustness_study.report.markdown import table
 from robustness_study.report.study import Study
 from robustness_study.report.tables import shown
 from robustness_study.results.cell_results import CellResults, Cells
@@ -32,21 +33,21 @@ def sections(study: Study) -> list[str]:
     return [
         "## Fast gradient sign attack",
         _attack_note(study.first),
-        shown(study.tables["fast_gradient_sign"]).rename_axis("ε (in 1/255)").to_markdown(floatfmt=".4f"),
+        table(shown(study.tables["fast_gradient_sign"]).rename_axis("ε (in 1/255)")),
         *_overstated(cells),
         *_moved(cells),
         *pictures.under("Fast gradient sign attack", study),
         IN_FULL,
-        shown(study.tables["fast_gradient_sign_in_full"]).to_markdown(floatfmt=".4f"),
+        table(shown(study.tables["fast_gradient_sign_in_full"])),
         "## Other attacks",
         *_other_attacks(study),
         CHECKS,
-        attack_tables.attack_checks(cells).to_markdown(floatfmt=".4f"),
+        table(attack_tables.attack_checks(cells)),
         "Transferred attacks: "
         f"FGSM images of {transfer['images']} test images at ε = {transfer['epsilon_255']}/255, attacked through the "
         "model of the row and classified by the model of the column. Each entry is an accuracy, with its 95 % interval "
         "over images in brackets.",
-        attack_tables.transfer_table(transfer, "text").rename_axis("attacked through").to_markdown(floatfmt=".4f"),
+        table(attack_tables.transfer_table(transfer, "text").rename_axis("attacked through")),
         *pictures.under("Other attacks", study),
     ]
 
@@ -88,8 +89,7 @@ def _other_attacks(study: Study) -> list[str]:
     about = [entry.about for entry in ran]
     only_correct = [next(iter(entry.titles.values())) for entry in ran if entry.only_right_images]
     about += [ONLY_CORRECT.format(" and ".join(only_correct))] if only_correct else []
-    table = shown(study.tables["other_attacks"]).to_markdown(floatfmt=".4f")
-    return [OTHER_ATTACKS.format(about=" ".join(about)), table]
+    return [OTHER_ATTACKS.format(about=" ".join(about)), table(shown(study.tables["other_attacks"]))]
 
 
 def _overstated(cells: Cells) -> list[str]:

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from robustness_study.plotting import colour, save
+from robustness_study.plotting import MANY, class_labels, colour, legend_below, save
+
+MOST_INSIDE = 8  # entries of a legend inside the axes
+MOST_LABELS = 64  # classes with a label at each side of a confusion matrix
 
 
 def grouped_bars(
@@ -20,7 +25,7 @@ def grouped_bars(
     title: str,
 ) -> None:
     """Draws accuracies as bars: a group per entry of `groups`, a bar per series, with intervals (low, high)."""
-    figure = Figure(figsize=(1.6 + 1.9 * len(groups), 4.4), layout="constrained")
+    figure = Figure(figsize=(1.6 + max(1.9, 0.45 * len(series)) * len(groups), 4.4), layout="constrained")
     axis = figure.subplots()
     width = 0.8 / len(series)
     for position, (name, values) in enumerate(series.items()):
@@ -61,7 +66,7 @@ def ladder(
     for position, (name, values) in enumerate(series.items()):
         mean, low, high = values.T
         axis.plot(places, mean, marker="o", markersize=4, label=name, color=colour(position))
-        axis.fill_between(places, low, high, color=colour(position), alpha=0.15, linewidth=0)
+        axis.fill_between(places, low, high, color=colour(position), alpha=min(0.15, 0.6 / len(series)), linewidth=0)
         if name in stronger:
             attack, accuracies = stronger[name]
             at = [epsilons_255.index(epsilon_255) for epsilon_255 in accuracies]
@@ -74,7 +79,7 @@ def ladder(
     axis.set_ylabel("accuracy")
     axis.set_ylim(0, 1)
     axis.grid(alpha=0.3)
-    axis.legend(frameon=False, fontsize=9)
+    _legend(figure, axis)
     axis.set_title(title, fontsize=10)
     save(figure, path)
 
@@ -115,29 +120,50 @@ def training_curves(path: str | Path, curves: dict[str, dict[str, list[float]]])
     axis.set_ylabel("accuracy (validation solid, training dashed)")
     axis.set_ylim(0, 1)
     axis.grid(alpha=0.3)
-    axis.legend(frameon=False, fontsize=9)
+    _legend(figure, axis)
     axis.set_title("On images of the kind that the model trains on, without augmentation", fontsize=10)
     save(figure, path)
 
 
+def _legend(figure: Figure, axis: Axes) -> None:
+    """A legend inside the axes, or below the picture where it has so many entries that it would cover the lines."""
+    handles, names = axis.get_legend_handles_labels()
+    if len(names) <= MOST_INSIDE:
+        axis.legend(frameon=False, fontsize=9)
+    else:
+        legend_below(figure, handles, names, 2, 9)
+
+
+def labelled_every(classes: int) -> int:
+    """Every how many classes a confusion matrix has a label: all up to `MOST_LABELS` classes, then fewer."""
+    return -(-classes // MOST_LABELS)
+
+
 def confusion_grid(path: str | Path, matrices: dict[str, np.ndarray], classes: list[str]) -> None:
-    """Draws one confusion matrix per model: counts, shaded by their share of the images with that true label."""
-    columns = min(2, len(matrices))
-    rows = -(-len(matrices) // columns)
-    side = 1.6 + 0.42 * len(classes)
+    """Draws one confusion matrix per model: counts, shaded by their share of the images with that true label.
+
+    The classes are in the order of `classes`. Above `MANY` classes, the size of a matrix stays the same and it shows
+    shades without counts; see also `labelled_every`.
+    """
+    columns = math.ceil(math.sqrt(len(matrices)))
+    rows = math.ceil(len(matrices) / columns)
+    side = 1.6 + 0.42 * min(len(classes), MANY)
+    every = labelled_every(len(classes))
+    places, names = range(0, len(classes), every), class_labels(classes)[::every]
+    size = 8 if len(classes) <= 2 * MANY else 7
     figure = Figure(figsize=(side * columns, side * rows), layout="constrained")
     axes = figure.subplots(rows, columns, squeeze=False).ravel()
     for axis in axes[len(matrices) :]:
         axis.set_axis_off()
     for axis, (name, counts) in zip(axes, matrices.items(), strict=False):
         shares = counts / np.maximum(counts.sum(1, keepdims=True), 1)
-        axis.imshow(shares, cmap="Blues", vmin=0, vmax=1)
-        axis.set_xticks(range(len(classes)), classes, rotation=90, fontsize=8)
-        axis.set_yticks(range(len(classes)), classes, fontsize=8)
+        axis.imshow(shares, cmap="Blues", vmin=0, vmax=1, interpolation="nearest")
+        axis.set_xticks(places, names, rotation=90, fontsize=size)
+        axis.set_yticks(places, names, fontsize=size)
         axis.set_xlabel("predicted", fontsize=9)
         axis.set_ylabel("true label", fontsize=9)
         axis.set_title(name, fontsize=10)
-        if len(classes) > 20:
+        if len(classes) > MANY:
             continue
         for y, x in np.ndindex(*counts.shape):
             if counts[y, x]:

@@ -18,6 +18,16 @@ RECALL = (
     "The recall of a class is the share of its test images that are classified correctly. The arrow means: training "
     "set → test images."
 )
+NUMBERS = (
+    "The table begins with the number of each class, counted from 0. Pictures give it, as in `3: …`, where they do not "
+    "show a name in full: because the name is long, or because their font lacks some of its characters. In the names, "
+    "`␣` stands for a space at an end or next to another space, and `\\u` with a number for a character that nobody "
+    "sees."
+)
+LOWEST = (
+    "The table has the {shown} classes with the lowest recall (mean over the columns) of {of}, the lowest first. The "
+    "file [tables/recall_per_class.csv](tables/recall_per_class.csv) has every class, in the order of their numbers."
+)
 MODELS = (
     "- **Names.** A *model* is a network trained with one loss, on one training set, with one seed. The *seed* decides "
     "the split into training and validation images, the initial weights and the order of images. `{loss}, {train_set}` "

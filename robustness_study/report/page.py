@@ -6,7 +6,8 @@ from typing import Any
 
 import pandas as pd
 
-from robustness_study.report import attack_sections, explanations, pictures, suite_tables, tables
+from robustness_study.report import attack_sections, explanations, pictures, recall, suite_tables, tables
+from robustness_study.report.markdown import escaped, table
 from robustness_study.report.study import Study
 from robustness_study.results import differences
 from robustness_study.results.cell_results import CellResults, Cells
@@ -37,13 +38,13 @@ def markdown(study: Study) -> str:
     parts += [_summaries(study.tables["beside_accuracy"])]
     parts += attack_sections.sections(study)
     parts += ["## Corruptions", *_suite(study), *pictures.under("Corruptions", study)]
-    parts += ["## Recall of each class", explanations.RECALL, _summaries(study.tables["recall_per_class"])]
+    parts += ["## Recall of each class", *recall.section(study.tables["recall_per_class"])]
     parts += pictures.under("Recall of each class", study)
     parts += ["## Training", *pictures.under("Training", study)]
     parts += [
         "## Features",
         explanations.FEATURES,
-        _table(study.features),
+        table(study.features),
         *_planes(cells),
         _stability(study.stability),
     ]
@@ -52,7 +53,8 @@ def markdown(study: Study) -> str:
 
 def _dataset(first: CellResults) -> list[str]:
     dataset = first.evaluate["dataset"]
-    line = f"Dataset: **{dataset['name']}** from {dataset['origin']} ({dataset['checksum']})."
+    name, origin, checksum = (escaped(dataset[part]) for part in ("name", "origin", "checksum"))
+    line = f"Dataset: **{name}** from {origin} ({checksum})."
     if dataset["official"]:
         return [line]
     if dataset["name"] == "folder":
@@ -151,9 +153,7 @@ def _sentences(found: list[Difference], concluded: list[Conclusion], seeds: int)
         note,
         *([verdict, "\n".join(claims)] if claims else []),
         "All differences:",
-        differences.table(found, [each for one in concluded for each in one.differences]).to_markdown(
-            disable_numparse=True
-        ),
+        table(differences.table(found, [each for one in concluded for each in one.differences]).astype(str)),
     ]
 
 
@@ -228,8 +228,4 @@ def _stability(stability: dict[str, Any]) -> str:
 
 
 def _summaries(frame: pd.DataFrame) -> str:
-    return _table(tables.shown(frame))
-
-
-def _table(frame: pd.DataFrame) -> str:
-    return frame.to_markdown(floatfmt=".4f")
+    return table(tables.shown(frame))

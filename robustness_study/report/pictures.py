@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 
 from robustness_study.core.errors import StudyError
+from robustness_study.plotting import MANY
 from robustness_study.report import charts, suite_charts, suite_tables
 from robustness_study.report.study import Study
 from robustness_study.results import overstated
@@ -172,6 +173,20 @@ def _transfer_caption(study: Study) -> str:
     )
 
 
+def _confusion_caption(study: Study) -> str:
+    classes = len(study.first.evaluate["dataset"]["classes"])
+    of = f"Confusion matrices on {len(study.first.predictions('test_clean')[0])} clean test images, seed "
+    of += f"{study.first.cell.seed}"
+    if classes <= MANY:
+        return f"{of}: numbers of images, shaded by their share of the images with the same true label"
+    every = charts.labelled_every(classes)
+    some = f"; one class in {every} has its label" if every > 1 else ""
+    return (
+        f"{of}: the share of the images with the same true label, darker for more. The {classes} classes are in the "
+        f"order of their numbers, from the top and from the left{some}"
+    )
+
+
 PICTURES = (
     Picture(
         "accuracy",
@@ -206,11 +221,7 @@ PICTURES = (
     Picture(
         "confusion",
         "Recall of each class",
-        lambda study: (
-            f"Confusion matrices on {len(study.first.predictions('test_clean')[0])} clean test images, "
-            f"seed {study.first.cell.seed}: numbers of images, shaded by their share of the images with the same true "
-            "label"
-        ),
+        _confusion_caption,
         confusion,
     ),
     Picture(

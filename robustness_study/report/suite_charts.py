@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 from matplotlib.figure import Figure
 
-from robustness_study.plotting import colour, save
+from robustness_study.plotting import colour, legend_below, save
 
 
 def heat_maps(
@@ -20,15 +20,20 @@ def heat_maps(
     of_benchmark: int,
     title: str,
 ) -> None:
-    """Draws a panel per model: a row per corruption, a column per severity, a line above each row number in `ends`.
+    """Draws a panel per model, at most six in a row; in each, a row per corruption and a column per severity.
 
     `accuracies` maps model → corruption → five accuracies. `means` maps model → the mean in its title, over
-    `of_benchmark` corruptions of CIFAR-10-C. The corruptions in `seen` get a star.
+    `of_benchmark` corruptions of CIFAR-10-C. The corruptions in `seen` get a star. A line is
+    above each row number in `ends`.
     """
     names = list(next(iter(accuracies.values())))
-    figure = Figure(figsize=(2.3 + 2.35 * len(accuracies), 1.3 + 0.27 * len(names)), layout="constrained")
-    axes = figure.subplots(1, len(accuracies), squeeze=False, sharey=True)[0]
-    for axis, (model, by_corruption) in zip(axes, accuracies.items(), strict=True):
+    columns = min(6, len(accuracies))
+    rows = math.ceil(len(accuracies) / columns)
+    figure = Figure(figsize=(2.3 + 2.35 * columns, (1.3 + 0.27 * len(names)) * rows), layout="constrained")
+    axes = figure.subplots(rows, columns, squeeze=False, sharey=True)
+    for axis in axes.flat[len(accuracies) :]:
+        axis.set_axis_off()
+    for axis, (model, by_corruption) in zip(axes.flat, accuracies.items(), strict=False):
         grid = np.array([by_corruption[name] for name in names])
         shown = axis.imshow(grid, cmap="viridis", vmin=0, vmax=1, aspect="auto")
         for (row, column), value in np.ndenumerate(grid):
@@ -40,8 +45,9 @@ def heat_maps(
         axis.set_xlabel("severity")
         of = "CIFAR-10-C's 15" if of_benchmark == 15 else f"{of_benchmark} of CIFAR-10-C's 15"
         axis.set_title(f"{model}\nmean of {of}: {means[model]:.3f}", fontsize=8.5)
-    axes[0].set_yticks(range(len(names)), [f"{name}{' *' if name in seen else ''}" for name in names], fontsize=8)
-    figure.colorbar(shown, ax=list(axes), label="accuracy", fraction=0.04, pad=0.01)
+    for axis in axes[:, 0]:
+        axis.set_yticks(range(len(names)), [f"{name}{' *' if name in seen else ''}" for name in names], fontsize=8)
+    figure.colorbar(shown, ax=list(axes.flat), label="accuracy", fraction=0.04, pad=0.01)
     figure.suptitle(title, fontsize=10)
     save(figure, path)
 
@@ -62,7 +68,9 @@ def by_severity(
             places = np.arange(len(values))
             middle, low, high = np.array(values).T
             axis.plot(places, middle, marker="o", markersize=3.5, color=colour(position), label=model)
-            axis.fill_between(places, low, high, color=colour(position), alpha=0.12, linewidth=0)
+            axis.fill_between(
+                places, low, high, color=colour(position), alpha=min(0.12, 0.5 / len(series)), linewidth=0
+            )
         axis.axhline(chance, color="#777777", linestyle=":", linewidth=1)
         axis.set_title(group, fontsize=9)
         axis.set_ylim(0, 1)
@@ -75,6 +83,6 @@ def by_severity(
     for axis in axes[::columns]:
         axis.set_ylabel("accuracy")
     handles, labels = axes[0].get_legend_handles_labels()
-    figure.legend(handles, labels, loc="outside lower center", ncols=len(labels), frameon=False, fontsize=9)
+    legend_below(figure, handles, labels, min(len(labels), 4), 9)
     figure.suptitle(title, fontsize=10)
     save(figure, path)

@@ -8,6 +8,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -19,6 +20,8 @@ from robustness_study.core.cell import RESULTS, Cell
 from robustness_study.core.errors import StudyError
 from robustness_study.core.files import read_json
 from robustness_study.results.suite import Stress
+
+decoded = lru_cache(maxsize=256)(from_text)  # for the recall of 256 classes, the same text is read thousands of times
 
 
 @dataclass(frozen=True)
@@ -38,18 +41,20 @@ class CellResults:
 
     def confusion(self, name: str) -> np.ndarray:
         """The confusion matrix of one set of images, classes × classes; a row per true label."""
-        return np.array(self.evaluate["details"][name]["confusion"])
+        labels, predicted = (array.astype(np.int64) for array in self.predictions(name))
+        classes = len(self.evaluate["dataset"]["classes"])
+        return np.bincount(labels * classes + predicted, minlength=classes**2).reshape(classes, classes)
 
     def attacked(self, attack: str, epsilon_255: int | str) -> tuple[np.ndarray, np.ndarray]:
         """Labels and predicted labels, N each, under an attack. `attack` is its name in attack.json, such as `pgd`."""
         found = self.attack["attacks"][attack]
-        labels = from_text(self.attack["labels"])[from_text(found["positions"])]
-        return labels, from_text(found["predictions"][str(epsilon_255)])
+        labels = decoded(self.attack["labels"])[decoded(found["positions"])]
+        return labels, decoded(found["predictions"][str(epsilon_255)])
 
     def predictions(self, name: str) -> tuple[np.ndarray, np.ndarray]:
         """Labels and predicted labels, N each, of one set of images, in the order of the split's indices."""
-        labels = from_text(self.evaluate["labels"][name.split("_")[0]])
-        return labels, from_text(self.evaluate["details"][name]["predictions"])
+        labels = decoded(self.evaluate["labels"][name.split("_")[0]])
+        return labels, decoded(self.evaluate["details"][name]["predictions"])
 
 
 Cells = dict[tuple[str, str], list[CellResults]]  # (loss, training set) → one entry per seed

@@ -16,9 +16,8 @@ from typing import Any
 
 import numpy as np
 
-from robustness_study.core.array_text import from_text
 from robustness_study.core.errors import StudyError
-from robustness_study.results.cell_results import CellResults
+from robustness_study.results.cell_results import CellResults, decoded
 from robustness_study.schema.attack import HEADLINE_EPSILONS_255
 
 # Set of images → its per-image scores, N, in [−1, 1]. The metric is the sum of the means of the sets.
@@ -95,8 +94,8 @@ class Metric:
 
 def right(result: CellResults, of: str, predictions: str = "predictions") -> np.ndarray:
     """1.0 for each correctly predicted image, 0.0 for each other, N. `of` names a set of images, as `test_clean`."""
-    labels = from_text(result.evaluate["labels"][of.split("_")[0]])
-    return (from_text(result.evaluate["details"][of][predictions]) == labels).astype(float)
+    labels = decoded(result.evaluate["labels"][of.split("_")[0]])
+    return (decoded(result.evaluate["details"][of][predictions]) == labels).astype(float)
 
 
 def accuracy(of: str, title: str) -> Metric:
