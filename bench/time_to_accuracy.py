@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import subprocess
 import sys
 import time
@@ -84,7 +85,8 @@ def timed(who: str, seed: int) -> dict[str, float]:
         [sys.executable, "-m", "bench.time_to_accuracy", "--run", who, "--seed", str(seed)],
         check=True,
         stdout=subprocess.PIPE,
-        text=True,
+        env=os.environ | {"PYTHONIOENCODING": "utf-8"},
+        encoding="utf-8",
     )
     seconds = time.perf_counter() - started
     accuracy = json.loads(done.stdout.splitlines()[-1])

@@ -12,6 +12,7 @@ import time
 from typing import Any
 
 from robustness_study.attacks.catalogue import ALARMS
+from robustness_study.core.errors import run
 from tools import side_by_side, workspace
 
 TARGET = workspace.ROOT / ".demo"
@@ -63,4 +64,4 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    run(main)

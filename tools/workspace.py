@@ -65,7 +65,8 @@ def environment() -> dict[str, str]:
     for position, (key, value) in enumerate(settings.items()):
         config |= {f"GIT_CONFIG_KEY_{position}": key, f"GIT_CONFIG_VALUE_{position}": value}
     path = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")])
-    return {**inherited, **identity, **config, "PATH": path, "PYTHONUNBUFFERED": "1", "DVC_NO_ANALYTICS": "1"}
+    own = {"PATH": path, "PYTHONUNBUFFERED": "1", "PYTHONIOENCODING": "utf-8", "DVC_NO_ANALYTICS": "1"}
+    return {**inherited, **identity, **config, **own}
 
 
 def _files() -> list[str]:

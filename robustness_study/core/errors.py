@@ -5,18 +5,22 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable
 
+from robustness_study.core.terminal import make_unfailing
+
 
 class StudyError(Exception):
     """An error that the user can correct. Its text is one line."""
 
 
-def run(main: Callable[[], None]) -> None:
-    """Run the `main` of a stage. A StudyError ends it with one line on stderr and exit status 1.
+def run(main: Callable[[], int | None]) -> None:
+    """Run the `main` of a program. A StudyError ends it with one line on stderr and exit status 1.
 
-    An operating system error about a file (a full disk, a missing permission) ends it in the same way.
+    An operating system error about a file (a full disk, a missing permission) ends it in the same way. If `main`
+    returns a number, it is the exit status. A print cannot end the program.
     """
+    make_unfailing()
     try:
-        main()
+        status = main()
     except StudyError as error:
         sys.exit(f"error: {error}")
     except OSError as error:
@@ -25,3 +29,5 @@ def run(main: Callable[[], None]) -> None:
         sys.exit(
             f"error: {error.strerror}{f': {error.filename}' if error.filename else ''}; correct this and run again"
         )
+    if status:
+        sys.exit(status)
