@@ -23,14 +23,14 @@ import numpy as np
 
 from robustness_study.core.errors import StudyError
 
-# What numpy and zipfile raise when the bytes of an .npz file are damaged.
+# What numpy, and the readers of archives in Python, raise if the bytes of a file are damaged.
 DAMAGE = (
     zipfile.BadZipFile,
     zlib.error,
     lzma.LZMAError,
     struct.error,
     tokenize.TokenError,
-    OSError,  # of bz2, and of a position before the beginning of the file
+    OSError,  # of gzip and bz2, and of a position before the beginning of the file
     EOFError,
     ValueError,
     TypeError,
