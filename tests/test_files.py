@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import os
 import random
+import shutil
 import subprocess
 import sys
 import time
@@ -18,6 +19,7 @@ import pytest
 from robustness_study.core.array_text import from_text, to_text
 from robustness_study.core.errors import StudyError
 from robustness_study.core.files import read_arrays, read_json, read_npz, replacing, write_json, write_npz, write_text
+from robustness_study.core.imports import ROOT
 
 
 @pytest.mark.parametrize("error", [ValueError, OSError, StudyError, KeyboardInterrupt])
@@ -72,7 +74,12 @@ def test_temporary_file_of_a_killed_process_is_ignored_by_git_and_dvc(tmp_path: 
             temporary.touch()
             left.append(f"reports/cells/angular/clean-0/{temporary.name}")
     result = "reports/cells/angular/clean-0/evaluate.json"
-    top = Path(__file__).resolve().parents[1]
+    top = tmp_path / "repository"
+    subprocess.run(["git", "init", "-q", top], check=True)
+    (top / ".dvc").mkdir()
+    (top / ".dvc/config").touch()
+    for name in (".gitignore", ".dvcignore"):
+        shutil.copy(ROOT / name, top)
     done = subprocess.run([*command, *left, result], cwd=top, capture_output=True, text=True, check=False)
     assert done.stdout.split() == left, done.stderr
 

@@ -27,7 +27,7 @@ def create(target: Path, overrides: dict[str, Any]) -> None:
     `overrides` are values by dotted keys. The DVC cache of an earlier workspace at `target` is kept, so that running
     again repeats only what changed. Raises StudyError if git is missing or fails.
     """
-    names = _files()
+    names = [name for name in files() if name.startswith(LIVE) or not name.startswith(RESULTS)]
     cache, kept = target / ".dvc/cache", target.with_name(target.name + ".cache")
     if cache.is_dir():
         shutil.rmtree(kept, ignore_errors=True)
@@ -85,19 +85,19 @@ def git(*arguments: str, folder: Path) -> str:
     return os.fsdecode(done.stdout)
 
 
-def _files() -> list[str]:
+def files() -> list[str]:
+    """The files of this project that git tracks or would track, as paths from its top. Raises StudyError if git fails."""
     listing = ["ls-files", "-z", "--others", "--exclude-standard"]
-    if _is_repository():
+    if is_repository():
         listed = git(*listing, "--cached", folder=ROOT)
     else:  # without files that git tracks, .gitignore decides
         with tempfile.TemporaryDirectory() as empty:
             git("init", "-q", empty, folder=ROOT)
             listed = git("--git-dir", f"{empty}/.git", "--work-tree", str(ROOT), *listing, folder=ROOT)
-    names = [name for name in listed.split("\0") if name and (ROOT / name).is_file()]
-    return [name for name in names if name.startswith(LIVE) or not name.startswith(RESULTS)]
+    return [name for name in listed.split("\0") if name and (ROOT / name).is_file()]
 
 
-def _is_repository() -> bool:
+def is_repository() -> bool:
     """Whether `ROOT` is the top of a repository that git may read.
 
     It is not if it was unpacked from a ZIP file, even within another repository, or if it belongs to another user.
