@@ -86,7 +86,7 @@ def git(*arguments: str, folder: Path) -> str:
 
 
 def files() -> list[str]:
-    """The files of this project that git tracks or would track, as paths from its top. Raises StudyError if git fails."""
+    """The files that git tracks or would track, by paths from the project's top. Raises StudyError if git fails."""
     listing = ["ls-files", "-z", "--others", "--exclude-standard"]
     if is_repository():
         listed = git(*listing, "--cached", folder=ROOT)
