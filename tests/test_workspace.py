@@ -11,11 +11,12 @@ from pathlib import Path
 import pytest
 
 from robustness_study.core.errors import StudyError
+from robustness_study.core.imports import ROOT
 from tools import workspace
 
 FILES = {
     ".gitignore": "/data/*\n!/data/raw/\n/data/raw/*\n!/data/raw/source.json\n*.pyc\n/.demo/\n",
-    "params.yaml": "recipe: cpu # a comment\nseeds: [0, 1]\n",
+    "params.yaml": "recipe: cpu # 2×2 → ε\nseeds: [0, 1]\n",
     "dvc.lock": "old results",
     "reports/report.md": "old results",
     "reports/live/none.tsv": "",
@@ -97,6 +98,20 @@ def test_the_same_files_are_copied_whatever_git_knows(root: Path, state: Callabl
     assert workspace.git("status", "--porcelain", folder=target) == ""
     assert workspace.git("rev-list", "--count", "HEAD", folder=target) == "1\n"
     assert sorted(root.iterdir()) == before
+
+
+def test_params_are_changed_in_any_locale(tmp_path: Path) -> None:
+    path = tmp_path / "params.yaml"
+    path.write_text(FILES["params.yaml"], encoding="utf-8")
+    program = tmp_path / "program.py"
+    program.write_text(
+        "from pathlib import Path\nfrom tools.workspace import change_params\n"
+        "change_params(Path('params.yaml'), {'recipe': 'gpu'})\n",
+        encoding="utf-8",
+    )
+    narrow = {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0", "PYTHONPATH": str(ROOT)}
+    subprocess.run([sys.executable, program], cwd=tmp_path, env=os.environ | narrow, check=True)
+    assert path.read_text(encoding="utf-8") == FILES["params.yaml"].replace("cpu", "gpu")
 
 
 def test_a_missing_git_is_one_line_and_removes_nothing(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:

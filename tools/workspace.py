@@ -56,7 +56,8 @@ def change_params(path: Path, overrides: dict[str, Any]) -> None:
         for name in sections:
             place = place[name]
         place[last] = value
-    yaml.dump(values, path)
+    with path.open("w", encoding="utf-8", newline="\n") as stream:  # ruamel would take the terminal's encoding
+        yaml.dump(values, stream)
 
 
 def environment() -> dict[str, str]:
