@@ -600,6 +600,10 @@ def dataset_with(**changes: object) -> Dataset:
         ({"classes": ["cat"]}, "has 1 class;"),
         ({"classes": [str(number) for number in range(257)]}, "has 257 classes;"),
         ({"classes": ["cat", "cat"]}, "two classes with the name 'cat'"),
+        (
+            {"classes": ["cat", "caf\udcc3\udca9"]},
+            r"the name of class 'caf.*' is not readable here; set LC_ALL=C.UTF-8",
+        ),
     ],
 )
 def test_validate_refuses(changes: dict[str, object], message: str) -> None:

@@ -58,7 +58,7 @@ def validate(dataset: Dataset, size: int) -> None:
 
 
 def check_classes(classes: Sequence[str]) -> None:
-    """Raise StudyError unless there are 2 to 256 classes with different names."""
+    """Raise StudyError unless there are 2 to 256 classes with different names that UTF-8 can hold."""
     if not 2 <= len(classes) <= MOST_CLASSES:
         raise StudyError(
             f"the dataset has {number(len(classes), 'class', 'classes')}; it must have 2 to {MOST_CLASSES} classes"
@@ -66,6 +66,11 @@ def check_classes(classes: Sequence[str]) -> None:
     twice = [name for name in classes if classes.count(name) > 1]
     if twice:
         raise StudyError(f"the dataset has two classes with the name {twice[0]!r}; rename one")
+    unreadable = [name for name in classes if any("\ud800" <= letter <= "\udfff" for letter in name)]
+    if unreadable:
+        raise StudyError(
+            f"the name of class {unreadable[0]!r} is not readable here; set LC_ALL=C.UTF-8, or rename the class"
+        )
 
 
 def check_arrays(part: str, images: np.ndarray, labels: np.ndarray, size: int, classes: int) -> None:
