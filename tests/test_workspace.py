@@ -114,6 +114,17 @@ def test_params_are_changed_in_any_locale(tmp_path: Path) -> None:
     assert path.read_text(encoding="utf-8") == FILES["params.yaml"].replace("cpu", "gpu")
 
 
+def test_a_user_without_a_name_gets_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    """DVC uses `getpass.getuser`, which fails for a number that the system has no name for."""
+    program = "import getpass, pwd\npwd.getpwuid = {}.__getitem__\nprint(getpass.getuser())"
+    for name in ("LOGNAME", "USER", "LNAME", "USERNAME"):
+        monkeypatch.delenv(name, raising=False)
+    command = [sys.executable, "-c", program]
+    assert subprocess.check_output(command, env=workspace.environment(), encoding="utf-8") == "demo\n"
+    monkeypatch.setenv("LOGNAME", "somebody")
+    assert subprocess.check_output(command, env=workspace.environment(), encoding="utf-8") == "somebody\n"
+
+
 def test_a_missing_git_is_one_line_and_removes_nothing(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", "")
     monkeypatch.setattr(sys, "executable", str(root / "python"))

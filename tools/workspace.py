@@ -71,7 +71,8 @@ def environment() -> dict[str, str]:
         config |= {f"GIT_CONFIG_KEY_{position}": key, f"GIT_CONFIG_VALUE_{position}": value}
     path = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")])
     own = {"PATH": path, "PYTHONUNBUFFERED": "1", "PYTHONIOENCODING": "utf-8", "DVC_NO_ANALYTICS": "1"}
-    return {**inherited, **identity, **config, **own}
+    # DVC asks for the user's name, which a container that runs under any number does not have.
+    return {"LOGNAME": "demo", **inherited, **identity, **config, **own}
 
 
 def git(*arguments: str, folder: Path) -> str:
