@@ -15,7 +15,8 @@ RESULTS = Path(__file__).parent / "results"
 
 def processor() -> str:
     """The processor's name from the operating system."""
-    for line in Path("/proc/cpuinfo").read_text().splitlines() if Path("/proc/cpuinfo").exists() else []:
+    known = Path("/proc/cpuinfo")  # on Linux
+    for line in known.read_text(encoding="utf-8", errors="replace").splitlines() if known.exists() else []:
         if line.startswith("model name"):
             return line.split(":", 1)[1].strip()
     return platform.processor() or platform.machine()

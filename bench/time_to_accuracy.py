@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import subprocess
 import sys
 import time
@@ -24,7 +25,7 @@ from robustness_study.classifier import device
 from robustness_study.classifier.inference import accuracy as share_correct
 from robustness_study.classifier.inference import all_features
 from robustness_study.core import params
-from robustness_study.core.errors import run
+from robustness_study.core.errors import StudyError, run
 from robustness_study.core.files import read_npz, write_json
 from robustness_study.schema.recipe import Recipe
 from robustness_study.training.one_model import train_cell
@@ -82,11 +83,14 @@ def timed(who: str, seed: int) -> dict[str, float]:
     started = time.perf_counter()
     done = subprocess.run(
         [sys.executable, "-m", "bench.time_to_accuracy", "--run", who, "--seed", str(seed)],
-        check=True,
+        check=False,
         stdout=subprocess.PIPE,
-        text=True,
+        env=os.environ | {"PYTHONIOENCODING": "utf-8"},
+        encoding="utf-8",
     )
     seconds = time.perf_counter() - started
+    if done.returncode:
+        raise StudyError(f"the run of {who!r} failed; see above for the reason, correct it and run again")
     accuracy = json.loads(done.stdout.splitlines()[-1])
     print(f"{who:6s} {seed:4d} {seconds:8.1f} s   test accuracy {accuracy:.4f}", flush=True)
     return {"seconds": seconds, "test_accuracy": accuracy}

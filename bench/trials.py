@@ -35,7 +35,7 @@ def trial(
     (images,) = read_npz(f"data/training_sets/{train_set}.npz", "images")
     (labels,) = read_npz("data/raw/train.npz", "labels")
     indices = dict(zip(("train", "val"), read_npz(f"data/split/{seed}.npz", "train", "val"), strict=True))
-    classes = read_json("data/raw/source.json")["classes"]
+    classes = read_json("data/raw/source.json", "classes")["classes"]
     loss = losses.make(loss_name, config.model_dump())
     started = time.perf_counter()
     model, epochs = train_cell(images, labels, indices, len(classes), loss, recipe, seed, on, Progress(recipe.epochs))

@@ -39,7 +39,9 @@ def main() -> None:
     recipe = params.section(f"recipes.{recipe_name}", Recipe)
     similar = seen(params.section("corrupt", Corrupt), recipe, train_sets)
     cells = read_cells(losses, train_sets, seeds, similar)
-    study = Study(cells, read_json("reports/transfer.json"), read_json("reports/stability.json"))
+    transfer = read_json("reports/transfer.json", "epsilon_255", "images", "rows", "alarms")
+    stability = read_json("reports/stability.json", "model", "neighbours", "seeds", "measures")
+    study = Study(cells, transfer, stability)
     study.check_shared_files()
     for picture in PICTURES:
         picture.draw(REPORTS / f"figures/{picture.name}.png", study)

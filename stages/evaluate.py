@@ -20,6 +20,8 @@ from robustness_study.core.files import read_json, read_npz, write_json, write_n
 from robustness_study.evaluation.score import evaluate
 from robustness_study.schema.evaluate import Evaluate
 
+SOURCE = ("name", "origin", "checksum", "official", "classes")  # what evaluate.json says about the dataset
+
 
 def read_sets(cell: Cell) -> tuple[dict[str, tuple[np.ndarray, np.ndarray]], dict[str, np.ndarray]]:
     """Images and labels of every set, and the labels of each split.
@@ -50,14 +52,14 @@ def main() -> None:
     model, notes = storage.load(cell.model, on)
     sets, labels = read_sets(cell)
     results, arrays = evaluate(model, sets, f"train_{cell.train_set}", notes["classes"], section)
-    source = read_json("data/raw/source.json")
+    source = read_json("data/raw/source.json", *SOURCE)
     head = {
         "model": cell.key,
         "knn_neighbours": section.knn_neighbours,
         "recipe": notes["recipe"],
         "trained_on": notes["environment"],
         "computed_with": device.describe(on),
-        "dataset": {name: source[name] for name in ("name", "origin", "checksum", "official", "classes")},
+        "dataset": {name: source[name] for name in SOURCE},
     }
     texts = {name: to_text(values) for name, values in labels.items()}
     write_npz(cell.evaluated, **arrays)

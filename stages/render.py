@@ -17,7 +17,7 @@ from robustness_study.planes.picture import caption_of, umap_planes
 def main() -> None:
     cell = Cell.from_arguments(__doc__)
     (labels,) = read_npz("data/raw/test.npz", "labels")
-    classes = read_json("data/raw/source.json")["classes"]
+    classes = read_json("data/raw/source.json", "classes")["classes"]
     points, taken, chosen, attacked, *moved = read_npz(
         cell.embedded, "clean", "clean_taken", "test_indices", "attacked_indices", "corrupted", "attacked"
     )

@@ -41,7 +41,7 @@ def main() -> None:
     (images,) = read_npz(f"data/training_sets/{cell.train_set}.npz", "images")
     (labels,) = read_npz("data/raw/train.npz", "labels")
     train_indices, val_indices = read_npz(f"data/split/{cell.seed}.npz", "train", "val")
-    classes = read_json("data/raw/source.json")["classes"]
+    classes = read_json("data/raw/source.json", "classes")["classes"]
     arrays = {"images": images, "labels": labels, "train": train_indices, "val": val_indices}
     indices = {name: arrays[name] for name in ("train", "val")}
     notes = {"recipe": recipe_name, "environment": environment_of(recipe, on)}

@@ -16,6 +16,7 @@ from made_cells import correct, write_study
 from bench import augmix, autoattack, corruptions, measuring, plain, report, speed, time_to_accuracy, trials
 from robustness_study.core import params
 from robustness_study.core.cell import Cell
+from robustness_study.core.errors import StudyError
 from robustness_study.networks import Network
 from robustness_study.networks._convolution import Convolution3x3
 from robustness_study.schema.recipe import Recipe
@@ -190,3 +191,9 @@ def test_training_sets_are_compared_image_by_image(tmp_path: Path, monkeypatch: 
     assert row["difference"] == pytest.approx(shares["corrupted"] - shares["clean"])
     low, high = row["interval_95_images"]
     assert low < row["difference"] < high and len(found["rows"]) > 8
+
+
+def test_a_run_that_fails_is_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(StudyError, match=r"^the run of 'ours' failed; see above for the reason, correct it and run"):
+        time_to_accuracy.timed("ours", 0)

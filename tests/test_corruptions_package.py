@@ -313,7 +313,7 @@ def test_command_draws_a_sheet(tmp_path: Path) -> None:
         (["absent.npz", "out.npz", "--corruption", "fog"], "absent.npz does not exist; give a file with"),
         (["empty.npz", "out.npz", "--corruption", "fog"], "empty.npz has no images; it must hold"),
         (["number.npz", "out.npz", "--corruption", "fog"], "images are uint8"),
-        (["broken.npz", "out.npz", "--corruption", "fog"], "broken.npz is not an .npz file of arrays"),
+        (["broken.npz", "out.npz", "--corruption", "fog"], "broken.npz is broken or is not an .npz file of arrays"),
         (["flat.npz", "out.npz", "--corruption", "fog"], "images are uint8 12×32×32; they must be"),
         (["in.npz", "out", "--corruption", "fog"], "the output file is out, but its name must end in .npz"),
         (["in.npz", "out.npz", "--sheet"], "the output file is out.npz, but its name must end in .png"),
@@ -323,9 +323,9 @@ def test_command_draws_a_sheet(tmp_path: Path) -> None:
         (["folder", "out.npz", "--corruption", "fog"], "Is a directory: folder"),
         (["in.npz", "in.npz/out.npz", "--corruption", "fog"], "in.npz"),
         (["kept.npz", "out.npz", "--corruption", "fog"], "kept.npz has an array named allow_pickle"),
-        (["cut.npz", "out.npz", "--corruption", "fog"], "cut.npz is not an .npz file of arrays"),
-        (["flipped.npz", "out.npz", "--corruption", "fog"], "flipped.npz is not an .npz file of arrays"),
-        (["one.npy", "out.npz", "--corruption", "fog"], "one.npy is not an .npz file of arrays"),
+        (["cut.npz", "out.npz", "--corruption", "fog"], "cut.npz is broken or is not an .npz file of arrays"),
+        (["flipped.npz", "out.npz", "--corruption", "fog"], "flipped.npz is broken or is not an .npz file of arrays"),
+        (["one.npy", "out.npz", "--corruption", "fog"], "one.npy is broken or is not an .npz file of arrays"),
     ],
 )
 def test_command_error_names_the_mistake(arguments: list[str], message: str, tmp_path: Path) -> None:

@@ -9,14 +9,13 @@ import subprocess
 import tomllib
 from fnmatch import fnmatch
 from itertools import pairwise
-from pathlib import Path
 from typing import Any
 
 import pytest
 from ruamel.yaml import YAML
 
 from robustness_study.results.metrics import BESIDE, METRICS
-from tools import sentences
+from tools import sentences, workspace
 from tools.workspace import ROOT
 
 PAGES = {str(path.relative_to(ROOT)): path.read_text(encoding="utf-8") for path in sentences.pages()}
@@ -31,11 +30,7 @@ RUN_OTHERWISE = {
 
 
 def tracked() -> set[str]:
-    listed = subprocess.run(
-        ["git", "ls-files", "--cached", "--others", "--exclude-standard"],
-        cwd=ROOT, check=True, capture_output=True, text=True,
-    )  # fmt: skip
-    return {name for name in listed.stdout.splitlines() if (ROOT / name).exists()}
+    return set(workspace.files())
 
 
 # --- length ------------------------------------------------------------------------------------------------------
@@ -215,14 +210,3 @@ def test_commands_within_sentences_are_shown_in_full_somewhere(page: str) -> Non
     text = re.sub(r"^```.*?^```", "", PAGES[page], flags=re.DOTALL | re.MULTILINE)
     for command in re.findall(r"`((?:make|dvc|git|pip|python -m|corrupt-images) [^`]*)`", text):
         assert any(each.startswith(command) for each in shown), command
-
-
-def test_checkout_does_not_change_line_ends(tmp_path: Path) -> None:
-    """On Windows git may convert line ends. The bytes that DVC hashes must not change."""
-    subprocess.run(["git", "init", "-q", tmp_path], check=True)
-    for name in (".gitattributes", "params.yaml", "dvc.yaml"):
-        (tmp_path / name).write_bytes((ROOT / name).read_bytes())
-    subprocess.run(["git", "-C", tmp_path, "add", "-A"], check=True)
-    (tmp_path / "params.yaml").unlink()
-    subprocess.run(["git", "-C", tmp_path, "-c", "core.autocrlf=true", "checkout", "-q", "params.yaml"], check=True)
-    assert (tmp_path / "params.yaml").read_bytes() == (ROOT / "params.yaml").read_bytes()

@@ -117,6 +117,19 @@ def test_flipped_bits_are_found_by_the_final_checksum(tmp_path: Path) -> None:
         cifar10.read_archive(broken, RECORDS)
 
 
+@pytest.mark.parametrize(
+    "kind", [tarfile.REGTYPE, tarfile.GNUTYPE_LONGNAME, tarfile.XHDTYPE], ids=["file", "name", "pax"]
+)
+@pytest.mark.parametrize("size", [2**64, 2**80], ids=["large", "huge"])
+def test_member_of_an_impossible_size_is_refused(tmp_path: Path, kind: bytes, size: int) -> None:
+    member = tarfile.TarInfo("batch")
+    member.type, member.size = kind, size
+    path = tmp_path / "damaged.tar.gz"
+    path.write_bytes(gzip.compress(member.tobuf(tarfile.GNU_FORMAT) + bytes(4096)))
+    with pytest.raises(StudyError, match=r"damaged\.tar\.gz (cannot be read .*; delete it and get it again|has no )"):
+        cifar10.read_archive(path, RECORDS)
+
+
 def test_other_files_are_refused(tmp_path: Path) -> None:
     for content in (b"<html>not found</html>", gzip.compress(b"no tar" * 500)):
         path = tmp_path / "other"

@@ -314,8 +314,8 @@ def test_a_users_own_images_run_through_every_stage(tmp_path: Path, monkeypatch:
 
 @pytest.mark.slow
 def test_the_demo_learns_and_does_not_change_the_working_tree() -> None:
-    def tree() -> str:
-        return Repository(workspace.ROOT).run("git", "status", "--porcelain")
+    def tree() -> dict[str, bytes]:
+        return {name: (workspace.ROOT / name).read_bytes() for name in workspace.files()}
 
     before = tree()
     printed = Repository(workspace.ROOT).typed("make demo")

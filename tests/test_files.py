@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import io
 import os
+import random
+import shutil
 import subprocess
 import sys
 import time
+import zipfile
 from collections.abc import Callable
 from pathlib import Path
 
@@ -14,7 +18,8 @@ import pytest
 
 from robustness_study.core.array_text import from_text, to_text
 from robustness_study.core.errors import StudyError
-from robustness_study.core.files import read_json, read_npz, replacing, write_json, write_npz, write_text
+from robustness_study.core.files import read_arrays, read_json, read_npz, replacing, write_json, write_npz, write_text
+from robustness_study.core.imports import ROOT
 
 
 @pytest.mark.parametrize("error", [ValueError, OSError, StudyError, KeyboardInterrupt])
@@ -69,7 +74,12 @@ def test_temporary_file_of_a_killed_process_is_ignored_by_git_and_dvc(tmp_path: 
             temporary.touch()
             left.append(f"reports/cells/angular/clean-0/{temporary.name}")
     result = "reports/cells/angular/clean-0/evaluate.json"
-    top = Path(__file__).resolve().parents[1]
+    top = tmp_path / "repository"
+    subprocess.run(["git", "init", "-q", top], check=True)
+    (top / ".dvc").mkdir()
+    (top / ".dvc/config").touch()
+    for name in (".gitignore", ".dvcignore"):
+        shutil.copy(ROOT / name, top)
     done = subprocess.run([*command, *left, result], cwd=top, capture_output=True, text=True, check=False)
     assert done.stdout.split() == left, done.stderr
 
@@ -133,6 +143,96 @@ def test_pickles_are_not_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
     assert not Path("sprung").exists()
 
 
+DAMAGES: dict[str, Callable[[bytearray, random.Random, int], None]] = {
+    "flip a bit": lambda content, rng, at: content.__setitem__(at, content[at] ^ 1 << rng.randrange(8)),
+    "cut": lambda content, rng, at: content.__delitem__(slice(at, at + rng.choice([1, 9, len(content)]))),
+    "insert": lambda content, rng, at: content.__setitem__(slice(at, at), rng.randbytes(rng.choice([1, 9, 90]))),
+    "zero": lambda content, rng, at: content.__setitem__(slice(at, at + 20), bytes(len(content[at : at + 20]))),
+    "change the end": lambda content, rng, at: content.__setitem__(-1 - at % 200, rng.randrange(256)),
+}
+METHODS = {
+    "stored": zipfile.ZIP_STORED,
+    "deflate": zipfile.ZIP_DEFLATED,
+    "bz2": zipfile.ZIP_BZIP2,
+    "lzma": zipfile.ZIP_LZMA,
+}
+
+
+def damaged(content: bytes, rng: random.Random) -> bytes:
+    changed = bytearray(content)
+    rng.choice(list(DAMAGES.values()))(changed, rng, rng.randrange(len(content)))
+    return bytes(changed)
+
+
+def zipped(members: dict[str, bytes], method: int) -> bytes:
+    file = io.BytesIO()
+    with zipfile.ZipFile(file, "w", method) as archive:
+        for name, content in members.items():
+            archive.writestr(zipfile.ZipInfo(f"{name}.npy"), content, method)
+    return file.getvalue()
+
+
+def as_npy(array: np.ndarray) -> bytes:
+    file = io.BytesIO()
+    np.save(file, array)
+    return file.getvalue()
+
+
+@pytest.mark.parametrize("method", METHODS.values(), ids=list(METHODS))
+def test_damaged_archive_gives_its_arrays_or_one_line(tmp_path: Path, method: int) -> None:
+    rng, read = random.Random(0), 0
+    content = zipped({name: as_npy(array) for name, array in ARRAYS.items()}, method)
+    for _ in range(1000):
+        (tmp_path / "a.npz").write_bytes(damaged(content, rng))
+        try:
+            found = read_arrays(tmp_path / "a.npz", "make it again", list(ARRAYS))
+        except StudyError as error:
+            assert str(error).endswith("; make it again") and "\n" not in str(error)
+            continue
+        read += 1
+        for name, array in ARRAYS.items():
+            np.testing.assert_array_equal(found[name], array, strict=True)
+    assert 20 < read < 500  # zip has bytes that nobody reads, such as the time
+
+
+def test_damaged_array_gives_an_array_or_one_line(tmp_path: Path) -> None:
+    """Here zip's checksum is right: another program damaged the array, then wrote the archive."""
+    rng, refused = random.Random(0), 0
+    content = as_npy(ARRAYS["images"])
+    for _ in range(500):
+        (tmp_path / "a.npz").write_bytes(zipped({"images": damaged(content, rng)}, zipfile.ZIP_STORED))
+        try:
+            read_arrays(tmp_path / "a.npz", "make it again")
+        except StudyError as error:
+            refused += 1
+            assert "\n" not in str(error)
+    assert refused > 150
+
+
+SHAPES = ["(9000000000000000000,)", "(3000000000000,)", "(-1,)", "(2, 2, 2, 2)", "(1,)", "3", "('a',)", "((((((("]
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+def test_shape_that_the_bytes_do_not_have_is_refused(tmp_path: Path, shape: str) -> None:
+    array = as_npy(np.zeros(24, np.uint8))
+    changed = array.replace(b"(24,), }" + b" " * 40, f"{shape}, }}".encode().ljust(48))
+    assert changed != array
+    (tmp_path / "a.npz").write_bytes(zipped({"images": changed}, zipfile.ZIP_STORED))
+    with pytest.raises(StudyError, match=r"a\.npz is broken or (is not an|does not fit)"):
+        read_npz(tmp_path / "a.npz", "images")
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["[" * 100_000, '{"a":' * 100_000, "9" * 5000, "\ufeff{}", "nul", b"\xff\xfe{}", b"\x00" * 9, "<<<<<<< HEAD\n{}"],
+    ids=["lists", "dicts", "digits", "mark", "word", "utf-16", "zeros", "conflict"],
+)
+def test_damaged_json_is_one_line(tmp_path: Path, text: str | bytes) -> None:
+    (tmp_path / "a.json").write_bytes(text if isinstance(text, bytes) else text.encode())
+    with pytest.raises(StudyError, match=r"a\.json is not JSON \(.*\); delete it and run `dvc repro`"):
+        read_json(tmp_path / "a.json")
+
+
 @pytest.mark.parametrize(
     ("read", "content", "message"),
     [
@@ -142,8 +242,8 @@ def test_pickles_are_not_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
             ARRAYS,
             "has no array named .*labels.*; delete it and run `dvc",
         ),
-        (lambda path: read_npz(path, "images"), "", "is broken or is not an .npz file; delete it and run"),
-        (lambda path: read_npz(path, "images"), "hello", "is broken or is not an .npz file; delete it and run"),
+        (lambda path: read_npz(path, "images"), "", "is broken or is not an .npz file of arrays; delete it and run"),
+        (lambda path: read_npz(path, "images"), "hello", "is broken or is not an .npz file of arrays; delete it"),
         (read_json, None, "does not exist; run `dvc repro` to make it"),
         (read_json, "", r"is not JSON \(.*\); delete it and run `dvc repro`"),
         (read_json, '{"a": 1,\n', r"is not JSON \(.*\); delete it and run `dvc repro`"),

@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import os
 import struct
+import subprocess
+import sys
 import unicodedata
 import zlib
 from collections.abc import Callable
@@ -481,6 +483,19 @@ def test_a_folder_whose_name_is_not_utf_8_is_refused_by_name(pictures: Path) -> 
         os.rename(pictures / part / "dog", os.fsencode(pictures / part) + b"/caf\xe9")
     with pytest.raises(StudyError, match=r"with the name 'caf\\udce9', which is not UTF-8; rename it$"):
         load(pictures)
+
+
+def test_names_do_not_depend_on_the_locale(tmp_path: Path) -> None:
+    top = two_classes(tmp_path / "pictures", "Größe", "猫")
+    code = (
+        "import sys; from pathlib import Path; from robustness_study.datasets.folder import load_folder\n"
+        "dataset = load_folder(Path(sys.argv[1]), 8, 'white'); print(ascii([dataset.classes, dataset.test_files]))"
+    )
+    plain = {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
+    done = subprocess.run(
+        [sys.executable, "-c", code, top], env={**os.environ, **plain}, capture_output=True, text=True, check=True
+    )
+    assert done.stdout.strip() == ascii([["Größe", "猫"], ["test/Größe/x.JPG", "test/猫/x.JPG"]])
 
 
 def test_an_accent_written_in_two_ways_is_one_class(tmp_path: Path) -> None:

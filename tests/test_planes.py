@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import importlib.machinery
+import importlib.util
 import json
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -16,9 +19,9 @@ from robustness_study.core import params
 from robustness_study.core.cell import Cell
 from robustness_study.core.errors import StudyError
 from robustness_study.core.imports import ROOT
-from robustness_study.planes import umap_plane
+from robustness_study.planes import numba_cache, umap_plane
 from robustness_study.schema.embed import Embed
-from stages import embed, render, stability
+from stages import check, embed, render, stability
 
 SECTION = Embed(images=60, neighbours=8, min_dist=0.1, metric="cosine", seed=0)
 CLASSES = ["a", "b", "c"]
@@ -133,6 +136,90 @@ def test_compiled_code_is_cached_for_the_next_process(tmp_path: Path) -> None:
     command = [sys.executable, "-c", script]
     hits = [subprocess.run(command, env=environment, check=True, capture_output=True).stdout for _ in range(2)]
     assert [int(text) for text in hits] == [0, 1]
+
+
+@pytest.fixture
+def places(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, Path]:
+    """The folders for a cache: those that numba tries, and the one in the repository. Only the last can be written to.
+
+    Permissions do not stop root, so a file is in the place of each folder that cannot be written to.
+    """
+    monkeypatch.chdir(tmp_path)
+    places = {name: tmp_path / name / "cache" for name in ("variable", "environment", "home")}
+    for folder in places.values():
+        folder.parent.write_text("no folder", encoding="utf-8")
+    source = importlib.machinery.ModuleSpec("umap", None, origin=str(places["environment"] / "__init__.py"))
+    monkeypatch.setattr(numba_cache, "find_spec", lambda name: source)
+    monkeypatch.setenv("NUMBA_CACHE_DIR", str(places["variable"]))
+    monkeypatch.setenv("XDG_CACHE_HOME", str(places["home"]))
+    monkeypatch.setattr(sys, "platform", "linux")
+    return places
+
+
+def test_cache_is_in_the_repository_if_numba_can_write_nowhere_else(places: dict[str, Path], tmp_path: Path) -> None:
+    numba_cache.ensure_folder()
+    assert os.environ["NUMBA_CACHE_DIR"] == str(tmp_path / ".numba_cache") and (tmp_path / ".numba_cache").is_dir()
+    assert ".numba_cache" in (ROOT / ".dvcignore").read_text(encoding="utf-8").splitlines()
+    assert "/.numba_cache/" in (ROOT / ".gitignore").read_text(encoding="utf-8").splitlines()
+
+
+@pytest.mark.parametrize("name", ["variable", "environment", "home"])
+def test_places_that_numba_finds_by_itself_are_left_to_it(places: dict[str, Path], tmp_path: Path, name: str) -> None:
+    places[name].parent.unlink()
+    numba_cache.ensure_folder()
+    assert os.environ["NUMBA_CACHE_DIR"] == str(places["variable"]) and not (tmp_path / ".numba_cache").exists()
+
+
+def test_unknown_home_makes_no_folder(places: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Python then leaves `~` in the path, and numba would make a folder with this name."""
+    monkeypatch.delenv("XDG_CACHE_HOME")
+    monkeypatch.setattr(os.path, "expanduser", lambda path: path)
+    numba_cache.ensure_folder()
+    assert os.environ["NUMBA_CACHE_DIR"] == str(tmp_path / ".numba_cache") and not (tmp_path / "~").exists()
+
+
+def test_check_says_that_there_is_no_place_for_the_cache(
+    places: dict[str, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    Path(".numba_cache").write_text("no folder", encoding="utf-8")
+    shutil.copy(ROOT / "params.yaml", ".")
+    with pytest.raises(
+        StudyError, match=r"^numba has no place for its cache: .*; set NUMBA_CACHE_DIR to a folder that"
+    ):
+        check.main()
+    assert not Path("data").exists()
+
+
+@pytest.mark.slow
+def test_plane_is_fitted_where_only_the_repository_can_be_written_to(tmp_path: Path) -> None:
+    """The packages are links in a folder whose caches are files; numba then refuses to import them without a place."""
+    packages = tmp_path / "packages"
+    for name in numba_cache.PACKAGES:
+        spec = importlib.util.find_spec(name)
+        assert spec is not None and spec.origin is not None
+        shutil.copytree(Path(spec.origin).parent, packages / name, ignore=shutil.ignore_patterns("__pycache__"))
+        (packages / name / "__pycache__").write_text("no folder", encoding="utf-8")
+    (tmp_path / "home").write_text("no folder", encoding="utf-8")
+    script = """if True:
+        import numpy as np
+        from robustness_study.planes import umap_plane
+        from robustness_study.schema.embed import Embed
+        section = Embed(images=60, neighbours=8, min_dist=0.1, metric="cosine", seed=0)
+        features = np.random.default_rng(0).normal(size=(30, 4)).astype(np.float32)
+        print(umap_plane.fit(features, section, 0).points.shape)
+    """
+    environment = {name: value for name, value in os.environ.items() if name != "NUMBA_CACHE_DIR"}
+    environment |= {"PYTHONPATH": f"{packages}:{ROOT}", "XDG_CACHE_HOME": str(tmp_path / "home"), "HOME": "/proc/none"}
+    done = subprocess.run(
+        [sys.executable, "-c", script],
+        cwd=tmp_path,
+        env=environment,
+        check=False,
+        capture_output=True,
+        encoding="utf-8",
+    )
+    assert done.stdout == "(30, 2)\n", done.stderr
+    assert list((tmp_path / ".numba_cache").rglob("*.nbi"))
 
 
 # --- the stages --------------------------------------------------------------------------------------------

@@ -227,6 +227,39 @@ def test_cells_made_in_different_ways_are_refused(study: Path, name: str, change
     assert outputs(study) == {}
 
 
+@pytest.mark.parametrize(
+    ("name", "change"),
+    [
+        ("evaluate.json", {"labels": {"test": "|u1:no base64"}}),
+        ("evaluate.json", {"labels": {"test": "u9:eNpjAAAAAQAB"}}),
+        ("evaluate.json", {"labels": {"test": "|u1:AAAA"}}),
+        ("evaluate.json", {"sets": []}),
+        ("evaluate.json", {"details": None}),
+        ("attack.json", {"attacks": {}}),
+        ("attack.json", {"ladder": [{}]}),
+        ("stress.json", {"rows": [{"corruption": "fog"}]}),
+        ("stress.json", {"rows": "fog"}),
+    ],
+)
+def test_damaged_result_that_is_still_json_is_refused_in_one_line(study: Path, name: str, change: Tree) -> None:
+    change_result(CELLS[0], name, **change)
+    folder = CELLS[0].published(name).parent
+    with pytest.raises(
+        StudyError, match=rf"^a file in {folder} was changed or is .*; restore it with git, or run `dvc"
+    ):
+        compare.main()
+    assert outputs(study) == {}
+
+
+@pytest.mark.parametrize("name", ["transfer", "stability"])
+@pytest.mark.parametrize("content", ["[]", "{}", '"text"'])
+def test_shared_result_without_its_values_is_refused(study: Path, name: str, content: str) -> None:
+    Path(f"reports/{name}.json").write_text(content, encoding="utf-8")
+    with pytest.raises(StudyError, match=rf"^reports/{name}\.json has no value named '\w+'; delete it and run `dvc"):
+        compare.main()
+    assert outputs(study) == {}
+
+
 def test_cells_with_different_numbers_of_images_are_refused(study: Path) -> None:
     sets = json.loads(CELLS[3].published("evaluate.json").read_text(encoding="utf-8"))["sets"]
     fewer = [{**row, "images": row["images"] - row["set"].startswith("val")} for row in sets]

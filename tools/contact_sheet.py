@@ -12,6 +12,7 @@ import numpy as np
 from matplotlib import get_data_path
 from PIL import Image
 
+from robustness_study.core.errors import run
 from robustness_study.corruptions.__main__ import draw_sheet
 
 TARGET = Path(__file__).parent.parent / "reports/corruptions.png"
@@ -30,4 +31,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    run(main)

@@ -6,12 +6,11 @@ a corruption here first.
 
 from __future__ import annotations
 
-import shutil
-import sys
 import time
 from typing import Any
 
 from robustness_study.attacks.catalogue import ALARMS
+from robustness_study.core.errors import run
 from tools import side_by_side, workspace
 
 TARGET = workspace.ROOT / ".demo"
@@ -47,9 +46,6 @@ OVERRIDES: dict[str, Any] = {
 
 def main() -> int:
     started = time.monotonic()
-    if shutil.which("git") is None:
-        print("error: git is not installed; DVC needs it", file=sys.stderr)
-        return 1
     workspace.create(TARGET, OVERRIDES)
     print("Running the pipeline on scikit-learn's digits, in .demo/ (no tracked file changes)", flush=True)
     status = side_by_side.reproduce(TARGET, jobs=min(side_by_side.cores(), 4))
@@ -63,4 +59,4 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    run(main)

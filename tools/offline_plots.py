@@ -9,6 +9,7 @@ from pathlib import Path
 
 import vl_convert
 
+from robustness_study.core.errors import run
 from robustness_study.core.files import write_text
 
 SCRIPT = Path(__file__).resolve().parents[1] / ".dvc" / "vega" / "vega.js"
@@ -29,4 +30,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    run(main)

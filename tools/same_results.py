@@ -9,14 +9,15 @@ The exit status is 1 if anything differs or is in one folder only.
 from __future__ import annotations
 
 import argparse
-import json
 import re
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+
+from robustness_study.core.errors import run
+from robustness_study.core.files import read_arrays, read_json
 
 TOPS = ("models", "data", "reports")
 
@@ -64,13 +65,12 @@ def of_files(old: Path, new: Path) -> list[str]:
     if old.read_bytes() == new.read_bytes():
         return []
     if old.suffix == ".json":
-        found = list(differences(*(json.loads(path.read_text(encoding="utf-8")) for path in (old, new))))
+        found = list(differences(read_json(old), read_json(new)))
         return found or ["same values, other bytes"]
     if old.suffix == ".npz":
-        with np.load(old) as one, np.load(new) as other:
-            names = dict.fromkeys([*one, *other])
-            found = [f"array {name}" for name in names if not same_array(one.get(name), other.get(name))]
-            return found or ["same arrays, other bytes"]
+        one, other = (read_arrays(path, "make it again") for path in (old, new))
+        found = [f"array {name}" for name in one | other if not same_array(one.get(name), other.get(name))]
+        return found or ["same arrays, other bytes"]
     return ["different bytes"]
 
 
@@ -104,4 +104,4 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    run(main)

@@ -12,6 +12,8 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
+from robustness_study.core.errors import run
+
 TOP = Path(__file__).parents[1]
 MEAN_WORDS = 22.0  # a sentence, on average
 ABBREVIATIONS = re.compile(r"\b(e\.g|i\.e|et al|vs|cf)\.")
@@ -65,7 +67,7 @@ def main() -> int:
     too_long = False
     print(f"{'lines':>5} {'sentences':>9} {'mean':>5} {'longest':>7}  page")
     for path in chosen:
-        prose = read(path.read_text(encoding="utf-8"))
+        prose = read(path.read_text(encoding="utf-8", errors="replace"))
         name = path.relative_to(TOP) if path.is_relative_to(TOP) else path
         most = len(words(prose.longest))
         print(f"{prose.lines:5} {len(prose.sentences):9} {prose.mean_words:5.1f} {most:7}  {name}")
@@ -76,4 +78,4 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    run(main)

@@ -19,6 +19,7 @@ from concurrent.futures import ThreadPoolExecutor, wait
 from dataclasses import dataclass
 from pathlib import Path
 
+from robustness_study.core import errors
 from tools import workspace
 
 DVC = ("dvc", "--wait-for-lock")
@@ -70,7 +71,8 @@ class Runner:
             env={**workspace.environment(), **settings},
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
-            text=True,
+            encoding="utf-8",
+            errors="backslashreplace",  # names of files can hold any bytes
             start_new_session=True,  # so that `stop` interrupts DVC and the stage's command together, once
         ) as process:
             self.running.add(process)
@@ -118,7 +120,8 @@ def run(root: Path, environments: list[dict[str, str]]) -> list[str]:
 def _run(runner: Runner, environments: list[dict[str, str]]) -> list[str]:
     listed = subprocess.run(
         ["dvc", "stage", "list", "--name-only"],
-        cwd=runner.root, env=workspace.environment(), check=False, capture_output=True, text=True,
+        cwd=runner.root, env=workspace.environment(), check=False, capture_output=True,
+        encoding="utf-8", errors="backslashreplace",
     )  # fmt: skip
     if listed.returncode:
         print(listed.stderr.strip(), file=sys.stderr)
@@ -193,4 +196,4 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    errors.run(main)

@@ -6,10 +6,13 @@ import os
 import shutil
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 from typing import Any
 
 from ruamel.yaml import YAML
+
+from robustness_study.core.errors import StudyError
 
 ROOT = Path(__file__).parent.parent
 PLOTS_SCRIPT = ROOT / ".dvc/vega/vega.js"  # not in git; `make setup` makes it
@@ -22,14 +25,15 @@ def create(target: Path, overrides: dict[str, Any]) -> None:
     """Copy every file that git tracks or would track to `target`, change the params there, and commit.
 
     `overrides` are values by dotted keys. The DVC cache of an earlier workspace at `target` is kept, so that running
-    again repeats only what changed.
+    again repeats only what changed. Raises StudyError if git is missing or fails.
     """
+    names = [name for name in files() if name.startswith(LIVE) or not name.startswith(RESULTS)]
     cache, kept = target / ".dvc/cache", target.with_name(target.name + ".cache")
     if cache.is_dir():
         shutil.rmtree(kept, ignore_errors=True)
         cache.rename(kept)
     shutil.rmtree(target, ignore_errors=True)
-    for name in _files():
+    for name in names:
         copy = target / name
         copy.parent.mkdir(parents=True, exist_ok=True)
         shutil.copy2(ROOT / name, copy)
@@ -39,7 +43,7 @@ def create(target: Path, overrides: dict[str, Any]) -> None:
         shutil.copytree(PLOTS_SCRIPT.parent, target / PLOTS_SCRIPT.parent.relative_to(ROOT))
     change_params(target / "params.yaml", overrides)
     for arguments in (["init", "-q", "-b", "main"], ["add", "-A"], ["commit", "-q", "-m", "Workspace"]):
-        subprocess.run(["git", *arguments], cwd=target, env=environment(), check=True)
+        git(*arguments, folder=target)
 
 
 def change_params(path: Path, overrides: dict[str, Any]) -> None:
@@ -52,7 +56,8 @@ def change_params(path: Path, overrides: dict[str, Any]) -> None:
         for name in sections:
             place = place[name]
         place[last] = value
-    yaml.dump(values, path)
+    with path.open("w", encoding="utf-8", newline="\n") as stream:  # ruamel would take the terminal's encoding
+        yaml.dump(values, stream)
 
 
 def environment() -> dict[str, str]:
@@ -65,13 +70,41 @@ def environment() -> dict[str, str]:
     for position, (key, value) in enumerate(settings.items()):
         config |= {f"GIT_CONFIG_KEY_{position}": key, f"GIT_CONFIG_VALUE_{position}": value}
     path = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")])
-    return {**inherited, **identity, **config, "PATH": path, "PYTHONUNBUFFERED": "1", "DVC_NO_ANALYTICS": "1"}
+    own = {"PATH": path, "PYTHONUNBUFFERED": "1", "PYTHONIOENCODING": "utf-8", "DVC_NO_ANALYTICS": "1"}
+    # DVC asks for the user's name, which a container that runs under any number does not have.
+    return {"LOGNAME": "demo", **inherited, **identity, **config, **own}
 
 
-def _files() -> list[str]:
-    listed = subprocess.run(
-        ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"],
-        cwd=ROOT, env=environment(), check=True, capture_output=True, text=True,
-    )  # fmt: skip
-    names = [name for name in listed.stdout.split("\0") if name and (ROOT / name).is_file()]
-    return [name for name in names if name.startswith(LIVE) or not name.startswith(RESULTS)]
+def git(*arguments: str, folder: Path) -> str:
+    """What `git` prints when it runs in a folder. Raises StudyError with git's own words if it is missing or fails."""
+    try:
+        done = subprocess.run(["git", *arguments], cwd=folder, env=environment(), check=False, capture_output=True)
+    except FileNotFoundError:
+        raise StudyError("git is not installed, and DVC needs it; install git and run the command again") from None
+    if done.returncode:
+        said = " ".join(os.fsdecode(done.stderr or done.stdout).split()) or f"exit status {done.returncode}"
+        raise StudyError(f"`git {arguments[0]}` failed in {folder.resolve()}: {said}; correct this and run again")
+    return os.fsdecode(done.stdout)
+
+
+def files() -> list[str]:
+    """The files that git tracks or would track, by paths from the project's top. Raises StudyError if git fails."""
+    listing = ["ls-files", "-z", "--others", "--exclude-standard"]
+    if is_repository():
+        listed = git(*listing, "--cached", folder=ROOT)
+    else:  # without files that git tracks, .gitignore decides
+        with tempfile.TemporaryDirectory() as empty:
+            git("init", "-q", empty, folder=ROOT)
+            listed = git("--git-dir", f"{empty}/.git", "--work-tree", str(ROOT), *listing, folder=ROOT)
+    return [name for name in listed.split("\0") if name and (ROOT / name).is_file()]
+
+
+def is_repository() -> bool:
+    """Whether `ROOT` is the top of a repository that git may read.
+
+    It is not if it was unpacked from a ZIP file, even within another repository, or if it belongs to another user.
+    """
+    try:
+        return git("rev-parse", "--show-prefix", folder=ROOT).strip() == ""
+    except StudyError:
+        return False

@@ -23,6 +23,9 @@ def to_text(array: np.ndarray) -> str:
 
 
 def from_text(text: str) -> np.ndarray:
-    """The array that `to_text` converted: one-dimensional, uint8 or uint16."""
+    """The array that `to_text` converted: one-dimensional, uint8 or uint16. Raises ValueError for a damaged text."""
     kind, _, body = text.rpartition(":")
-    return np.frombuffer(zlib.decompress(base64.b64decode(body)), np.dtype(kind))
+    try:
+        return np.frombuffer(zlib.decompress(base64.b64decode(body, validate=True)), np.dtype(kind))
+    except (zlib.error, TypeError) as error:
+        raise ValueError(f"the text of an array is damaged ({error})") from None

@@ -5,6 +5,8 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable
 
+from robustness_study.core.terminal import make_unfailing
+
 
 class StudyError(Exception):
     """An error that the user can correct. Its text is one line."""
@@ -15,13 +17,15 @@ def one_line(text: str) -> str:
     return "".join(character if character.isprintable() else ascii(character)[1:-1] for character in text)
 
 
-def run(main: Callable[[], None]) -> None:
-    """Run the `main` of a stage. A StudyError ends it with one line on stderr and exit status 1.
+def run(main: Callable[[], int | None]) -> None:
+    """Run the `main` of a program. A StudyError ends it with one line on stderr and exit status 1.
 
-    An operating system error about a file (a full disk, a missing permission) ends it in the same way.
+    An operating system error about a file (a full disk, a missing permission) ends it in the same way. If `main`
+    returns a number, it is the exit status. A print cannot end the program.
     """
+    make_unfailing()
     try:
-        main()
+        status = main()
     except StudyError as error:
         sys.exit(f"error: {one_line(str(error))}")
     except OSError as error:
@@ -29,3 +33,5 @@ def run(main: Callable[[], None]) -> None:
             raise
         where = f": {one_line(str(error.filename))}" if error.filename else ""
         sys.exit(f"error: {error.strerror}{where}; correct this and run again")
+    if status:
+        sys.exit(status)

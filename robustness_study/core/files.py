@@ -6,10 +6,15 @@ The same values always give the same bytes: no file holds a time, a machine path
 from __future__ import annotations
 
 import json
+import lzma
 import os
 import shutil
+import struct
+import tokenize
+import warnings
 import zipfile
-from collections.abc import Iterator
+import zlib
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -17,6 +22,23 @@ from typing import Any
 import numpy as np
 
 from robustness_study.core.errors import StudyError
+
+# What numpy, and the readers of archives in Python, raise if the bytes of a file are damaged.
+DAMAGE = (
+    zipfile.BadZipFile,
+    zlib.error,
+    lzma.LZMAError,
+    struct.error,
+    tokenize.TokenError,
+    OSError,  # of gzip and bz2, and of a position before the beginning of the file
+    EOFError,
+    ValueError,
+    TypeError,
+    LookupError,
+    RuntimeError,  # an encrypted file, and the subclasses NotImplementedError and RecursionError
+    ArithmeticError,
+    SyntaxError,
+)
 
 
 @contextmanager
@@ -60,14 +82,18 @@ def write_json(path: str | Path, value: Any) -> None:
     write_text(path, text + "\n")
 
 
-def read_json(path: str | Path) -> Any:
-    """The content of a JSON file. Raises StudyError if the file is missing or broken."""
+def read_json(path: str | Path, *keys: str) -> Any:
+    """The content of a JSON file. Raises StudyError if the file is missing or broken, or has no value at a key."""
     try:
-        return json.loads(Path(path).read_text(encoding="utf-8"))
+        value = json.loads(Path(path).read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise StudyError(f"{path} does not exist; run `dvc repro` to make it") from None
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+    except (ValueError, RecursionError) as error:  # also of bytes that are no text, and of endless nesting or digits
         raise StudyError(f"{path} is not JSON ({error}); delete it and run `dvc repro`") from None
+    missing = [key for key in keys if not isinstance(value, dict) or key not in value]
+    if missing:
+        raise StudyError(f"{path} has no value named {missing[0]!r}; delete it and run `dvc repro`")
+    return value
 
 
 def write_npz(path: str | Path, **arrays: np.ndarray) -> None:
@@ -82,12 +108,36 @@ def read_npz(path: str | Path, *names: str) -> tuple[np.ndarray, ...]:
     Raises StudyError if the file or an array is missing or broken.
     """
     try:
-        with np.load(path, allow_pickle=False) as archive:
-            missing = [name for name in names if name not in archive]
-            if missing:
-                raise StudyError(f"{path} has no array named {missing[0]!r}; delete it and run `dvc repro`")
-            return tuple(archive[name] for name in names)
+        arrays = read_arrays(path, "delete it and run `dvc repro`", names)
     except FileNotFoundError:
         raise StudyError(f"{path} does not exist; run `dvc repro` to make it or `dvc checkout` to restore it") from None
-    except (zipfile.BadZipFile, EOFError, ValueError, TypeError):
-        raise StudyError(f"{path} is broken or is not an .npz file; delete it and run `dvc repro`") from None
+    return tuple(arrays[name] for name in names)
+
+
+def read_arrays(path: str | Path, remedy: str, names: Collection[str] = ()) -> dict[str, np.ndarray]:
+    """Arrays of an .npz file: those of these names, or all if there are none. Never reads pickled objects.
+
+    Raises OSError if the file cannot be opened. Raises StudyError, which ends with `remedy`, if the file is broken or
+    has no array of a name.
+    """
+    with open(path, "rb") as stream:
+        try:
+            # A damaged header can look like one of Python 2, about which numpy warns.
+            with warnings.catch_warnings(action="ignore"), zipfile.ZipFile(stream) as archive:
+                members = {member.removesuffix(".npy"): member for member in archive.namelist()}
+                missing = [name for name in names if name not in members]
+                if not missing:
+                    return {name: _array(archive, members[name]) for name in names or members}
+        except MemoryError:
+            raise StudyError(f"{path} is broken or does not fit into memory; {remedy}") from None
+        except DAMAGE:
+            raise StudyError(f"{path} is broken or is not an .npz file of arrays; {remedy}") from None
+    raise StudyError(f"{path} has no array named {missing[0]!r}; {remedy}")
+
+
+def _array(archive: zipfile.ZipFile, member: str) -> np.ndarray:
+    with archive.open(member) as stream:
+        array = np.lib.format.read_array(stream, allow_pickle=False)
+        if stream.read(1):  # zipfile compares checksums only at the end, which a damaged shape does not reach
+            raise ValueError("there are more bytes than the shape needs")
+        return array

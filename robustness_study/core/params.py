@@ -28,7 +28,8 @@ def read(path: Path = PATH) -> dict[str, Any]:
         written = YAML(typ="base", pure=True).load(path)  # every single value as the text that is written there
     except (FileNotFoundError, IsADirectoryError):
         raise StudyError(f"{path} does not exist here; run the command from the top folder of the repository") from None
-    except YAMLError as error:
+    except (YAMLError, ValueError, TypeError, LookupError, ArithmeticError, RecursionError) as error:
+        # Only some are of the parser. A date with month 13, for example, is a ValueError.
         raise StudyError(f"{path} is not valid YAML; correct it: {' '.join(str(error).split())}") from None
     if not isinstance(values, dict):
         raise StudyError(f"{path} must hold keys with values, for example `recipe: cpu`; restore it with git")

@@ -21,7 +21,7 @@ import numpy as np
 
 from robustness_study import corruptions
 from robustness_study.core.errors import StudyError, one_line, run
-from robustness_study.core.files import replacing
+from robustness_study.core.files import read_arrays, replacing
 
 SAVEZ_ARGUMENTS = ("file", "allow_pickle")  # arguments of numpy.savez, so arrays cannot have these names
 
@@ -37,14 +37,9 @@ class Parser(argparse.ArgumentParser):
 def read(path: Path) -> dict[str, np.ndarray]:
     """All arrays of the file, by name. Raises StudyError if the file cannot be read or has no array `images`."""
     try:
-        with np.load(path, allow_pickle=False) as archive:
-            arrays = dict(archive)
+        arrays = read_arrays(path, "make it with numpy.savez(path, images=...)")
     except FileNotFoundError:
         raise StudyError(f"{path} does not exist; give a file with the array `images`, uint8 N×H×H×3") from None
-    except (OSError, MemoryError):
-        raise
-    except Exception:  # numpy and zipfile raise many kinds for a broken file
-        raise StudyError(f"{path} is not an .npz file of arrays; make it with numpy.savez(path, images=...)") from None
     for name in SAVEZ_ARGUMENTS:
         if name in arrays:
             raise StudyError(f"{path} has an array named {name}, and numpy.savez does not allow this name; rename it")

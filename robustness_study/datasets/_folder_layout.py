@@ -5,6 +5,7 @@ Nothing in the folder is ignored without a word, except for what desktops put th
 
 from __future__ import annotations
 
+import os
 import unicodedata
 from dataclasses import dataclass
 from pathlib import Path
@@ -59,6 +60,11 @@ def entries(folder: Path) -> list[Path]:
     return sorted(path for path in folder.iterdir() if path.name not in SILENT and not path.name.startswith("._"))
 
 
+def in_utf_8(name: str) -> str:
+    """A path of this machine as UTF-8, whatever the locale. A byte that is not UTF-8 becomes a lone surrogate."""
+    return os.fsencode(name).decode("utf-8", errors="surrogateescape")
+
+
 def class_folders(folder: Path, part: Path) -> tuple[dict[str, Path], list[Path]]:
     """Class name → its folder, and what else is in `part`.
 
@@ -71,7 +77,7 @@ def class_folders(folder: Path, part: Path) -> tuple[dict[str, Path], list[Path]
         if path.name.startswith(".") or not path.is_dir():
             unused.append(path)
             continue
-        name = unicodedata.normalize("NFC", path.name)
+        name = unicodedata.normalize("NFC", in_utf_8(path.name))
         if name in found:
             shown = path.relative_to(folder).as_posix()
             raise StudyError(

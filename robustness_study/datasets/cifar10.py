@@ -9,12 +9,12 @@ from __future__ import annotations
 
 import gzip
 import tarfile
-import zlib
 from pathlib import Path
 
 import numpy as np
 
 from robustness_study.core.errors import StudyError
+from robustness_study.core.files import DAMAGE
 from robustness_study.datasets.base import VARIABLE, Dataset, Places
 from robustness_study.datasets.fetch import Limits, fetch, md5_of
 from robustness_study.schema.download import Download
@@ -113,7 +113,7 @@ def read_archive(archive: Path, records: int = RECORDS) -> tuple[list[str], dict
                     batches[member.name] = parse_batch(archive, member.name, content)
             while stream.read(1 << 20):
                 pass  # read to the end, because gzip compares its checksum only there
-    except (tarfile.TarError, EOFError, OSError, zlib.error) as error:
+    except (tarfile.TarError, *DAMAGE) as error:
         raise StudyError(
             f"{archive} cannot be read ({' '.join(str(error).split())}); delete it and get it again"
         ) from None

@@ -67,11 +67,9 @@ def fetch(url: str, target: Path, md5: str, limits: Limits) -> None:
     found = md5_of(received)
     if found != md5:
         received.unlink()
-        kept = (
-            "" if received == part or not part.exists() else f", and {part.stat().st_size:,} bytes from before are kept"
-        )
+        before = f", and {part.stat().st_size:,} bytes from before are kept" if part.exists() else ""
         raise StudyError(
-            f"the file from {url} has MD5 {found}, not {md5}; it was deleted{kept}; run the command again to download "
+            f"the file from {url} has MD5 {found}, not {md5}; it was deleted{before}; run the command again to download "
             "it, perhaps from another network: some answer with a page of their own"
         )
     received.replace(target)

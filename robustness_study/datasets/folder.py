@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from robustness_study.core.errors import StudyError
-from robustness_study.datasets._folder_layout import LAYOUT, layout_of, unused_note
+from robustness_study.datasets._folder_layout import LAYOUT, in_utf_8, layout_of, unused_note
 from robustness_study.datasets._image_file import TRAITS, UnreadableImageError, read_picture
 from robustness_study.datasets.base import Dataset, Places, array_checksum, check_classes, check_counts, number
 from robustness_study.schema.download import Download
@@ -87,8 +87,8 @@ def load_folder(folder: Path, size: int, background: str) -> Dataset:
         train_labels=arrays[1],
         test_images=arrays[2],
         test_labels=arrays[3],
-        train_files=[path.relative_to(folder).as_posix() for path in train],
-        test_files=[path.relative_to(folder).as_posix() for path in test],
+        train_files=[in_utf_8(path.relative_to(folder).as_posix()) for path in train],
+        test_files=[in_utf_8(path.relative_to(folder).as_posix()) for path in test],
         notes=[*left_out, *noted],
     )
 

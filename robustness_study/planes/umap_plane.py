@@ -18,7 +18,7 @@ import numpy as np
 
 from robustness_study.core.errors import StudyError
 from robustness_study.core.seeds import derive_seed
-from robustness_study.planes.numba_cache import keep_compiled
+from robustness_study.planes.numba_cache import PACKAGES, ensure_folder, keep_compiled
 from robustness_study.schema.embed import Embed
 
 if TYPE_CHECKING:
@@ -50,10 +50,14 @@ class Plane:
 
 
 def fit(features: np.ndarray, section: Embed, seed: int) -> Plane:
-    """Fit a plane to features N×D. Raises StudyError if all points of the plane are the same."""
+    """Fit a plane to features N×D. Raises StudyError if all points of the plane are the same.
+
+    It also raises StudyError if numba cannot cache what it compiles.
+    """
+    ensure_folder()
     from umap import UMAP
 
-    keep_compiled("umap", "pynndescent")
+    keep_compiled(*PACKAGES)
     count = min(section.neighbours, len(features) - 1)
     number = derive_seed(seed, "umap") % 2**32
     settings: dict[str, Any] = {"n_jobs": 1, "random_state": number}

@@ -6,7 +6,8 @@ Raises StudyError if a model is missing, or if models cannot be compared.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
@@ -77,9 +78,23 @@ def read_cells(
     }
     every = [result for row in cells.values() for result in row]
     for result in every:
-        refuse_incomparable(result, every[0])
-        refuse_another_model(result)
+        with whole(result.cell):
+            refuse_incomparable(result, every[0])
+            refuse_another_model(result)
     return cells
+
+
+@contextmanager
+def whole(cell: Cell) -> Iterator[None]:
+    """Raises StudyError if what the `with` block reads is not in the cell's files, or is not of the right form."""
+    try:
+        yield
+    except (LookupError, TypeError, ValueError, AttributeError, StopIteration) as error:
+        folder = cell.published("evaluate.json").parent
+        raise StudyError(
+            f"a file in {folder} was changed or is of another version of the code ({type(error).__name__}: {error}); "
+            f"restore it with git, or run `dvc repro -f publish@{cell.key}`"
+        ) from None
 
 
 def read(cell: Cell, seen: Sequence[str], embedded: bool = False) -> CellResults:
@@ -96,11 +111,14 @@ def read(cell: Cell, seen: Sequence[str], embedded: bool = False) -> CellResults
             raise StudyError(
                 f"the cell {cell.key} is missing ({path}); run `dvc repro {stages}`, or remove it from params.yaml"
             )
+    stressed = read_json(cell.published("stress.json"))
+    with whole(cell):
+        stress = Stress(stressed, seen)
     return CellResults(
         cell,
         read_json(cell.published("evaluate.json")),
         read_json(cell.published("attack.json")),
-        Stress(read_json(cell.published("stress.json")), seen),
+        stress,
         read_curves(cell),
         read_json(cell.plane("plane.json")) if embedded else None,
     )
