@@ -69,8 +69,8 @@ def fetch(url: str, target: Path, md5: str, limits: Limits) -> None:
         received.unlink()
         before = f", and {part.stat().st_size:,} bytes from before are kept" if part.exists() else ""
         raise StudyError(
-            f"the file from {url} has MD5 {found}, not {md5}; it was deleted{before}; run the command again to download "
-            "it, perhaps from another network: some answer with a page of their own"
+            f"the file from {url} has MD5 {found}, not {md5}; it was deleted{before}; run the command again to "
+            "download it, perhaps from another network: some answer with a page of their own"
         )
     received.replace(target)
     part.unlink(missing_ok=True)
