@@ -26,7 +26,7 @@ def read(path: Path = PATH) -> dict[str, Any]:
         values = YAML(typ="safe", pure=True).load(path)
     except (FileNotFoundError, IsADirectoryError):
         raise StudyError(f"{path} does not exist here; run the command from the top folder of the repository") from None
-    except YAMLError as error:
+    except (YAMLError, ValueError) as error:  # a whole number of thousands of digits is a ValueError
         raise StudyError(f"{path} is not valid YAML; correct it: {' '.join(str(error).split())}") from None
     if not isinstance(values, dict):
         raise StudyError(f"{path} must hold keys with values, for example `recipe: cpu`; restore it with git")
