@@ -666,6 +666,6 @@ def test_precision_is_bfloat16_only_where_it_is_native_and_right(
 
 
 def test_bfloat16_is_refused_where_gradients_would_be_wrong() -> None:
-    with pytest.raises(StudyError, match="timm/test_resnet computes wrong gradients in it on the CPU; set precision"):
+    with pytest.raises(StudyError, match="timm/test_resnet computes wrong gradients in it on the CPU; set it to auto"):
         precision_of("bfloat16", CPU, "timm/test_resnet")
     assert precision_of("bfloat16", torch.device("cuda"), "timm/test_resnet") == torch.bfloat16
