@@ -147,7 +147,7 @@ BAD: dict[str, tuple[str, Any, str]] = {
     "angle without a finite tangent": (
         "loss_config.angular.alpha_degrees",
         89.99999999999999,
-        "loss_config.angular.alpha_degrees is 89.99999999999999: input should be less than or equal to 85",
+        "loss_config.angular.alpha_degrees is 89.99999999999999: input should be less than or equal to 80",
     ),
     "weight that overflows": (
         "loss_config.angular.angular_weight",

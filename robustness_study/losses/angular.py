@@ -44,9 +44,9 @@ class Config(Section):
     """The block `loss_config.angular` of params.yaml."""
 
     embedding_dimensions: int = Field(ge=2, le=4096)
-    alpha_degrees: float = Field(gt=0, le=85)
-    angular_weight: float = Field(ge=0, le=100)
-    temperature: float = Field(ge=0.001, le=100)
+    alpha_degrees: float = Field(gt=0, le=80)
+    angular_weight: float = Field(ge=0, le=10)
+    temperature: float = Field(ge=0.01, le=100)
     label_smoothing: float = Field(ge=0, lt=1)
     scale: float = Field(ge=0.01, le=64)
 
