@@ -121,8 +121,8 @@ AFFORDABLE: dict[str, list[Any]] = {
     "attack.attacks.square.queries": [1, 12],
     "attack.attacks.nearest_neighbours.control_epsilons_255": [[1], [1, 255]],
 }
-# Studies in addition to the pairs: the largest momentum, several models of each kind, images one by one.
 PARTS = 8  # of the walk, so that a fault is found in one of several tests
+# Studies in addition to the pairs: the largest momentum, several models of each kind, images one by one.
 FURTHER: list[Row] = [
     {"recipes.cpu.momentum": math.nextafter(1, 0), "recipes.cpu.peak_learning_rate": 0.1},
     {"losses": ["cosface", "cross_entropy"], "train_sets": ["corrupted", "clean"], "seeds": [LARGEST_SEED, 7]},
@@ -368,17 +368,11 @@ class Narrow(resnet.ResNet):  # type: ignore[misc]  # torchvision has no types
 
 
 @pytest.fixture
-def fast(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """Networks of the same layers with few channels. Nothing is compiled: that takes a minute for each network.
-
-    Numbers near zero, which extreme settings give, are slow unless they are rounded to zero.
-    """
+def fast(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Networks of the same layers with few channels. Nothing is compiled: that takes a minute for each network."""
     monkeypatch.setattr(resnet, "resnet18", lambda weights: Narrow(resnet.BasicBlock, [2, 2, 2, 2]))
     monkeypatch.setattr(wide_resnet, "WIDEN_FACTOR", 1)
     monkeypatch.setattr(torch, "compile", lambda function: function)
-    torch.set_flush_denormal(True)
-    yield
-    torch.set_flush_denormal(False)
 
 
 @pytest.mark.slow

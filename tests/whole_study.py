@@ -1,4 +1,4 @@
-"""Runs every stage of a tiny study, without DVC, in a forked process: from `check` to `headline`."""
+"""Runs every stage of a tiny study without DVC, each in a forked process: from `check` to `headline`."""
 
 from __future__ import annotations
 
@@ -7,7 +7,8 @@ import json
 import os
 import sys
 import traceback
-from collections.abc import Callable, Iterator
+import warnings
+from collections.abc import Iterator
 from itertools import product
 from pathlib import Path
 from typing import Any
@@ -77,40 +78,49 @@ def run_stage(name: str, *arguments: str) -> None:
 def fault_of(top: Path, values: dict[str, Any], made: Dataset) -> str | None:
     """Run the whole study in the folder `top`; None, or the stage that failed with its error."""
     top.mkdir(parents=True)
-
-    def work() -> str | None:
-        os.chdir(top)
-        Path("params.yaml").write_text(json.dumps(values), encoding="utf-8")
-        name = "check"
-        try:
-            run_stage("check")
+    (top / "params.yaml").write_text(json.dumps(values), encoding="utf-8")
+    for name, *arguments in (("check",), *commands(values)):
+        if name == "check_sizes":
             write_raw(top, made, values["download"]["size"])
-            for name, *arguments in commands(values):
-                run_stage(name, *arguments)
-        except StudyError as error:
-            return f"{name}: {error}"
-        except BaseException:
-            return f"{name}: {traceback.format_exc()}"
-        return None
-
-    return in_a_fork(top, work)
+        said = in_a_fork(top, name, *arguments)
+        if said is not None:
+            return f"{name}: {said}"
+    return None
 
 
-def in_a_fork(top: Path, work: Callable[[], str | None]) -> str | None:
-    """The result of `work`, run in a forked process whose output goes to a file in `top`."""
-    answer, log = top / "answer.json", top / "log.txt"
+def in_a_fork(top: Path, *command: str) -> str | None:
+    """Run a stage in a forked process in the folder `top`; None, or its error. Its output goes to a file there.
+
+    As with DVC, a stage has a process of its own: UMAP's threads would make torch slow in the stages that follow.
+    """
+    answer, log = top / "answer.txt", top / "log.txt"
     child = os.fork()
     if child == 0:
         try:
-            descriptor = os.open(log, os.O_CREAT | os.O_WRONLY)
+            os.chdir(top)
+            descriptor = os.open(log, os.O_CREAT | os.O_WRONLY | os.O_APPEND)
             os.dup2(descriptor, 1)
             os.dup2(descriptor, 2)
             sys.stdout, sys.stderr = os.fdopen(1, "w", closefd=False), os.fdopen(2, "w", closefd=False)
-            answer.write_text(json.dumps(work()))
+            warnings.simplefilter("default")  # pytest's setting would make a warning an error
+            answer.write_text(error_of(*command), encoding="utf-8")
             sys.stdout.flush()
         finally:
             os._exit(0)
     os.waitpid(child, 0)
     if not answer.exists():
-        return f"the process died; it wrote: {log.read_text()}"
-    return json.loads(answer.read_text())
+        return f"the process died; it wrote: {log.read_text(encoding='utf-8')}"
+    said = answer.read_text(encoding="utf-8")
+    answer.unlink()
+    return said or None
+
+
+def error_of(*command: str) -> str:
+    """Run a stage here; the text of its error, or an empty text."""
+    try:
+        run_stage(*command)
+    except StudyError as error:
+        return str(error)
+    except BaseException:
+        return traceback.format_exc()
+    return ""
