@@ -162,10 +162,20 @@ def check_recipes(recipes: Any, chosen: str, size: int) -> None:
         except StudyError as error:
             raise StudyError(f"params.yaml: recipes.{name}.{error}") from None
         check_network(name, checked)
+        if checked.peak_learning_rate * checked.weight_decay >= 1:
+            raise StudyError(
+                f"params.yaml: recipes.{name}.peak_learning_rate is {checked.peak_learning_rate} and weight_decay is "
+                f"{checked.weight_decay}; lower one, because with a product of 1 or more the decay makes weights grow"
+            )
         if checked.crop_padding >= size:
             raise StudyError(
-                f"params.yaml: recipes.{name}.crop_padding is {checked.crop_padding}; images {size} pixels wide allow "
-                f"at most {size - 1}"
+                f"params.yaml: recipes.{name}.crop_padding is {checked.crop_padding}, but images (download.size) "
+                f"are {size} pixels wide; set it to at most {size - 1}"
+            )
+        if checked.cutout_pixels > size:
+            raise StudyError(
+                f"params.yaml: recipes.{name}.cutout_pixels is {checked.cutout_pixels}, but images (download.size) "
+                f"are {size} pixels wide; set it to at most {size}"
             )
     if chosen not in recipes:
         raise StudyError(

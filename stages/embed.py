@@ -10,9 +10,8 @@ import numpy as np
 
 from robustness_study.core import params
 from robustness_study.core.cell import Cell
-from robustness_study.core.errors import StudyError, run
+from robustness_study.core.errors import run
 from robustness_study.core.files import read_npz, write_json, write_npz
-from robustness_study.core.subsets import stratified
 from robustness_study.planes import umap_plane
 from robustness_study.schema.embed import Embed
 
@@ -24,14 +23,8 @@ def main() -> None:
     clean, corrupted = read_npz(cell.evaluated, "test_clean_features", "test_corrupted_features")
     attacked, attacked_indices, epsilon = read_npz(cell.attacked, "features", "test_indices", "epsilon_255")
     (labels,) = read_npz("data/raw/test.npz", "labels")
-    chosen = stratified(labels, section.images, section.seed, "embed")
-    if len(chosen) < umap_plane.FEWEST:
-        raise StudyError(
-            f"embed: {len(chosen)} test images are too few for a plane; the dataset must have {umap_plane.FEWEST}"
-        )
+    chosen = umap_plane.images_of_plane(labels, section)
     both, of_chosen, of_attacked = np.intersect1d(chosen, attacked_indices, return_indices=True)
-    if not len(both):
-        raise StudyError("embed: none of the chosen images was attacked; raise embed.images or attack.images")
     features = clean[chosen].astype(np.float32)
     print(f"{cell.key}: fitting UMAP to {len(chosen)} clean images", flush=True)
     plane = umap_plane.fit(features, section, section.seed)

@@ -11,9 +11,8 @@ import numpy as np
 
 from robustness_study.core import params
 from robustness_study.core.cell import Cell
-from robustness_study.core.errors import StudyError, run
+from robustness_study.core.errors import run
 from robustness_study.core.files import read_npz, write_json
-from robustness_study.core.subsets import stratified
 from robustness_study.planes import umap_plane
 from robustness_study.schema.embed import Embed
 from robustness_study.schema.stability import Stability
@@ -25,12 +24,8 @@ def main() -> None:
     section, seeds = params.section("embed", Embed), params.section("stability", Stability).seeds
     (features,) = read_npz(cell.evaluated, "test_clean_features")
     (labels,) = read_npz("data/raw/test.npz", "labels")
-    chosen = stratified(labels, section.images, section.seed, "embed")
+    chosen = umap_plane.images_of_plane(labels, section)
     features, labels = features[chosen].astype(np.float32), labels[chosen]
-    if len(chosen) < umap_plane.FEWEST:
-        raise StudyError(
-            f"stability: {len(chosen)} test images are too few for a plane; the dataset must have {umap_plane.FEWEST}"
-        )
     neighbours = umap_plane.neighbours_of(section, len(features))
     trusts, purities, nearest = [], [], []
     for seed in seeds:

@@ -83,12 +83,16 @@ def test_order_follows_seed_and_epoch(way: str) -> None:
 @pytest.mark.parametrize("way", WAYS)
 def test_too_few_images_for_a_batch_are_refused(way: str) -> None:
     assert len(epoch_batches(way, BALANCED, 120, 0, 1)) == 1
-    with pytest.raises(StudyError, match=r"^recipe: batch_size 121 is larger than the 120 training images;"):
+    with pytest.raises(
+        StudyError, match=r"^batch_size is 121, but there are only 120 training images; set it to at most 120"
+    ):
         epoch_batches(way, BALANCED, 121, 0, 1)
 
 
 def test_class_balanced_batches_too_small_for_pairs_are_refused() -> None:
     assert epoch_batches("class_balanced", BALANCED, 8, 0, 1).shape == (15, 8)
-    with pytest.raises(StudyError, match=r"batch_size 7 is too small: .* of each of the 4 classes; .* at least 8"):
+    with pytest.raises(
+        StudyError, match=r"batch_size is 7, which is too small: .* of each of the 4 classes; .* at least 8"
+    ):
         epoch_batches("class_balanced", BALANCED, 7, 0, 1)
     assert epoch_batches("shuffled", BALANCED, 7, 0, 1).shape == (17, 7)

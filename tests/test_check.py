@@ -97,14 +97,14 @@ BAD: dict[str, tuple[str, Any, str]] = {
         "mnist",
         f"download.dataset is 'mnist', which does not exist; choose one of {', '.join(datasets.names())}",
     ),
-    "unknown metric": ("embed.metric", "l1", "embed.metric is 'l1': string should match pattern '^(cosine|eucli"),
+    "unknown metric": ("embed.metric", "l1", "embed.metric is 'l1': input should be 'cosine' or 'euclidean'"),
     "negative section seed": ("attack.seed", -1, "attack.seed is -1: input should be greater than or equal to 0"),
     "no penalty": ("evaluate.probe_inverse_penalty", 0.0, "evaluate.probe_inverse_penalty is 0.0: input should be gr"),
     "missing penalty": ("evaluate.probe_inverse_penalty", ABSENT, "evaluate.probe_inverse_penalty is missing"),
     "temperature of 0": (
         f"{NEIGHBOURS}.temperature",
         0.0,
-        f"{NEIGHBOURS}.temperature is 0.0: input should be greater than 0",
+        f"{NEIGHBOURS}.temperature is 0.0: input should be greater than or equal to 0.001",
     ),
     "missing temperature": (f"{NEIGHBOURS}.temperature", ABSENT, f"{NEIGHBOURS}.temperature is missing"),
     "no steps": ("attack.attacks.pgd.steps", 0, "attack.attacks.pgd.steps is 0: input should be greater than or equ"),
@@ -127,7 +127,63 @@ BAD: dict[str, tuple[str, Any, str]] = {
     "no seeds": ("seeds", [], "seeds is []: list should have at least 1 item"),
     "seeds no list": ("seeds", 0, "seeds is 0: input should be a valid list"),
     "text for a seed": ("seeds", [0, "1"], "seeds.1 is '1': input should be a valid integer"),
-    "negative seed": ("seeds", [0, -1], "seeds is [0, -1]: -1 is negative; a seed must be 0 or more"),
+    "negative seed": ("seeds", [0, -1], "seeds.1 is -1: input should be greater than or equal to 0"),
+    "seed too large for a file's name": (
+        "seeds",
+        [2**63],
+        "seeds.0 is 9223372036854775808: input should be less than 9",
+    ),
+    "plane's seed too large": ("stability.seeds", [0, 2**63], "stability.seeds.1 is 9223372036854775808: input should"),
+    "more neighbours than numpy counts": (
+        "evaluate.knn_neighbours",
+        2**70,
+        "evaluate.knn_neighbours is 1180591620717411303424: input should be less than or equal to 1000000000",
+    ),
+    "penalty too small to fit": (
+        "evaluate.probe_inverse_penalty",
+        5e-324,
+        "evaluate.probe_inverse_penalty is 5e-324: ",
+    ),
+    "angle without a finite tangent": (
+        "loss_config.angular.alpha_degrees",
+        89.99999999999999,
+        "loss_config.angular.alpha_degrees is 89.99999999999999: input should be less than or equal to 80",
+    ),
+    "weight that overflows": (
+        "loss_config.angular.angular_weight",
+        1e308,
+        "loss_config.angular.angular_weight is 1e+308",
+    ),
+    "temperature that overflows": (
+        "loss_config.angular.temperature",
+        5e-324,
+        "loss_config.angular.temperature is 5e-324",
+    ),
+    "scale that overflows": (
+        "loss_config.sphereface.scale",
+        1e308,
+        "loss_config.sphereface.scale is 1e+308: input sho",
+    ),
+    "factor that overflows": (
+        "attack.attacks.rescaled_logits.factors",
+        [0.1, 1e308],
+        "attack.attacks.rescaled_logits.factors is [0.1, 1e+308]: factors must be from 0.001 to 1000, not 1, and all",
+    ),
+    "square wider than the image": (
+        "recipes.cpu.cutout_pixels",
+        33,
+        "recipes.cpu.cutout_pixels is 33, but images (download.size) are 32 pixels wide; set it to at most 32",
+    ),
+    "decay that makes weights grow": (
+        "recipes.cpu",
+        params.read(COMMITTED)["recipes"]["cpu"] | {"peak_learning_rate": 10.0, "weight_decay": 0.1},
+        "recipes.cpu.peak_learning_rate is 10.0 and weight_decay is 0.1; lower one, because with a product of 1",
+    ),
+    "example that is not attacked": (
+        "attack.example_epsilon_255",
+        3,
+        "attack.example_epsilon_255 is 3: it must be one of attack.epsilons_255, [0, 1, 2, 4, 8, 16]",
+    ),
     "repeated seed": ("seeds", [0, 1, 0], "seeds is [0, 1, 0]: 0 is listed more than once; list each only once"),
     "repeated train set": (
         "train_sets",
@@ -208,7 +264,9 @@ def test_bad_value_is_named_with_what_is_allowed(key: str, value: Any, message: 
 
 
 def test_padding_as_large_as_the_image_is_refused() -> None:
-    with pytest.raises(StudyError, match=r"recipes.cpu.crop_padding is 8; images 8 pixels wide allow at most 7"):
+    with pytest.raises(
+        StudyError, match=r"recipes.cpu.crop_padding is 8, but images .* are 8 pixels wide; set it to at most 7"
+    ):
         check(changed(("download.dataset", "digits"), ("download.size", 8), ("recipes.cpu.crop_padding", 8)))
 
 
@@ -295,6 +353,7 @@ def test_no_folder_stays_no_folder(tmp_path: Path, written: str) -> None:
         (b'loss: "\\UFFFFFFFF"\n', "is not valid YAML; .*too large"),
         (b"loss: " + b"9" * 5000, "is not valid YAML; .*digits"),
         (b"loss: !!python/name:os.system x\n", "is not valid YAML; "),
+        (b"seeds: [" + b"9" * 5000 + b"]\n", "is not valid YAML; .*Exceeds the limit"),
         (b"", "must hold keys with values"),
         (b"- loss\n", "must hold keys with values"),
     ],

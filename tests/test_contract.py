@@ -35,7 +35,7 @@ NAMED: dict[str, tuple[str, Callable[[], list[str]]]] = {
 }
 OF_ONE = {LOSSES: ("train", "evaluate", "attack", "stress"), TRAINING_SETS: ("training_set",), DATASETS: ("download",)}
 OF_ALL = {
-    LOSSES: ("check", "transfer"),
+    LOSSES: ("check", "check_sizes", "transfer"),
     TRAINING_SETS: ("check", "compare", "headline"),
     DATASETS: ("check",),
     CATALOGUED: ("attack",),
@@ -136,7 +136,7 @@ def test_training_depends_on_little_unused_code_in_core() -> None:
 
 
 def test_stages_of_a_single_model_depend_on_its_loss_only() -> None:
-    assert [name for name, stage in STAGES.items() if LOSSES in stage["deps"]] == ["check", "transfer"]
+    assert [name for name, stage in STAGES.items() if LOSSES in stage["deps"]] == ["check", "check_sizes", "transfer"]
 
 
 def test_no_stage_but_check_depends_on_a_networks_file() -> None:
@@ -321,7 +321,8 @@ def test_every_idea_has_a_file_and_settings(kind: str) -> None:
 
 LAYERS = [  # each may import those before it
     "core", "statistics", "plotting", "split", "corruptions", "schema", "datasets", "augmentation", "training_sets",
-    "losses", "networks", "classifier", "training", "evaluation", "attacks", "planes", "results", "report", "check",
+    "losses", "networks", "classifier", "training", "evaluation", "attacks", "planes", "counts", "results", "report",
+    "check",
 ]  # fmt: skip
 
 
@@ -413,7 +414,19 @@ def files_read(source: str, names: dict[str, list[str]]) -> set[str]:
     return found
 
 
-OF_DATA = ["split", "corrupt", "training_set", "suite", "train", "evaluate", "attack", "stress", "embed", "render"]
+OF_DATA = [
+    "check_sizes",
+    "split",
+    "corrupt",
+    "training_set",
+    "suite",
+    "train",
+    "evaluate",
+    "attack",
+    "stress",
+    "embed",
+    "render",
+]
 OF_DATA += ["transfer", "stability"]
 
 
@@ -424,7 +437,7 @@ def test_data_deps_of_a_stage_are_what_it_reads(name: str) -> None:
     if name in ("transfer", "stability"):
         assert STAGES[name]["cmd"].endswith(" --seed ${seeds[0]}")
     source = (ROOT / f"stages/{name}.py").read_text(encoding="utf-8")
-    assert depended - {"data/checked.txt", "data/network.json"} == files_read(source, names)
+    assert depended - {"data/checked.txt", "data/network.json", "data/sizes_checked.txt"} == files_read(source, names)
 
 
 # --- outputs -----------------------------------------------------------------------------------------------

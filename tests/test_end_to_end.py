@@ -21,7 +21,7 @@ from tools import workspace
 
 CELLS = [f"{loss}-{train_set}-0" for loss in ("cross_entropy", "angular") for train_set in ("clean", "corrupted")]
 STAGES = {
-    "check", "download", "split@0", "corrupt@train", "corrupt@test", "suite", "training_set@clean",
+    "check", "download", "check_sizes", "split@0", "corrupt@train", "corrupt@test", "suite", "training_set@clean",
     "training_set@corrupted", "transfer", "stability", "publish_shared", "compare", "headline",
     *(f"{stage}@{cell}" for stage in ("train", "evaluate", "attack", "stress", "embed") for cell in CELLS),
     *(f"{stage}@{cell}" for stage in ("publish", "render") for cell in CELLS),
@@ -133,10 +133,18 @@ def test_another_headline_trains_nothing_and_changes_only_metrics(study: Reposit
 @pytest.mark.parametrize(
     ("key", "value", "stages"),
     [
-        ("loss_config.angular.alpha_degrees", 45.0, {"train@angular-clean-0", "train@angular-corrupted-0"}),
-        ("attack.images", 40, {"transfer", *(f"attack@{cell}" for cell in CELLS)}),
+        (
+            "loss_config.angular.alpha_degrees",
+            45.0,
+            {"check_sizes", "train@angular-clean-0", "train@angular-corrupted-0"},
+        ),
+        ("attack.images", 40, {"check_sizes", "transfer", *(f"attack@{cell}" for cell in CELLS)}),
         ("corrupt.mix.gaussian_noise.sigma", 0.2, {"corrupt@train", "corrupt@test", "compare", "headline"}),
-        ("recipes.cpu.network", "wide_resnet", {*(f"train@{cell}" for cell in CELLS), "compare", "headline"}),
+        (
+            "recipes.cpu.network",
+            "wide_resnet",
+            {"check_sizes", *(f"train@{cell}" for cell in CELLS), "compare", "headline"},
+        ),
         (
             "suite.images",
             40,
@@ -170,7 +178,7 @@ def test_setting_a_parameter_back_brings_results_from_the_run_cache(study: Repos
     lock, reports = (study.path / "dvc.lock").read_bytes(), results_in_git(study)
     workspace.change_params(study.path / "params.yaml", {"attack.images": 40, "embed.neighbours": 10})
     stages = {f"{stage}@{cell}" for stage in ("attack", "embed") for cell in CELLS} | {"transfer", "stability"}
-    assert ran(study.dvc("repro")) == {"check", *stages, *AGAIN}
+    assert ran(study.dvc("repro")) == {"check", "check_sizes", *stages, *AGAIN}
     assert results_in_git(study) != reports
     study.run("git", "checkout", "params.yaml")
     assert ran(study.dvc("repro")) == AGAIN

@@ -286,6 +286,12 @@ def test_array_is_read_back_from_its_text(values: list[int], kind: str, given: s
     assert read.tolist() == values and read.dtype == np.dtype(kind)
 
 
+def test_index_of_an_image_in_a_large_dataset_is_read_back() -> None:
+    indices = [0, 65_536, 1_000_000]
+    text = to_text(np.array(indices))
+    assert text.startswith("<u4:") and from_text(text).tolist() == indices
+
+
 def test_text_of_ten_thousand_predictions_is_short() -> None:
     predictions = np.random.default_rng(0).integers(0, 10, 10_000)
     text = to_text(predictions)
@@ -293,7 +299,7 @@ def test_text_of_ten_thousand_predictions_is_short() -> None:
     np.testing.assert_array_equal(from_text(text), predictions)
 
 
-@pytest.mark.parametrize("values", [[-1], [0, 65_536], [2**40, 1], [1.5, 2.0], [[1, 2]]])
+@pytest.mark.parametrize("values", [[-1], [0, 2**32], [2**40, 1], [1.5, 2.0], [[1, 2]]])
 def test_numbers_that_do_not_fit_are_refused(values: list[object]) -> None:
-    with pytest.raises(ValueError, match="whole numbers from 0 to 65,535"):
+    with pytest.raises(ValueError, match="whole numbers from 0 to 4,294,967,295"):
         to_text(np.array(values))

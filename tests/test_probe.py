@@ -84,3 +84,11 @@ def test_error_without_convergence_is_one_line(monkeypatch: pytest.MonkeyPatch) 
     ) as caught:
         fit_probe(*clusters(60, 1.5, seed=8), PENALTY)
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("inverse_penalty", [1e-6, 1e6])
+def test_probe_converges_at_the_limits_of_its_penalty(inverse_penalty: float) -> None:
+    """Classes that overlap, features of many sizes, most of them zero: the fit needs the most steps on such."""
+    rng = np.random.default_rng(0)
+    features = rng.random((400, 64)) * 10 ** rng.uniform(-3, 3, 64) * (rng.random((400, 64)) < 0.1)
+    fit_probe(features.astype(np.float32), rng.integers(0, 10, 400).astype(np.uint8), inverse_penalty)

@@ -9,7 +9,7 @@ from scipy.stats import binomtest
 from robustness_study.core.array_text import to_text
 from robustness_study.core.cell import Cell
 from robustness_study.evaluation.calibration import expected_calibration_error
-from robustness_study.evaluation.neighbours import knn_predictions, unit
+from robustness_study.evaluation.neighbours import compact, knn_predictions, unit
 from robustness_study.evaluation.score import per_class, score_set
 from robustness_study.results.cell_results import CellResults
 from robustness_study.statistics import half_width, wilson_interval
@@ -188,3 +188,9 @@ def test_unit_rows_have_length_one_and_zeros_stay(kind: type[np.floating]) -> No
     rows = unit(np.array([[3, 4], [0, 0], [-1e-3, 0]], kind))
     np.testing.assert_allclose(rows, np.array([[0.6, 0.8], [0, 0], [-1, 0]]), rtol=1e-6)
     assert rows.dtype == kind
+
+
+def test_features_are_kept_in_half_precision_unless_they_are_too_large() -> None:
+    features = np.array([[0.5, -65504.0], [3.0, 0.0]], np.float32)
+    assert compact(features).dtype == np.float16 and compact(features).tolist() == features.tolist()
+    assert compact(features * 2).dtype == np.float32 and compact(features * 2).tolist() == (features * 2).tolist()

@@ -298,6 +298,23 @@ class Broken(Head):
         return nn.functional.cross_entropy(self(features), labels) * (self.value if self.steps == 4 else 1)
 
 
+@pytest.mark.parametrize("largest", [1.1e15, 1e18])
+def test_features_that_later_stages_cannot_square_end_training(largest: float) -> None:
+    class Huge(Tiny):
+        def forward(self, images: Tensor) -> Tensor:
+            features: Tensor = super().forward(images)  # type: ignore[no-untyped-call]
+            return features if self.training else features * 0 + largest
+
+    images = as_tensors(*noise(16))
+    model = tiny_model(losses.make("normface", CONFIGS["normface"]).make_head(WIDTH, CLASSES))
+    model.backbone = Huge()
+    run = Training(model, images, Recipe.model_validate(RECIPE | {"epochs": 3}), "shuffled", 0)
+    said = rf"^train: the largest feature is {largest:.2g}; lower the recipe's peak_learning_rate$".replace("+", r"\+")
+    with pytest.raises(StudyError, match=said):
+        run.run({"train": images, "val": images}, Progress(3))
+    assert len(run.epochs) == 2
+
+
 @pytest.mark.parametrize("value", [float("nan"), float("inf")])
 def test_loss_that_is_not_finite_ends_training(value: float) -> None:
     torch.manual_seed(0)
@@ -311,7 +328,7 @@ def test_loss_that_is_not_finite_ends_training(value: float) -> None:
 
 
 def test_batch_larger_than_the_training_set_is_refused() -> None:
-    with pytest.raises(StudyError, match="batch_size 27 is larger than the 26 training images"):
+    with pytest.raises(StudyError, match="batch_size is 27, but there are only 26 training images"):
         train_cell("cross_entropy", batch_size=27)
 
 
@@ -666,6 +683,6 @@ def test_precision_is_bfloat16_only_where_it_is_native_and_right(
 
 
 def test_bfloat16_is_refused_where_gradients_would_be_wrong() -> None:
-    with pytest.raises(StudyError, match="timm/test_resnet computes wrong gradients in it on the CPU; set precision"):
+    with pytest.raises(StudyError, match="timm/test_resnet computes wrong gradients in it on the CPU; set it to auto"):
         precision_of("bfloat16", CPU, "timm/test_resnet")
     assert precision_of("bfloat16", torch.device("cuda"), "timm/test_resnet") == torch.bfloat16

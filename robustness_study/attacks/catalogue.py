@@ -14,11 +14,13 @@ from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
+import numpy as np
 from pydantic import Field, field_validator
 
 from robustness_study.core import params
 from robustness_study.core.errors import StudyError
-from robustness_study.core.section import Section
+from robustness_study.core.section import Count, Section
+from robustness_study.core.subsets import stratified
 from robustness_study.schema.attack import Attack
 
 NEEDS = ("run",)  # what an attack's file must define
@@ -45,19 +47,20 @@ class RescaledLogits(Settings):
     @field_validator("factors")
     @classmethod
     def _distinct(cls, values: list[float]) -> list[float]:
-        if min(values) <= 0 or 1 in values or len({f"{value:g}" for value in values}) < len(values):
-            raise ValueError("factors must be above 0, not 1, and all different, as in [0.1, 10]")
+        named = {f"{value:g}" for value in values}
+        if min(values) < 0.001 or max(values) > 1000 or "1" in named or len(named) < len(values):
+            raise ValueError("factors must be from 0.001 to 1000, not 1, and all different, as in [0.1, 10]")
         return values
 
 
 class ProjectedGradientDescent(Settings):
     """PGD attacks `images` of the attacked images. Almost none should stay correct at `large_epsilon_255`."""
 
-    images: int = Field(ge=1)
+    images: Count
     epsilons_255: list[int] = Field(min_length=1)
     large_epsilon_255: int = Field(ge=1, le=255)
-    steps: int = Field(ge=1)
-    restarts: int = Field(ge=1)
+    steps: int = Field(ge=1, le=10_000)
+    restarts: int = Field(ge=1, le=1000)
 
     def faults(self, epsilons_255: list[int], blocks: Mapping[str, Settings]) -> dict[str, str]:
         """Each epsilon must be in attack.epsilons_255, so that FGSM has the same one."""
@@ -67,9 +70,9 @@ class ProjectedGradientDescent(Settings):
 class Square(Settings):
     """Square attacks `images` of the images that PGD attacks. It queries the logits of each at most `queries` times."""
 
-    images: int = Field(ge=1)
+    images: Count
     epsilon_255: int = Field(ge=1, le=255)
-    queries: int = Field(ge=1)
+    queries: int = Field(ge=1, le=10_000)
 
     def faults(self, epsilons_255: list[int], blocks: Mapping[str, Settings]) -> dict[str, str]:
         """The epsilon must be one of PGD's if PGD runs, or else one of attack.epsilons_255."""
@@ -84,12 +87,17 @@ class Square(Settings):
 class NearestNeighbours(Settings):
     """`temperature` divides the stand-in's cosines. Other gradients are tried at `control_epsilons_255`."""
 
-    temperature: float = Field(gt=0)
+    temperature: float = Field(ge=0.001, le=100)
     control_epsilons_255: list[int] = Field(min_length=1)
 
     def faults(self, epsilons_255: list[int], blocks: Mapping[str, Settings]) -> dict[str, str]:
         """Each epsilon must be in attack.epsilons_255, so that the attack itself has the same one."""
         return rising_among("control_epsilons_255", self.control_epsilons_255, epsilons_255)
+
+
+def attacked_images(labels: np.ndarray, count: int, seed: int) -> np.ndarray:
+    """Sorted positions of `count` of the test images, with classes in proportion. `labels`, N, are of all of them."""
+    return stratified(labels, count, seed, "attack")
 
 
 def rising_among(key: str, values: list[int], allowed: list[int]) -> dict[str, str]:

@@ -21,15 +21,15 @@ from robustness_study.classifier.inference import to_float
 from robustness_study.classifier.model import Classifier
 from robustness_study.core import registry
 from robustness_study.core.array_text import to_text
-from robustness_study.core.subsets import stratified
 from robustness_study.evaluation.angles import angles_between
+from robustness_study.evaluation.neighbours import compact
 
 PERCENTILES = (5, 25, 50, 75, 95)
 
 
 def target_of(images: np.ndarray, labels: np.ndarray, count: int, seed: int, on: torch.device) -> Target:
     """`count` of the test images, uint8 N×H×W×3 with labels N, with classes in proportion; the same for every model."""
-    chosen = stratified(labels, count, seed, "attack")
+    chosen = catalogue.attacked_images(labels, count, seed)
     moved = torch.from_numpy(images[chosen]).to(on)
     return Target(to_float(moved), torch.from_numpy(labels[chosen].astype(np.int64)).to(on), chosen)
 
@@ -139,7 +139,7 @@ def arrays(subject: ModelUnderAttack, model: Classifier, epsilon_255: int) -> di
     return {
         "test_indices": subject.target.indices.astype(np.int32),
         "signs": subject.gradient.signs.cpu().numpy(),
-        "features": features_of(model, attacked, subject.common.batch_size).astype(np.float16),
+        "features": compact(features_of(model, attacked, subject.common.batch_size)),
         "epsilon_255": np.array(epsilon_255),
     }
 

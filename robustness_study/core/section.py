@@ -1,8 +1,14 @@
-"""The base class of all params sections: fixed values, strict types, no unknown keys."""
+"""The base class of all params sections: fixed values, strict types, no unknown keys. Types that sections share."""
 
 from __future__ import annotations
 
-from pydantic import BaseModel, ConfigDict
+from typing import Annotated
+
+from pydantic import BaseModel, ConfigDict, Field
+
+# Larger numbers do not fit into an int64 of numpy or torch, or into the name of a file.
+Seed = Annotated[int, Field(ge=0, lt=2**63)]
+Count = Annotated[int, Field(ge=1, le=1_000_000_000)]  # of images; a stage takes all images if there are fewer
 
 
 class Section(BaseModel):

@@ -18,6 +18,11 @@ def knn_predictions(reference: np.ndarray, labels: np.ndarray, queries: np.ndarr
     return classifier.predict(unit(queries))
 
 
+def compact(features: np.ndarray) -> np.ndarray:
+    """Features N×D in half the memory, as float16; unchanged if a value is too large for that."""
+    return features.astype(np.float16) if np.abs(features).max() <= np.finfo(np.float16).max else features
+
+
 def unit(features: np.ndarray) -> np.ndarray:
     """The rows of `features`, N×D, scaled to length one. A row of zeros stays zero."""
     lengths = np.linalg.norm(features, axis=1, keepdims=True)

@@ -14,7 +14,7 @@ import numpy as np
 
 from robustness_study.core.errors import StudyError
 
-MOST_ITERATIONS = 1000
+MOST_ITERATIONS = 10_000
 
 
 def fit_probe(reference: np.ndarray, labels: np.ndarray, inverse_penalty: float) -> Callable[[np.ndarray], np.ndarray]:

@@ -15,7 +15,7 @@ from robustness_study.classifier.model import Classifier
 from robustness_study.core.array_text import to_text
 from robustness_study.evaluation.angles import class_angles
 from robustness_study.evaluation.calibration import expected_calibration_error
-from robustness_study.evaluation.neighbours import knn_predictions
+from robustness_study.evaluation.neighbours import compact, knn_predictions
 from robustness_study.evaluation.probe import fit_probe
 from robustness_study.schema.evaluate import Evaluate
 
@@ -119,7 +119,7 @@ def evaluate(
         rows.append({"set": name, **row})
         arrays[f"{name}_logits"] = logits
         if name.startswith("test"):
-            arrays[f"{name}_features"] = features.astype(np.float16)
+            arrays[f"{name}_features"] = compact(features)
             embeddings = embeddings_of(model, features)
             angles[name] = {
                 "features": class_angles(features, labels),

@@ -44,11 +44,11 @@ class Config(Section):
     """The block `loss_config.angular` of params.yaml."""
 
     embedding_dimensions: int = Field(ge=2, le=4096)
-    alpha_degrees: float = Field(gt=0, lt=90)
-    angular_weight: float = Field(ge=0)
-    temperature: float = Field(gt=0)
+    alpha_degrees: float = Field(gt=0, le=80)
+    angular_weight: float = Field(ge=0, le=10)
+    temperature: float = Field(ge=0.01, le=100)
     label_smoothing: float = Field(ge=0, lt=1)
-    scale: float = Field(gt=0, le=64)
+    scale: float = Field(ge=0.01, le=64)
 
 
 def n_pair(embeddings: Tensor, labels: Tensor, classes: int, temperature: float, label_smoothing: float) -> Tensor:

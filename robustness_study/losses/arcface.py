@@ -27,7 +27,7 @@ class Config(Section):
     """The block `loss_config.arcface` of params.yaml."""
 
     margin_degrees: float = Field(ge=0, lt=90)
-    scale: float = Field(gt=0, le=64)
+    scale: float = Field(ge=0.01, le=64)
 
 
 def make_head(config: Config, features: int, classes: int) -> Head:

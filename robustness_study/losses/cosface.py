@@ -28,7 +28,7 @@ class Config(Section):
     """The block `loss_config.cosface` of params.yaml."""
 
     margin_cosine: float = Field(ge=0, le=1)
-    scale: float = Field(gt=0, le=64)
+    scale: float = Field(ge=0.01, le=64)
 
 
 def make_head(config: Config, features: int, classes: int) -> Head:

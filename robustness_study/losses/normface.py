@@ -24,7 +24,7 @@ BATCHES = "shuffled"
 class Config(Section):
     """The block `loss_config.normface` of params.yaml."""
 
-    scale: float = Field(gt=0, le=64)
+    scale: float = Field(ge=0.01, le=64)
 
 
 def make_head(config: Config, features: int, classes: int) -> Head:

@@ -37,8 +37,8 @@ class Config(Section):
     """The block `loss_config.sphereface` of params.yaml."""
 
     angle_factor: int = Field(ge=1, le=4)
-    cosine_weight: float = Field(ge=0)
-    scale: float = Field(gt=0)
+    cosine_weight: float = Field(ge=0, le=1000)
+    scale: float = Field(ge=0.01, le=10)
 
 
 def make_head(config: Config, features: int, classes: int) -> Head:

@@ -100,7 +100,10 @@ class Network:
                 features = backbone.eval()(torch.zeros(1, 3, size, size))
         except (RuntimeError, AssertionError, ValueError, ArithmeticError) as error:
             reason = " ".join(str(error).split())[:200]
-            raise StudyError(f"network {self.name} cannot take images of {size}×{size} pixels ({reason})") from error
+            raise StudyError(
+                f"network {self.name} cannot take images of {size}×{size} pixels ({reason}); use another network or "
+                "larger images (low_resolution_share halves them at first)"
+            ) from error
         finally:
             backbone.train(was_training)
         if features.ndim != 2:

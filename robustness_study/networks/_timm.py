@@ -39,7 +39,8 @@ def make(network: Network) -> nn.Module:
     except (RuntimeError, AssertionError, ValueError, TypeError, ArithmeticError) as error:
         reason = " ".join(str(error).split())[:200]
         raise StudyError(
-            f"network {network.name} cannot be built for images of {network.size}×{network.size} pixels ({reason})"
+            f"network {network.name} cannot be built for images of {network.size}×{network.size} pixels ({reason}); "
+            "use another network or larger images"
         ) from error
 
 

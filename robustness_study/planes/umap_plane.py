@@ -18,6 +18,7 @@ import numpy as np
 
 from robustness_study.core.errors import StudyError
 from robustness_study.core.seeds import derive_seed
+from robustness_study.core.subsets import stratified
 from robustness_study.planes.numba_cache import PACKAGES, ensure_folder, keep_compiled
 from robustness_study.schema.embed import Embed
 
@@ -27,6 +28,26 @@ if TYPE_CHECKING:
 
 FEWEST = 10  # points; with fewer, a plane has no meaning
 EXACT_BELOW = 4096  # points; the limit in UMAP itself
+
+
+def images_of_plane(labels: np.ndarray, section: Embed) -> np.ndarray:
+    """Sorted positions of the test images in every plane, with classes in proportion. `labels`, N, are of all of them.
+
+    Raises StudyError if they are too few, if all are of one class, or if no two are of the same class. Then the
+    silhouette, which compares distances within a class and between classes, does not exist.
+    """
+    chosen = stratified(labels, section.images, section.seed, "embed")
+    classes = len(np.unique(labels[chosen]))
+    where = f"params.yaml: embed.images is {section.images}"
+    if len(chosen) < FEWEST:
+        raise StudyError(f"{where}, but the dataset has only {len(labels)} test images; add some: {FEWEST} are needed")
+    if classes == 1:
+        raise StudyError(f"{where}, and all these test images are of one class; raise it, or add images of the others")
+    if classes == len(chosen):
+        most = len(np.unique(labels))
+        enough = f"set it to at least {most + 1}" if len(labels) > most else "add test images"
+        raise StudyError(f"{where}, and no two of these test images are of one class, as the plane needs; {enough}")
+    return chosen
 
 
 @dataclass(frozen=True)

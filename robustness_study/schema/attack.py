@@ -6,7 +6,7 @@ from typing import Any
 
 from pydantic import Field, ValidationInfo, field_validator
 
-from robustness_study.core.section import Section
+from robustness_study.core.section import Count, Section, Seed
 
 HEADLINE_EPSILONS_255 = (1, 2, 4, 8)
 
@@ -21,10 +21,10 @@ class Attack(Section):
     """
 
     epsilons_255: list[int] = Field(min_length=1)
-    images: int = Field(ge=1)
-    control_images: int = Field(ge=1)
-    batch_size: int = Field(ge=1)
-    seed: int = Field(ge=0)
+    images: Count
+    control_images: Count
+    batch_size: Count
+    seed: Seed
     attacks: dict[str, dict[str, Any]]
     examples: int = Field(ge=1, le=20)
     example_epsilon_255: int = Field(ge=1, le=255)

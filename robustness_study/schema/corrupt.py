@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pydantic import Field
 
-from robustness_study.core.section import Section
+from robustness_study.core.section import Section, Seed
 from robustness_study.corruptions.mix import JitterStrengths, MixStrengths
 
 
@@ -67,6 +67,6 @@ class Corrupt(Section):
     `before` lists the corruptions that are applied before the mix, in this order.
     """
 
-    seed: int = Field(ge=0)
+    seed: Seed
     before: list[Named]
     mix: Mix

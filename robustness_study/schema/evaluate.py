@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pydantic import Field
 
-from robustness_study.core.section import Section
+from robustness_study.core.section import Count, Section
 
 
 class Evaluate(Section):
@@ -14,7 +14,7 @@ class Evaluate(Section):
     With `flip_test_time_augmentation`, an extra result scores each image together with its mirror image.
     """
 
-    batch_size: int = Field(ge=1)
-    knn_neighbours: int = Field(ge=1)
-    probe_inverse_penalty: float = Field(gt=0)
+    batch_size: Count
+    knn_neighbours: Count
+    probe_inverse_penalty: float = Field(ge=1e-6, le=1e6)
     flip_test_time_augmentation: bool

@@ -6,7 +6,7 @@ from typing import Literal
 
 from pydantic import Field
 
-from robustness_study.core.section import Section
+from robustness_study.core.section import Count, Section
 
 
 class Recipe(Section):
@@ -30,8 +30,8 @@ class Recipe(Section):
     crop_padding: int = Field(ge=0, le=16)
     flip: Literal["off", "random", "alternating"]
     trivial_augment: bool
-    cutout_pixels: int = Field(ge=0)
+    cutout_pixels: int = Field(ge=0, le=256)
     precision: Literal["auto", "bfloat16", "float32"]
     compile: bool
     deterministic: bool
-    watched_images: int = Field(ge=1)
+    watched_images: Count

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from pydantic import Field, field_validator
 
-from robustness_study.core.section import Section
+from robustness_study.core.section import Section, Seed
 
 
 class Stability(Section):
     """`seeds` are the seeds of the UMAP planes that are compared. `embed.seed` may be one of them."""
 
-    seeds: list[int] = Field(min_length=2)
+    seeds: list[Seed] = Field(min_length=2)
 
     @field_validator("seeds")
     @classmethod

@@ -7,7 +7,7 @@ from collections import Counter
 
 from pydantic import Field, field_validator
 
-from robustness_study.core.section import Section
+from robustness_study.core.section import Section, Seed
 
 NAME = re.compile(r"[a-z][a-z0-9_]*")
 
@@ -18,7 +18,7 @@ class Study(Section):
     loss: str
     losses: list[str] = Field(min_length=1)
     train_sets: list[str] = Field(min_length=1)
-    seeds: list[int] = Field(min_length=1)
+    seeds: list[Seed] = Field(min_length=1)
     recipe: str
 
     @field_validator("losses", "train_sets", "seeds")
@@ -39,11 +39,4 @@ class Study(Section):
                 raise ValueError(
                     f"{value!r} must start with a lower-case letter, then only a to z, 0 to 9 and _; rename it"
                 )
-        return values
-
-    @field_validator("seeds")
-    @classmethod
-    def _no_negative_seed(cls, values: list[int]) -> list[int]:
-        if min(values) < 0:
-            raise ValueError(f"{min(values)} is negative; a seed must be 0 or more")
         return values

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from pydantic import Field, field_validator
 
-from robustness_study.core.section import Section
+from robustness_study.core.section import Count, Section, Seed
 
 
 class Suite(Section):
     """Each of `corruptions` is applied at five severities to the same `images` test images, stratified."""
 
     corruptions: list[str] = Field(min_length=1)
-    images: int = Field(ge=1)
-    seed: int = Field(ge=0)
+    images: Count
+    seed: Seed
 
     @field_validator("corruptions")
     @classmethod

@@ -6,7 +6,7 @@ from typing import Literal
 
 from pydantic import Field
 
-from robustness_study.core.section import Section
+from robustness_study.core.section import Count, Section, Seed
 
 
 class Transfer(Section):
@@ -16,6 +16,6 @@ class Transfer(Section):
     """
 
     epsilon_255: int = Field(ge=1, le=255)
-    images: int = Field(ge=1)
-    seed: int = Field(ge=0)
+    images: Count
+    seed: Seed
     accept: list[Literal["transfer_stronger"]]

@@ -21,13 +21,14 @@ def epoch_batches(kind: str, labels: np.ndarray, batch_size: int, seed: int, epo
     steps = len(labels) // batch_size
     if steps == 0:
         raise StudyError(
-            f"recipe: batch_size {batch_size} is larger than the {len(labels)} training images; make it smaller"
+            f"batch_size is {batch_size}, but there are only {len(labels)} training images; set it to at most "
+            f"{len(labels)}, or raise split.train_share"
         )
     classes = len(np.unique(labels))
     if kind == "class_balanced" and batch_size < 2 * classes:
         raise StudyError(
-            f"recipe: batch_size {batch_size} is too small: this loss learns from pairs of images of each of the "
-            f"{classes} classes; set batch_size to at least {2 * classes}"
+            f"batch_size is {batch_size}, which is too small: this loss learns from pairs of images of each of the "
+            f"{classes} classes; set it to at least {2 * classes}"
         )
     rng = np.random.default_rng(derive_seed(seed, "batches", epoch))
     order = {"shuffled": _shuffled, "class_balanced": _class_balanced}[kind](labels, rng)

@@ -37,6 +37,7 @@ from robustness_study.training.precision import is_out_of_memory, precision_of, 
 from robustness_study.training.watcher import Epoch, Images, Watcher, accuracies_and_loss
 
 CHECKPOINT_INTERVAL_S = 30.0
+LARGEST_FEATURE = 1e15  # later stages sum the squares of thousands of features in float32, which ends at 3e38
 
 
 def image_width(epoch: int, recipe: Recipe, width: int) -> int:
@@ -154,10 +155,18 @@ class Training:
             )
 
     def measure(self, watched: dict[str, Images]) -> tuple[float, float, float]:
-        """Training accuracy, validation accuracy and validation loss; of the averaged weights if there are any."""
+        """Training accuracy, validation accuracy and validation loss; of the averaged weights if there are any.
+
+        Raises StudyError if the validation loss is not finite, or the features of the last epoch are too large.
+        """
         model = self.model if self.average is None else self.average.model
         with self.autocast():
             features = {name: all_features(model, images.images, 250) for name, images in watched.items()}
+        if len(self.epochs) + 1 == self.recipe.epochs:
+            # Earlier, features may be large: batch norm's running statistics need some steps.
+            largest = max(float(found.abs().max()) for found in features.values())
+            if not largest < LARGEST_FEATURE:
+                raise StudyError(f"train: the largest feature is {largest:.2g}; lower the recipe's peak_learning_rate")
         return accuracies_and_loss(model.head, features, {name: images.labels for name, images in watched.items()})
 
     def state(self) -> tuple[dict[str, Tensor], Any]:

@@ -23,8 +23,7 @@ def precision_of(setting: str, device: torch.device, network: str) -> torch.dtyp
     unsafe = device.type == "cpu" and network.startswith(TIMM)
     if unsafe and setting == "bfloat16":
         raise StudyError(
-            f"recipe: precision is bfloat16, but {network} computes wrong gradients in it on the CPU; "
-            "set precision to auto or float32"
+            f"precision is bfloat16, but {network} computes wrong gradients in it on the CPU; set it to auto or float32"
         )
     if setting != "auto":
         return {"bfloat16": torch.bfloat16, "float32": torch.float32}[setting]

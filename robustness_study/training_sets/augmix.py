@@ -9,7 +9,7 @@ from __future__ import annotations
 import numpy as np
 from pydantic import Field
 
-from robustness_study.core.section import Section
+from robustness_study.core.section import Section, Seed
 
 CHANGES = (
     "brightness",
@@ -24,7 +24,7 @@ class Config(Section):
     chains: int = Field(ge=1, le=10)
     depth: int = Field(ge=1, le=10)
     severity: float = Field(ge=0.1, le=10)
-    seed: int = Field(ge=0)
+    seed: Seed
 
 
 def make(clean: np.ndarray, corrupted: np.ndarray, config: Config) -> np.ndarray:

@@ -1,0 +1,128 @@
+"""Runs every stage of a tiny study without DVC, each in a forked process: from `check` to `headline`."""
+
+from __future__ import annotations
+
+import importlib
+import json
+import os
+import sys
+import traceback
+import warnings
+from collections.abc import Iterator
+from itertools import product
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from robustness_study.core.errors import StudyError
+from robustness_study.core.files import write_json, write_npz
+from robustness_study.datasets.base import Dataset, describe, validate
+
+
+def made_dataset(train: list[int], test: list[int], size: int) -> Dataset:
+    """Random images of `len(train)` classes; `train` and `test` are the numbers of images of each class."""
+    rng = np.random.default_rng(0)
+    parts: list[np.ndarray] = []
+    for counts in (train, test):
+        labels = np.repeat(np.arange(len(counts)), counts).astype(np.uint8)
+        means = np.linspace(60, 190, len(counts))[labels][:, None, None, None]
+        noise = rng.normal(0, 40, (len(labels), size, size, 3))
+        parts += [np.clip(means + noise, 0, 255).astype(np.uint8), labels]
+    classes = [f"class {number}" for number in range(len(train))]
+    train_images, train_labels, test_images, test_labels = parts
+    return Dataset("made", "a test", "none", False, classes, train_images, train_labels, test_images, test_labels)
+
+
+def write_raw(top: Path, made: Dataset, size: int) -> None:
+    """What the stage `download` writes."""
+    validate(made, size)
+    for part in ("train", "test"):
+        arrays = {what: getattr(made, f"{part}_{what}") for what in ("images", "labels")}
+        write_npz(top / f"data/raw/{part}.npz", **arrays)
+    write_json(top / "data/raw/source.json", describe(made, size))
+    write_json(top / "data/raw/files.json", {"training": None, "test": None})
+
+
+def commands(values: dict[str, Any]) -> Iterator[tuple[str, ...]]:
+    """Every stage after `download` with its arguments, in an order that DVC may choose."""
+    cells = list(product(values["losses"], values["train_sets"], values["seeds"]))
+
+    def each(stage: str, seeds: list[int]) -> Iterator[tuple[str, ...]]:
+        for loss, train_set, seed in cells:
+            if seed in seeds:
+                yield stage, "--loss", loss, "--train-set", train_set, "--seed", str(seed)
+
+    first = values["seeds"][:1]
+    yield ("check_sizes",)
+    yield from (("split", "--seed", str(seed)) for seed in values["seeds"])
+    yield from (("corrupt", "--split", split) for split in ("train", "test"))
+    yield from (("training_set", "--train-set", name) for name in values["train_sets"])
+    yield ("suite",)
+    for stage in ("train", "evaluate", "attack", "stress"):
+        yield from each(stage, values["seeds"])
+    for stage in ("embed", "render"):
+        yield from each(stage, first)
+    yield from each("publish", values["seeds"])
+    yield "transfer", "--seed", str(first[0])
+    yield next(each("stability", first))
+    yield ("publish_shared",)
+    yield ("compare",)
+    yield "headline", "--loss", values["loss"]
+
+
+def run_stage(name: str, *arguments: str) -> None:
+    """Run a stage's `main` here, with these arguments."""
+    sys.argv = [name, *arguments]
+    importlib.import_module(f"stages.{name}").main()
+
+
+def fault_of(top: Path, values: dict[str, Any], made: Dataset) -> str | None:
+    """Run the whole study in the folder `top`; None, or the stage that failed with its error."""
+    top.mkdir(parents=True)
+    (top / "params.yaml").write_text(json.dumps(values), encoding="utf-8")
+    for name, *arguments in (("check",), *commands(values)):
+        if name == "check_sizes":
+            write_raw(top, made, values["download"]["size"])
+        said = in_a_fork(top, name, *arguments)
+        if said is not None:
+            return f"{name}: {said}"
+    return None
+
+
+def in_a_fork(top: Path, *command: str) -> str | None:
+    """Run a stage in a forked process in the folder `top`; None, or its error. Its output goes to a file there.
+
+    As with DVC, a stage has a process of its own: UMAP's threads would make torch slow in the stages that follow.
+    """
+    answer, log = top / "answer.txt", top / "log.txt"
+    child = os.fork()
+    if child == 0:
+        try:
+            os.chdir(top)
+            descriptor = os.open(log, os.O_CREAT | os.O_WRONLY | os.O_APPEND)
+            os.dup2(descriptor, 1)
+            os.dup2(descriptor, 2)
+            sys.stdout, sys.stderr = os.fdopen(1, "w", closefd=False), os.fdopen(2, "w", closefd=False)
+            warnings.simplefilter("default")  # pytest's setting would make a warning an error
+            answer.write_text(error_of(*command), encoding="utf-8")
+            sys.stdout.flush()
+        finally:
+            os._exit(0)
+    os.waitpid(child, 0)
+    if not answer.exists():
+        return f"the process died; it wrote: {log.read_text(encoding='utf-8')}"
+    said = answer.read_text(encoding="utf-8")
+    answer.unlink()
+    return said or None
+
+
+def error_of(*command: str) -> str:
+    """Run a stage here; the text of its error, or an empty text."""
+    try:
+        run_stage(*command)
+    except StudyError as error:
+        return str(error)
+    except BaseException:
+        return traceback.format_exc()
+    return ""
