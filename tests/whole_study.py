@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import functools
 import importlib
 import json
 import os
@@ -14,9 +16,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from preloaded import packages
 
 from robustness_study.core.errors import StudyError
 from robustness_study.core.files import write_json, write_npz
+from robustness_study.core.imports import ROOT
 from robustness_study.datasets.base import Dataset, describe, validate
 
 
@@ -77,8 +81,21 @@ def run_stage(name: str, *arguments: str) -> None:
     importlib.import_module(f"stages.{name}").main()
 
 
+@functools.cache
+def import_all() -> None:
+    """Import what the stages import, once and for all forks."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        for name in packages():
+            with contextlib.suppress(ImportError):
+                importlib.import_module(name)
+        for path in sorted((ROOT / "stages").glob("[a-z]*.py")):
+            importlib.import_module(f"stages.{path.stem}")
+
+
 def fault_of(top: Path, values: dict[str, Any], made: Dataset) -> str | None:
     """Run the whole study in the folder `top`; None, or the stage that failed with its error."""
+    import_all()
     top.mkdir(parents=True)
     (top / "params.yaml").write_text(json.dumps(values), encoding="utf-8")
     for name, *arguments in (("check",), *commands(values)):
