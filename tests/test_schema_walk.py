@@ -85,6 +85,7 @@ GIVEN: dict[str, list[Any]] = {
     "recipe": ["cpu"],
     "download.dataset": ["digits"],
     "download.folder": [None],
+    "download.background": ["white", "#0080ff"],
     "recipes.cpu.network": [*networks.names(), "timm/test_resnet"],
     "corrupt.before": [
         [],

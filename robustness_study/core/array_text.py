@@ -24,7 +24,7 @@ def to_text(array: np.ndarray) -> str:
 
 
 def from_text(text: str) -> np.ndarray:
-    """The array that `to_text` converted: one-dimensional, uint8, uint16 or uint32. Raises ValueError for damaged text."""
+    """The array that `to_text` converted: one-dimensional, uint8, uint16 or uint32. Raises ValueError if it cannot."""
     kind, _, body = text.rpartition(":")
     try:
         return np.frombuffer(zlib.decompress(base64.b64decode(body, validate=True)), np.dtype(kind))
