@@ -143,13 +143,13 @@ def refuse_another_model(result: CellResults) -> None:
     """
     _, clean = result.predictions("test_clean")
     chosen = from_text(result.attack["test_indices"])
-    differ = [(result.attacked("fgsm", 0)[1] != clean[chosen]).mean()]
+    differ = [result.attacked("fgsm", 0)[1] != clean[chosen]]
     if "knn_fgsm" in result.attack["attacks"]:
         of_neighbours = from_text(result.evaluate["details"]["test_clean"]["knn_predictions"])[chosen]
         positions = from_text(result.attack["attacks"]["knn_fgsm"]["positions"])
-        differ.append((result.attacked("knn_fgsm", 0)[1] != of_neighbours[positions]).mean())
-    # Rounding on another device changes few predictions; another model gives other predictions for many images.
-    if max(differ) > 0.01:
+        differ.append(result.attacked("knn_fgsm", 0)[1] != of_neighbours[positions])
+    # Rounding in other batches or on another device changes few predictions; another model changes many.
+    if any(each.sum() > max(1, 0.01 * len(each)) for each in differ):
         raise StudyError(
             f"the attack on {result.cell.key} at epsilon 0 and evaluate give different predictions; "
             f"run `dvc repro -f evaluate@{result.cell.key} attack@{result.cell.key}`"
