@@ -77,7 +77,7 @@ def by_foolbox(
 
 
 @pytest.mark.parametrize("name", ["cross_entropy", "angular"])
-@pytest.mark.parametrize("epsilon_255", [1, 4, 16])
+@pytest.mark.parametrize("epsilon_255", [4, *(pytest.param(other, marks=pytest.mark.slow) for other in (1, 16))])
 def test_fast_gradient_sign_agrees_with_foolbox(name: str, epsilon_255: int) -> None:
     """To within one image in a thousand."""
     model, (images, labels) = trained(name), unseen(ATTACKED)

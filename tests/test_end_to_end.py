@@ -209,6 +209,7 @@ def test_another_machine_gets_every_result_from_the_remote(study: Repository) ->
     assert (clone.path / "dvc.lock").read_bytes() == lock
 
 
+@pytest.mark.slow
 def test_another_training_set_is_made_and_trained_on_when_it_is_named(study: Repository) -> None:
     workspace.change_params(study.path / "params.yaml", {"train_sets": ["clean", "corrupted", "augmix"]})
     # A dry run stops at missing files.
@@ -241,6 +242,7 @@ def test_a_bad_parameter_is_named_before_anything_runs(study: Repository) -> Non
     assert not study.run("git", "status", "--porcelain")
 
 
+@pytest.mark.slow
 def test_a_fresh_clone_without_the_cache_is_up_to_date(study: Repository, tmp_path: Path) -> None:
     study.run("git", "clone", "-q", str(study.path), str(tmp_path / "clone"))
     clone = Repository(tmp_path / "clone")

@@ -149,6 +149,7 @@ def test_an_interrupt_ends_running_stages_and_starts_no_more(project: Path, comm
     assert not (project / "a-clean-0.model").exists()
 
 
+@pytest.mark.slow
 def test_each_named_gpu_runs_one_model_at_a_time(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     gpu = "gpu-$CUDA_VISIBLE_DEVICES"
     told = f"mkdir {gpu} && echo $CUDA_VISIBLE_DEVICES > ${{item.key}}.model && sleep 1 && rmdir {gpu}"
