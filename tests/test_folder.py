@@ -27,6 +27,10 @@ BLACK_ON_NOTHING = np.zeros((16, 16, 4), np.uint8)  # a black square on a transp
 BLACK_ON_NOTHING[4:12, 4:12, 3] = 255
 
 
+def chunk(kind: bytes, content: bytes) -> bytes:
+    return struct.pack(">I", len(content)) + kind + content + struct.pack(">I", zlib.crc32(kind + content))
+
+
 @pytest.fixture
 def pictures(tmp_path: Path) -> Path:
     return two_classes(tmp_path / "pictures")
@@ -144,6 +148,40 @@ def test_transparent_pixels_are_laid_on_the_background(tmp_path: Path, name: str
         assert "transparent" in picture.traits
 
 
+@pytest.mark.parametrize("bits", [1, 2, 4, 8])
+def test_a_transparent_grey_of_few_bits(tmp_path: Path, bits: int) -> None:
+    """PIL scales such pixels to 8 bits, but not the value that is transparent."""
+    values = np.zeros((8, 8), np.uint8)
+    values[:, 4:] = 1
+    rows = np.packbits(np.unpackbits(values[..., None], axis=2)[..., 8 - bits :].reshape(8, -1), axis=1)
+    header = chunk(b"IHDR", struct.pack(">IIBBBBB", 8, 8, bits, 0, 0, 0, 0))
+    data = chunk(b"IDAT", zlib.compress(b"".join(b"\0" + row.tobytes() for row in rows)))
+    content = [header, chunk(b"tRNS", struct.pack(">H", 1)), data, chunk(b"IEND", b"")]
+    (tmp_path / "a.png").write_bytes(b"\x89PNG\r\n\x1a\n" + b"".join(content))
+    picture = read_picture(tmp_path / "a.png", 8, "#ff0000")
+    assert "transparent" in picture.traits
+    assert (picture.pixels[:, :4] == 0).all() and (picture.pixels[:, 4:] == (255, 0, 0)).all()
+
+
+def test_a_bitmap_with_transparency_in_its_fourth_byte(tmp_path: Path) -> None:
+    Image.fromarray(BLACK_ON_NOTHING).save(tmp_path / "a.bmp")
+    assert "transparent" in read_picture(tmp_path / "a.bmp", 16, "white").traits
+    expected = np.where(BLACK_ON_NOTHING[..., 3:] > 0, 0, 255).repeat(3, 2)
+    np.testing.assert_array_equal(pixels_of(tmp_path / "a.bmp", 16), expected)
+    Image.new("RGBA", (8, 8), (10, 20, 30, 255)).save(tmp_path / "b.bmp")
+    assert pixels_of(tmp_path / "b.bmp")[0, 0].tolist() == [10, 20, 30]
+
+
+def test_what_the_first_frame_of_a_gif_does_not_cover_is_transparent(tmp_path: Path) -> None:
+    Image.new("P", (8, 8), 1).save(tmp_path / "a.gif")
+    content = bytearray((tmp_path / "a.gif").read_bytes())
+    content[6:10] = struct.pack("<HH", 16, 16)  # a larger screen
+    (tmp_path / "a.gif").write_bytes(content)
+    picture = read_picture(tmp_path / "a.gif", 16, "#00ff00")
+    assert "transparent" in picture.traits
+    assert (picture.pixels[8:] == (0, 255, 0)).all() and (picture.pixels[:8, :8] != (0, 255, 0)).any(2).all()
+
+
 def test_half_transparent_pixels_are_mixed_with_the_background(tmp_path: Path) -> None:
     Image.new("RGBA", (8, 8), (255, 0, 0, 51)).save(tmp_path / "a.png")  # one fifth red
     assert pixels_of(tmp_path / "a.png")[0, 0].tolist() == [255, 204, 204]
@@ -214,7 +252,7 @@ def test_what_looks_like_an_image_is_named_before_other_files(pictures: Path) ->
 def test_what_desktops_leave_behind_is_silent(pictures: Path) -> None:
     before = load(pictures).notes
     for place in (pictures, pictures / "train", pictures / "train/cat"):
-        for name in ("Thumbs.db", "desktop.ini", ".DS_Store", "._a.png", "Icon\r"):
+        for name in ("Thumbs.db", "thumbs.db", "desktop.ini", ".DS_Store", "._a.png", "Icon\r"):
             (place / name).write_text("x")
         save_image(place / "__MACOSX/._a.png")
     assert load(pictures).notes == before
@@ -273,14 +311,25 @@ def too_many_pixels(top: Path) -> None:
     Image.new("1", (15_000, 12_000)).save(top / "train/dog/a.png")
 
 
+def link_to_a_class(top: Path) -> None:
+    (top / "train/eel").symlink_to("cat")
+
+
 def two_forms(top: Path) -> None:
     for form in ("NFC", "NFD"):
         save_image(top / "train" / unicodedata.normalize(form, "é") / "a.png")
 
 
 FAULTS: dict[str, tuple[Callable[[Path], object], str]] = {
-    "no train": (remove("train/cat", "train/dog", "train"), "has no subfolder 'train'"),
-    "no test": (remove("test/cat", "test/dog", "test"), "has no subfolder 'test'"),
+    "no train": (remove("train/cat", "train/dog", "train"), "has no subfolder 'train', but 'test'; add it"),
+    "no test": (
+        lambda top: (top / "test").rename(top / "Test"),
+        "has no subfolder 'test', but 'Test', 'train'; add it",
+    ),
+    "a class twice": (
+        lambda top: [(top / part / "eel").symlink_to("cat") for part in ("train", "test")],
+        "'train/cat' and 'train/eel' are the same folder, by a link",
+    ),
     "class only in train": (remove("test/dog"), "train has classes that test lacks: 'dog'"),
     "class only in test": (lambda top: save_image(top / "test/eel/a.png"), "test has classes that train lacks: 'eel'"),
     "one class": (remove("train/dog", "test/dog"), "the dataset has 1 class; it must have 2 to 256 classes"),
@@ -357,6 +406,40 @@ def test_a_tag_of_an_unexpected_type_does_not_matter(tmp_path: Path) -> None:
         np.testing.assert_array_equal(pixels_of(tmp_path / "b.jpg"), good)
 
 
+BROKEN_NOTES = {
+    "a text with a wrong checksum": b"\0\0\0\x04tEXtabcd\0\0\0\0",
+    "a colour profile of an unknown kind": chunk(b"iCCP", b"name\0\x07xxxx"),
+    "a text that unpacks to 3 MB": chunk(b"zTXt", b"key\0\0" + zlib.compress(bytes(3_000_000))),
+    "a short resolution": chunk(b"pHYs", b"\0"),
+    "a short gamma": chunk(b"gAMA", b"\0"),
+    "short frames": chunk(b"acTL", b"\0"),
+}
+
+
+@pytest.mark.parametrize("name", BROKEN_NOTES)
+def test_good_pixels_beside_a_broken_note_are_read(tmp_path: Path, name: str) -> None:
+    Image.new("RGB", (8, 8), (10, 20, 30)).save(tmp_path / "a.png")
+    content = (tmp_path / "a.png").read_bytes()
+    after_header = 8 + 12 + 13
+    (tmp_path / "a.png").write_bytes(content[:after_header] + BROKEN_NOTES[name] + content[after_header:])
+    assert pixels_of(tmp_path / "a.png")[0, 0].tolist() == [10, 20, 30]
+
+
+@pytest.mark.parametrize("segment", [b"\xff\xe0\0\x04JF", b"\xff\xee\0\x04Ad", b"\xff\xe2\0\x03I", b"\xff\xfe\0\x02"])
+def test_a_jpeg_with_a_short_segment_is_read(tmp_path: Path, segment: bytes) -> None:
+    Image.new("RGB", (8, 8), (10, 20, 30)).save(tmp_path / "a.jpg", quality=95)
+    content = (tmp_path / "a.jpg").read_bytes()
+    (tmp_path / "a.jpg").write_bytes(content[:2] + segment + content[2:])
+    assert pixels_of(tmp_path / "a.jpg")[0, 0].tolist() == pytest.approx([10, 20, 30], abs=3)
+
+
+@pytest.mark.parametrize("mode", ["1", "L", "P", "RGB", "CMYK"])
+@pytest.mark.parametrize("compression", [None, "tiff_lzw", "tiff_deflate", "packbits"])
+def test_ordinary_tiff_is_read(tmp_path: Path, mode: str, compression: str | None) -> None:
+    Image.new("RGB", (8, 8), (255, 255, 255)).convert(mode).save(tmp_path / "a.tif", compression=compression)
+    assert (pixels_of(tmp_path / "a.tif") == 255).all()
+
+
 @pytest.mark.parametrize("name", ["a.jpg", "a.png", "a.webp", "a.gif", "a.tif", "a.bmp"])
 def test_a_damaged_image_is_read_or_refused_in_one_line(
     tmp_path: Path, name: str, capfd: pytest.CaptureFixture[str]
@@ -375,10 +458,6 @@ def test_a_damaged_image_is_read_or_refused_in_one_line(
             refused += 1
             assert "\n" not in str(error) and len(str(error)) < 200
     assert refused > 10 and capfd.readouterr().err == ""
-
-
-def chunk(kind: bytes, content: bytes) -> bytes:
-    return struct.pack(">I", len(content)) + kind + content + struct.pack(">I", zlib.crc32(kind + content))
 
 
 @pytest.mark.parametrize("transparent", [False, True])
@@ -410,7 +489,11 @@ REFUSED = {
     " a": "is empty, or begins or ends with a space",
     "a\u00a0": "is empty, or begins or ends with a space",
     " ": "is empty",
-    "": "is empty",
+    "": "has characters that cannot be seen, where they are not needed",
+    "a\u200d": "has characters that cannot be seen",
+    "\u3164": "has characters that cannot be seen",
+    "\ufe0f": "has characters that cannot be seen",
+    "＝1+1": "begins with ＝",
     "=1+1": "begins with =, so that a spreadsheet would run it as a formula",
     "@SUM(1)": "begins with @",
     "+cmd|' /C calc'!A0": "begins with +",
@@ -468,6 +551,12 @@ def test_names_that_cannot_be_shown_everywhere_are_refused(name: str) -> None:
         caught.value
     )
     assert str(caught.value).isprintable()
+
+
+@pytest.mark.parametrize("other", ["a\u200db", "ab\ufe0f", "a\u034fb"])
+def test_two_names_that_look_the_same_are_refused(other: str) -> None:
+    with pytest.raises(StudyError, match="two classes with the name 'ab', or that look so; rename one"):
+        check_classes(["ab", other])
 
 
 def test_other_names_are_taken_as_they_are(tmp_path: Path) -> None:

@@ -30,7 +30,8 @@ def read(path: Path = PATH) -> dict[str, Any]:
         raise StudyError(f"{path} does not exist here; run the command from the top folder of the repository") from None
     except (YAMLError, ValueError, TypeError, LookupError, ArithmeticError, RecursionError) as error:
         # Only some are of the parser. A date with month 13, for example, is a ValueError.
-        raise StudyError(f"{path} is not valid YAML; correct it: {' '.join(str(error).split())}") from None
+        hint = "" if isinstance(error, YAMLError) else " (a text that looks like a number or a date needs quotes)"
+        raise StudyError(f"{path} is not valid YAML; correct it: {' '.join(str(error).split())}{hint}") from None
     if not isinstance(values, dict):
         raise StudyError(f"{path} must hold keys with values, for example `recipe: cpu`; restore it with git")
     for name in TEXTS:

@@ -15,7 +15,7 @@ from robustness_study.datasets._image_file import SUFFIXES
 from robustness_study.datasets.base import number
 
 LAYOUT = "FOLDER/{train,test}/CLASS/IMAGE"
-SILENT = ("Thumbs.db", "ehthumbs.db", "desktop.ini", "__MACOSX", ".DS_Store", "Icon\r")  # what desktops put there
+SILENT = ("thumbs.db", "ehthumbs.db", "desktop.ini", "__macosx", ".ds_store", "icon\r", "@eadir")  # of desktops, NAS
 
 
 @dataclass(frozen=True)
@@ -36,7 +36,11 @@ def layout_of(folder: Path) -> Layout:
     folders, unused = {}, [path for path in entries(folder) if path.name not in ("train", "test")]
     for part in ("train", "test"):
         if not (folder / part).is_dir():
-            raise StudyError(f"{str(folder)!r} has no subfolder {part!r}; add it, the layout must be {LAYOUT}")
+            there = ", ".join(repr(path.name) for path in entries(folder)[:5]) or "nothing"
+            raise StudyError(
+                f"{str(folder)!r} has no subfolder {part!r}, but {there}; add it or rename one, as the layout must be "
+                f"{LAYOUT}"
+            )
         folders[part], others = class_folders(folder, folder / part)
         unused += others
     for part, other in (("train", "test"), ("test", "train")):
@@ -57,7 +61,9 @@ def layout_of(folder: Path) -> Layout:
 
 def entries(folder: Path) -> list[Path]:
     """The sorted content of a folder, without what desktops put there (Thumbs.db, .DS_Store, ._NAME and their like)."""
-    return sorted(path for path in folder.iterdir() if path.name not in SILENT and not path.name.startswith("._"))
+    return sorted(
+        path for path in folder.iterdir() if path.name.lower() not in SILENT and not path.name.startswith("._")
+    )
 
 
 def in_utf_8(name: str) -> str:
@@ -83,6 +89,12 @@ def class_folders(folder: Path, part: Path) -> tuple[dict[str, Path], list[Path]
             raise StudyError(
                 f"{shown!r} is there twice: two folders whose names differ only in how Unicode writes an accent; put "
                 "their images into one"
+            )
+        same = next((other for other in found.values() if other.samefile(path)), None)
+        if same is not None:
+            raise StudyError(
+                f"{same.relative_to(folder).as_posix()!r} and {path.relative_to(folder).as_posix()!r} are the same "
+                "folder, by a link; a class needs images of its own"
             )
         found[name] = path
     return found, unused

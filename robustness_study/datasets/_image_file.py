@@ -5,6 +5,7 @@ Only the pixels, the orientation and the transparency are read. Importing this f
 
 from __future__ import annotations
 
+import io
 import logging
 import warnings
 from dataclasses import dataclass
@@ -12,6 +13,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
+
+from robustness_study.datasets import _image_content
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -66,8 +69,9 @@ def read_picture(path: Path, size: int, background: str) -> Picture:
     from PIL import Image, UnidentifiedImageError
 
     try:
-        with warnings.catch_warnings(action="ignore"), Image.open(path, formats=FORMATS) as opened:
-            return _picture(opened, size, background)
+        content = _image_content.essential(path.read_bytes())
+        with warnings.catch_warnings(action="ignore"), Image.open(io.BytesIO(content), formats=FORMATS) as opened:
+            return _picture(opened, content, size, background)
     except UnreadableImageError:
         raise
     except UnidentifiedImageError:
@@ -81,12 +85,13 @@ def read_picture(path: Path, size: int, background: str) -> Picture:
         raise UnreadableImageError(f"cannot be decoded ({reason})") from None
 
 
-def _picture(opened: Image, size: int, background: str) -> Picture:
+def _picture(opened: Image, content: bytes, size: int, background: str) -> Picture:
     from PIL.Image import Resampling
 
-    _refuse_deep(opened)
+    _refuse_deep(opened, content)
+    covered = opened.tile[0][1] if opened.format == "GIF" and opened.tile else None  # type: ignore[attr-defined]
     opened.load()
-    rgb, transparent = _laid_on(_upright(opened), background)
+    rgb, transparent = _laid_on(_upright(_with_alpha(opened, content, covered)), background)
     side = min(rgb.size)
     left, top = (rgb.width - side) // 2, (rgb.height - side) // 2
     square = (left, top, left + side, top + side)
@@ -101,7 +106,7 @@ def _picture(opened: Image, size: int, background: str) -> Picture:
     return Picture(pixels, tuple(name for name in TRAITS if found[name]))
 
 
-def _refuse_deep(opened: Image) -> None:
+def _refuse_deep(opened: Image, content: bytes) -> None:
     """Refuse more than 8 bits per channel, except for PNG in colour.
 
     PIL would clip bright values of 16-bit grey to white. Such files and TIFF often hold camera counts of 10 to 14 bits,
@@ -110,14 +115,37 @@ def _refuse_deep(opened: Image) -> None:
     """
     deep = opened.mode in ("I", "F") or opened.mode.startswith("I;")
     if opened.format == "TIFF":
-        deep = deep or max(opened.getexif().get(BITS_PER_SAMPLE) or (1,)) > 8
-    if opened.format == "PNG" and "transparency" in opened.info:
-        deep = deep or any("16" in str(tile[3]) for tile in getattr(opened, "tile", ()))
+        deep = deep or int(np.max(opened.getexif().get(BITS_PER_SAMPLE, 1))) > 8
+    if opened.format == "PNG":
+        bits, kind = _image_content.png_kind(content)
+        deep = deep or (bits == 16 and (kind == _image_content.GREY_WITH_ALPHA or "transparency" in opened.info))
     if deep:
         raise UnreadableImageError("has more than 8 bits per channel; save it with 8 bits")
 
 
-def _upright(opened: Image) -> Image:
+def _with_alpha(opened: Image, content: bytes, covered: tuple[int, int, int, int] | None) -> Image:
+    """The image with the transparency that PIL does not read. `covered` is the box of a GIF's first frame."""
+    from PIL.Image import fromarray
+
+    if opened.format == "PNG" and opened.mode == "L" and isinstance(opened.info.get("transparency"), int):
+        bits, _ = _image_content.png_kind(content)
+        opened.info["transparency"] *= 255 // (2**bits - 1)  # PIL scales the pixels only
+        return opened
+    if opened.format == "BMP" and (alpha := _image_content.bmp_alpha(content)) is not None:
+        image = opened.convert("RGB")
+        image.putalpha(fromarray(alpha))
+        return image
+    if covered is not None and covered != (0, 0, *opened.size):
+        image = opened.convert("RGBA")
+        outside = np.ones((image.height, image.width), bool)
+        outside[covered[1] : covered[3], covered[0] : covered[2]] = False
+        pixels = np.asarray(image).copy()
+        pixels[outside, 3] = 0
+        return fromarray(pixels)
+    return opened
+
+
+def _upright(image: Image) -> Image:
     """A copy that is turned upright: cameras store the rotation separately from the pixels.
 
     Other EXIF tags are not read, and an orientation that is no number from 2 to 8 means that nothing is turned.
@@ -125,10 +153,10 @@ def _upright(opened: Image) -> Image:
     from PIL.Image import Transpose
 
     try:
-        turn = TURNS.get(opened.getexif().get(ORIENTATION, 1))
+        turn = TURNS.get(image.getexif().get(ORIENTATION, 1))
     except Exception:  # a broken block of tags beside good pixels; viewers show such an image as it is
         turn = None
-    return opened.transpose(Transpose[turn]) if turn else opened.copy()
+    return image.transpose(Transpose[turn]) if turn else image.copy()
 
 
 def _laid_on(image: Image, background: str) -> tuple[Image, bool]:

@@ -21,6 +21,9 @@ VARIABLE = "CIFAR10_ARCHIVE"  # environment variable: path of an archive to use 
 MOST_CLASSES = 256  # a label is one byte
 INVISIBLE = {"Cc", "Cf", "Zl", "Zp"}  # Unicode categories: control, format (also those that reverse text), line ends
 JOINERS = "\u200c\u200d"  # format characters that some scripts and many emoji need
+UNSEEN = re.compile(
+    "[\u034f\u115f\u1160\u17b4\u17b5\u180b-\u180f\u200c\u200d\u2800\u3164\ufe00-\ufe0f\uffa0\U000e0100-\U000e01ef]"
+)
 NUMBER = re.compile(r"[+-]?\d+([.,]\d+)?")
 
 
@@ -79,9 +82,15 @@ def check_classes(classes: Sequence[str]) -> None:
         fault = fault_of_name(name)
         if fault:
             raise StudyError(f"the dataset has a class with the name {name!r}, which {fault}; rename it")
-    twice = [name for name in classes if classes.count(name) > 1]
+    looks = [visible_part(name) for name in classes]
+    twice = [name for name, look in zip(classes, looks, strict=True) if looks.count(look) > 1]
     if twice:
-        raise StudyError(f"the dataset has two classes with the name {twice[0]!r}; rename one")
+        raise StudyError(f"the dataset has two classes with the name {twice[0]!r}, or that look so; rename one")
+
+
+def visible_part(name: str) -> str:
+    """The name without what nobody sees: joiners, selectors of variants, fillers. Accents are written in one way."""
+    return "".join(each for each in unicodedata.normalize("NFC", name) if not UNSEEN.fullmatch(each))
 
 
 def fault_of_name(name: str) -> str | None:
@@ -94,9 +103,12 @@ def fault_of_name(name: str) -> str | None:
         return "is not UTF-8"
     if kinds & INVISIBLE:
         return "has a line break or another character that cannot be seen"
+    if name[:1] in JOINERS or name[-1:] in JOINERS or not visible_part(name):
+        return "has characters that cannot be seen, where they are not needed"
     if not name.strip() or name != name.strip():
         return "is empty, or begins or ends with a space"
-    if name[0] in "=@" or (name[0] in "+-" and not NUMBER.fullmatch(name)):
+    first = unicodedata.normalize("NFKC", name[0])  # also the wide forms of these characters
+    if first in "=@" or (first in "+-" and not NUMBER.fullmatch(name)):
         return f"begins with {name[0]}, so that a spreadsheet would run it as a formula"
     return None
 

@@ -26,7 +26,7 @@ def check(choice: Download) -> None:
     """Raise StudyError unless params name a folder."""
     if not choice.folder:
         raise StudyError(
-            f"params.yaml: download.folder is {choice.folder}; set it to the folder of your images, with the layout "
+            f"params.yaml: download.folder is {choice.folder!r}; set it to the folder of your images, with the layout "
             f"{LAYOUT}, in params.yaml or by {HOW_TO_NAME}"
         )
 

@@ -20,9 +20,11 @@ class Download(Section):
     background: str
     size: int = Field(ge=8, le=256)
 
-    @field_validator("background")
+    @field_validator("background", mode="before")
     @classmethod
-    def _is_a_colour(cls, value: str) -> str:
-        if not re.fullmatch(r"white|black|#[0-9a-fA-F]{6}", value):
-            raise ValueError("it must be white, black or a colour such as '#ffcc00', in quotes")
+    def _is_a_colour(cls, value: object) -> object:
+        if not isinstance(value, str) or not re.fullmatch(r"white|black|#[0-9a-fA-F]{6}", value):
+            raise ValueError(
+                "it must be white, black or a colour such as '#ffcc00', in quotes (without them, # begins a comment)"
+            )
         return value
