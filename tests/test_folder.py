@@ -327,7 +327,7 @@ FAULTS: dict[str, tuple[Callable[[Path], object], str]] = {
         "has no subfolder 'test', but 'Test', 'train'; add it",
     ),
     "a class twice": (
-        lambda top: [(top / part / "eel").symlink_to("cat") for part in ("train", "test")],
+        link_to_a_class,
         "'train/cat' and 'train/eel' are the same folder, by a link",
     ),
     "class only in train": (remove("test/dog"), "train has classes that test lacks: 'dog'"),

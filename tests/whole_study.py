@@ -1,4 +1,7 @@
-"""Runs every stage of a tiny study without DVC, each in a forked process: from `check` to `headline`."""
+"""Runs every stage of tiny studies without DVC, each in a forked process: from `check` to `headline`.
+
+The tests run this file as a program.
+"""
 
 from __future__ import annotations
 
@@ -16,12 +19,16 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 from preloaded import packages
+from torchvision.models import resnet
 
+from robustness_study import plotting
 from robustness_study.core.errors import StudyError
 from robustness_study.core.files import write_json, write_npz
 from robustness_study.core.imports import ROOT
 from robustness_study.datasets.base import Dataset, describe, validate
+from robustness_study.networks import wide_resnet
 
 
 def made_dataset(train: list[int], test: list[int], size: int) -> Dataset:
@@ -143,3 +150,32 @@ def error_of(*command: str) -> str:
     except BaseException:
         return traceback.format_exc()
     return ""
+
+
+class Narrow(resnet.ResNet):  # type: ignore[misc]  # torchvision has no types
+    """ResNet-18 with an eighth of the channels."""
+
+    def _make_layer(self, block: Any, planes: int, *others: Any, **named: Any) -> Any:
+        return super()._make_layer(block, planes // 8, *others, **named)
+
+
+def make_fast() -> None:
+    """Networks of the same layers with few channels, small pictures. Nothing is compiled: that takes a minute each."""
+    resnet.resnet18 = lambda weights: Narrow(resnet.BasicBlock, [2, 2, 2, 2])
+    wide_resnet.WIDEN_FACTOR = 1
+    torch.compile = lambda function: function  # type: ignore[assignment]
+    plotting.DPI = 20
+
+
+def main() -> None:
+    """Run the studies that standard input gives as JSON: folder, params, numbers of images. Print their faults."""
+    make_fast()
+    faults = []
+    for top, values, train, test in json.load(sys.stdin):
+        made = made_dataset(train, test, values["download"]["size"])
+        faults.append(fault_of(Path(top), values, made))
+    print(json.dumps(faults))
+
+
+if __name__ == "__main__":
+    main()
