@@ -15,7 +15,14 @@ settings.load_profile("untimed")
 plotting.DPI = 20
 
 # The slowest files. They begin first where several processes share the tests, file by file.
-LONGEST = ["test_end_to_end.py", "test_commands.py", "test_extend.py", "test_interruption.py", "test_checkpoints.py"]
+LONGEST = [
+    "test_end_to_end.py",
+    "test_commands.py",
+    "test_schema_walk.py",
+    "test_extend.py",
+    "test_interruption.py",
+    "test_checkpoints.py",
+]
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
