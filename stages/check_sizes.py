@@ -36,7 +36,7 @@ def main() -> None:
     from robustness_study.classifier import device
     from robustness_study.training.trial import try_to_train
 
-    on, source = device.choose(), read_json("data/raw/source.json")
+    on, source = device.choose(), read_json("data/raw/source.json", "size", "classes")
     for loss in chosen:
         try_to_train(recipe_name, recipe, loss, source["size"], len(source["classes"]), on)
     # Always the same text: changed params that still fit the dataset re-run no stage through this file.

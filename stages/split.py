@@ -33,7 +33,7 @@ def main() -> None:
     train, val = split(train_labels, section.train_share, seed)
     test = np.arange(len(test_labels))
     sides = {"training": train_images[train], "validation": train_images[val], "test": test_images}
-    files = read_json("data/raw/files.json")
+    files = read_json("data/raw/files.json", "training", "test")
     names = {
         "training": named(train, files["training"]),
         "validation": named(val, files["training"]),

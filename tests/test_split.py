@@ -155,3 +155,13 @@ def test_the_same_image_twice_in_one_part_is_no_leak(images: tuple[np.ndarray, n
     train[trains[1]], test[1] = train[trains[0]], test[0]
     write_inputs(train, test)
     stage.main()
+
+
+@pytest.mark.parametrize("content", ["{}", "[]", "null", '{"training": null}'])
+def test_broken_names_of_files_are_one_line(images: tuple[np.ndarray, np.ndarray], content: str) -> None:
+    write_inputs(*images)
+    Path("data/raw/files.json").write_text(content)
+    with pytest.raises(
+        StudyError, match=r"^data/raw/files\.json has no value named '(training|test)'; delete it and run"
+    ):
+        stage.main()
