@@ -42,6 +42,9 @@ def _png_chunks(content: bytes) -> list[bytes]:
 def _jpeg_segments(content: bytes) -> bytes:
     kept, at = [content[:2]], 2
     while at + 4 <= len(content) and content[at] == 0xFF:
+        if content[at + 1] == 0xFF:  # any number of these may come before a marker
+            at += 1
+            continue
         marker, (length,) = content[at + 1], struct.unpack(">H", content[at + 2 : at + 4])
         is_note = 0xE0 <= marker <= 0xEF or marker == 0xFE
         if not is_note or marker == EXIF or (marker == ADOBE and length >= ADOBE_BYTES):
