@@ -427,7 +427,13 @@ def test_good_pixels_beside_a_broken_note_are_read(tmp_path: Path, name: str) ->
 
 @pytest.mark.parametrize(
     "segment",
-    [b"\xff\xff\xff\xe0\0\x04JF", b"\xff\xe0\0\x04JF", b"\xff\xee\0\x04Ad", b"\xff\xe2\0\x03I", b"\xff\xfe\0\x02"],
+    [
+        b"\xff\xff\xff\xe0\0\x06JFIF",
+        b"\xff\xe0\0\x06JFIF",
+        b"\xff\xee\0\x07Adobe",
+        b"\xff\xe2\0\x03I",
+        b"\xff\xfe\0\x02",
+    ],
 )
 def test_a_jpeg_with_a_short_segment_is_read(tmp_path: Path, segment: bytes) -> None:
     Image.new("RGB", (8, 8), (10, 20, 30)).save(tmp_path / "a.jpg", quality=95)
