@@ -14,10 +14,10 @@ from typing import Any
 from bench import report
 from robustness_study.core import params
 from robustness_study.core.cell import Cell
-from robustness_study.core.errors import run
 from robustness_study.core.files import write_json
-from robustness_study.results import cell_results
-from robustness_study.results.cell_results import CellResults
+from robustness_study.core.program import run
+from robustness_study.results.cell_results import CellResults, read
+from robustness_study.results.cells import refuse_incomparable
 from robustness_study.results.differences import difference_of
 from robustness_study.results.intervals import summarise
 from robustness_study.results.metrics import BY_NAME, Metric, under_corruptions
@@ -60,11 +60,9 @@ def main() -> None:
     values = params.read()
     recipe = Recipe.model_validate(values["recipes"][values["recipe"]])
     similar = seen(params.section("corrupt", Corrupt), recipe, (*TRAIN_SETS, AGAINST))
-    cells = {
-        name: cell_results.read(Cell(arguments.loss, name, arguments.seed), similar) for name in (*TRAIN_SETS, AGAINST)
-    }
+    cells = {name: read(Cell(arguments.loss, name, arguments.seed), similar) for name in (*TRAIN_SETS, AGAINST)}
     for name in TRAIN_SETS:
-        cell_results.refuse_incomparable(cells[name], cells[AGAINST])
+        refuse_incomparable(cells[name], cells[AGAINST])
     found = {
         "loss": arguments.loss,
         "seed": arguments.seed,

@@ -22,8 +22,9 @@ from robustness_study.classifier.inference import to_float
 from robustness_study.core import params
 from robustness_study.core.array_text import from_text
 from robustness_study.core.cell import Cell
-from robustness_study.core.errors import StudyError, run
-from robustness_study.core.files import read_json, read_npz, write_json
+from robustness_study.core.errors import StudyError
+from robustness_study.core.files import read_npz, read_record, write_json
+from robustness_study.core.program import run
 from robustness_study.core.subsets import stratified
 from robustness_study.statistics import wilson_interval
 
@@ -56,7 +57,7 @@ def main() -> None:
         parser.error(f"--images is {arguments.images}; at least 1 is needed")
     seed = params.lookup(params.read(), "seeds")[0] if arguments.seed is None else arguments.seed
     cell = Cell(arguments.loss, arguments.train_set, seed)
-    attack, epsilon = read_json(cell.result("attack.json")), arguments.epsilon_255
+    attack, epsilon = read_record(cell.result("attack.json")), arguments.epsilon_255
     pgd = attack["attacks"].get("pgd")
     if pgd is None:
         raise StudyError(f"PGD did not attack {cell.key}; add the block pgd to attack.attacks in params.yaml")

@@ -20,8 +20,8 @@ import numpy as np
 import torch
 
 from bench import report
-from robustness_study.core.errors import run
 from robustness_study.core.files import write_json
+from robustness_study.core.program import run
 from robustness_study.corruptions import CIFAR_10_C, HELD_OUT, SEVERITIES, corrupt
 
 BENCHMARK = (*CIFAR_10_C, *HELD_OUT)

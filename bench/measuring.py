@@ -21,8 +21,9 @@ from robustness_study.classifier import device, storage
 from robustness_study.classifier.inference import all_features, to_float
 from robustness_study.classifier.model import Classifier
 from robustness_study.core.cell import Cell
-from robustness_study.core.errors import StudyError, run
+from robustness_study.core.errors import StudyError
 from robustness_study.core.files import read_json, read_npz, write_json
+from robustness_study.core.program import run
 from robustness_study.core.subsets import stratified
 from robustness_study.evaluation.neighbours import knn_predictions
 from robustness_study.evaluation.probe import fit_probe

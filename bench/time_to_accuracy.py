@@ -25,8 +25,9 @@ from robustness_study.classifier import device
 from robustness_study.classifier.inference import accuracy as share_correct
 from robustness_study.classifier.inference import all_features
 from robustness_study.core import params
-from robustness_study.core.errors import StudyError, run
+from robustness_study.core.errors import StudyError
 from robustness_study.core.files import read_npz, write_json
+from robustness_study.core.program import run
 from robustness_study.schema.recipe import Recipe
 from robustness_study.training.one_model import train_cell
 from robustness_study.training.progress import Progress

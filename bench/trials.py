@@ -17,9 +17,9 @@ from bench import report
 from robustness_study import losses
 from robustness_study.classifier import device
 from robustness_study.core import params
-from robustness_study.core.errors import run
-from robustness_study.core.files import read_json, read_npz, write_json
-from robustness_study.evaluation.score import outputs, score_set
+from robustness_study.core.files import read_json, read_npz, read_record, write_json
+from robustness_study.core.program import run
+from robustness_study.evaluation.score import outputs_of, score_set
 from robustness_study.schema.recipe import Recipe
 from robustness_study.training.one_model import train_cell
 from robustness_study.training.progress import Progress
@@ -35,12 +35,12 @@ def trial(
     (images,) = read_npz(f"data/training_sets/{train_set}.npz", "images")
     (labels,) = read_npz("data/raw/train.npz", "labels")
     indices = dict(zip(("train", "val"), read_npz(f"data/split/{seed}.npz", "train", "val"), strict=True))
-    classes = read_json("data/raw/source.json", "classes")["classes"]
+    classes = read_record("data/raw/source.json", "classes")["classes"]
     loss = losses.make(loss_name, config.model_dump())
     started = time.perf_counter()
     model, epochs = train_cell(images, labels, indices, len(classes), loss, recipe, seed, on, Progress(recipe.epochs))
     seconds = time.perf_counter() - started
-    logits, _ = outputs(model, images[indices["val"]], values["evaluate"]["batch_size"])
+    logits, _ = outputs_of(model, images[indices["val"]], values["evaluate"]["batch_size"])
     scores, _ = score_set(logits, {}, labels[indices["val"]], classes)
     return {
         "loss": loss_name,

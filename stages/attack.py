@@ -12,9 +12,10 @@ from robustness_study.attacks import catalogue, one_model
 from robustness_study.attacks.subject import ModelUnderAttack, Neighbours
 from robustness_study.classifier import device, storage
 from robustness_study.core import params
-from robustness_study.core.cell import Cell
-from robustness_study.core.errors import run
-from robustness_study.core.files import read_npz, write_json, write_npz
+from robustness_study.core.cell import IMAGES_DIGEST, WEIGHTS_DIGEST, Cell
+from robustness_study.core.files import array_digest, read_npz, write_npz, write_record
+from robustness_study.core.fits import refuse_images, refuse_shape
+from robustness_study.core.program import run
 from robustness_study.schema.attack import Attack
 
 
@@ -32,13 +33,24 @@ def main() -> None:
     on = device.choose()
     model, notes = storage.load(cell.model, on)
     all_images, all_labels = read_npz("data/raw/test.npz", "images", "labels")
-    clean_logits, clean_features, features, known_labels, neighbours = read_npz(
+    clean_logits, clean_features, features, known_labels, neighbours, weights = read_npz(
         cell.evaluated,
         "test_clean_logits",
         "test_clean_features",
         "reference_features",
         "reference_labels",
         "knn_neighbours",
+        WEIGHTS_DIGEST,
+    )
+    cell.refuse_other_model(cell.evaluated, weights, notes[WEIGHTS_DIGEST])
+    count, width = len(all_images), features.shape[1]
+    refuse_images("data/raw/test.npz", all_images, all_labels, notes)
+    refuse_shape(
+        cell.evaluated,
+        test_clean_logits=(clean_logits, (count, len(notes["classes"]))),
+        test_clean_features=(clean_features, (count, width)),
+        reference_features=(features, (len(known_labels), width)),
+        knn_neighbours=(neighbours, ()),
     )
     target = one_model.target_of(all_images, all_labels, section.images, section.seed, on)
     clean = clean_logits[target.indices].argmax(1)
@@ -48,11 +60,13 @@ def main() -> None:
     epsilon = section.example_epsilon_255
     draw(f"reports/examples/{cell.key}.png", subject, section.examples, epsilon, notes["classes"])
     arrays = one_model.arrays(subject, model, epsilon)
-    write_npz(cell.attacked, **arrays)
-    write_json(
+    write_npz(cell.attacked, **arrays, **{WEIGHTS_DIGEST: weights})
+    write_record(
         cell.result("attack.json"),
         {
             "model": cell.key,
+            WEIGHTS_DIGEST: notes[WEIGHTS_DIGEST],
+            IMAGES_DIGEST: array_digest(all_images, all_labels),
             "attack": "fast gradient sign",
             "computed_with": device.describe(on),
             **one_model.as_json(subject),

@@ -9,8 +9,8 @@ from __future__ import annotations
 
 from robustness_study.check import check, chosen_network
 from robustness_study.core import params
-from robustness_study.core.errors import run
 from robustness_study.core.files import write_json, write_text
+from robustness_study.core.program import run
 from robustness_study.planes.numba_cache import ensure_folder
 
 MARKER = "data/checked.txt"

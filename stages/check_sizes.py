@@ -9,8 +9,8 @@ from __future__ import annotations
 
 from robustness_study import counts, losses
 from robustness_study.core import params
-from robustness_study.core.errors import run
-from robustness_study.core.files import read_json, read_npz, write_text
+from robustness_study.core.files import read_npz, read_record, write_text
+from robustness_study.core.program import run
 from robustness_study.schema.attack import Attack
 from robustness_study.schema.embed import Embed
 from robustness_study.schema.recipe import Recipe
@@ -36,7 +36,7 @@ def main() -> None:
     from robustness_study.classifier import device
     from robustness_study.training.trial import try_to_train
 
-    on, source = device.choose(), read_json("data/raw/source.json", "size", "classes")
+    on, source = device.choose(), read_record("data/raw/source.json", "size", "classes")
     for loss in chosen:
         try_to_train(recipe_name, recipe, loss, source["size"], len(source["classes"]), on)
     # Always the same text: changed params that still fit the dataset re-run no stage through this file.

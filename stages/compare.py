@@ -13,12 +13,13 @@ from pathlib import Path
 import pandas as pd
 
 from robustness_study.core import params
-from robustness_study.core.errors import run
-from robustness_study.core.files import read_json, write_json, write_text
+from robustness_study.core.files import read_record, write_json, write_text
+from robustness_study.core.program import run
 from robustness_study.report import page, statistics_json, suite_tables, tables
 from robustness_study.report.pictures import PICTURES
 from robustness_study.report.study import Study
-from robustness_study.results.cell_results import read_cells
+from robustness_study.results.cells import read_cells
+from robustness_study.results.consistency import refuse_contradicting_shared
 from robustness_study.results.headline import means_over_seeds
 from robustness_study.results.seen_corruptions import seen
 from robustness_study.schema.corrupt import Corrupt
@@ -39,10 +40,11 @@ def main() -> None:
     recipe = params.section(f"recipes.{recipe_name}", Recipe)
     similar = seen(params.section("corrupt", Corrupt), recipe, train_sets)
     cells = read_cells(losses, train_sets, seeds, similar)
-    transfer = read_json("reports/transfer.json", "epsilon_255", "images", "rows", "alarms")
-    stability = read_json("reports/stability.json", "model", "neighbours", "seeds", "measures")
+    transfer = read_record("reports/transfer.json", "epsilon_255", "images", "rows", "alarms")
+    stability = read_record("reports/stability.json", "model", "neighbours", "seeds", "measures")
     study = Study(cells, transfer, stability)
     study.check_shared_files()
+    refuse_contradicting_shared(cells, transfer, stability)
     for picture in PICTURES:
         picture.draw(REPORTS / f"figures/{picture.name}.png", study)
     for name, frame in study.tables.items():

@@ -11,8 +11,8 @@ import argparse
 import numpy as np
 
 from robustness_study.core import params
-from robustness_study.core.errors import run
 from robustness_study.core.files import read_npz, write_npz
+from robustness_study.core.program import run
 from robustness_study.corruptions.copies import mixed_copies, under_named
 from robustness_study.schema.corrupt import Corrupt
 

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from robustness_study import datasets
 from robustness_study.core import files, params
-from robustness_study.core.errors import run
+from robustness_study.core.program import run
 from robustness_study.datasets.base import VARIABLE, Places, describe, validate
 from robustness_study.schema.download import Download
 
@@ -29,8 +29,8 @@ def main() -> None:
     validate(dataset, choice.size)
     files.write_npz(RAW / "train.npz", images=dataset.train_images, labels=dataset.train_labels)
     files.write_npz(RAW / "test.npz", images=dataset.test_images, labels=dataset.test_labels)
-    files.write_json(RAW / "files.json", {"training": dataset.train_files, "test": dataset.test_files})
-    files.write_json(RAW / "source.json", describe(dataset, choice.size))
+    files.write_record(RAW / "files.json", {"training": dataset.train_files, "test": dataset.test_files})
+    files.write_record(RAW / "source.json", describe(dataset, choice.size))
     for note in dataset.notes:
         print(f"download: {note}")
     sizes = f"{len(dataset.train_labels)} training and {len(dataset.test_labels)} test images"

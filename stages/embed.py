@@ -9,9 +9,10 @@ from __future__ import annotations
 import numpy as np
 
 from robustness_study.core import params
-from robustness_study.core.cell import Cell
-from robustness_study.core.errors import run
-from robustness_study.core.files import read_npz, write_json, write_npz
+from robustness_study.core.cell import WEIGHTS_DIGEST, Cell
+from robustness_study.core.files import read_npz, write_npz, write_record
+from robustness_study.core.fits import refuse_beyond, refuse_shape
+from robustness_study.core.program import run
 from robustness_study.planes import umap_plane
 from robustness_study.schema.embed import Embed
 
@@ -20,9 +21,18 @@ def main() -> None:
     """Fit UMAP to clean features; transform corrupted and attacked ones, and the clean ones again, into that plane."""
     cell = Cell.from_arguments(__doc__)
     section = params.section("embed", Embed)
-    clean, corrupted = read_npz(cell.evaluated, "test_clean_features", "test_corrupted_features")
-    attacked, attacked_indices, epsilon = read_npz(cell.attacked, "features", "test_indices", "epsilon_255")
+    clean, corrupted, weights = read_npz(
+        cell.evaluated, "test_clean_features", "test_corrupted_features", WEIGHTS_DIGEST
+    )
+    attacked, attacked_indices, epsilon, attacked_weights = read_npz(
+        cell.attacked, "features", "test_indices", "epsilon_255", WEIGHTS_DIGEST
+    )
+    cell.refuse_other_model(cell.attacked, attacked_weights, str(weights))
     (labels,) = read_npz("data/raw/test.npz", "labels")
+    refuse_beyond(cell.attacked, len(labels), attacked_indices)
+    shape = len(labels), clean.shape[1]
+    refuse_shape(cell.evaluated, test_clean_features=(clean, shape), test_corrupted_features=(corrupted, shape))
+    refuse_shape(cell.attacked, features=(attacked, (len(attacked_indices), shape[1])), epsilon_255=(epsilon, ()))
     chosen = umap_plane.images_of_plane(labels, section)
     both, of_chosen, of_attacked = np.intersect1d(chosen, attacked_indices, return_indices=True)
     features = clean[chosen].astype(np.float32)
@@ -46,12 +56,14 @@ def main() -> None:
         clean_taken=still,
         test_indices=chosen.astype(np.int32),
         attacked_indices=both.astype(np.int32),
+        weights_sha256=weights,
         **moved,
     )
-    write_json(
+    write_record(
         cell.embedded.with_suffix(".json"),
         {
             "model": cell.key,
+            WEIGHTS_DIGEST: str(weights),
             "images": len(chosen),
             "attacked_images": len(both),
             "epsilon_255": int(epsilon),

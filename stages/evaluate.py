@@ -9,35 +9,45 @@ images among which neighbours are searched, for `attack`).
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
 from robustness_study.classifier import device, storage
 from robustness_study.core import params
 from robustness_study.core.array_text import to_text
-from robustness_study.core.cell import Cell
-from robustness_study.core.errors import run
-from robustness_study.core.files import read_json, read_npz, write_json, write_npz
+from robustness_study.core.cell import CURVES_DIGEST, IMAGES_DIGEST, WEIGHTS_DIGEST, Cell
+from robustness_study.core.files import array_digest, read_npz, read_record, write_npz, write_record
+from robustness_study.core.fits import refuse_images, refuse_no_partition, refuse_shape
+from robustness_study.core.program import run
 from robustness_study.evaluation.score import evaluate
 from robustness_study.schema.evaluate import Evaluate
 
 SOURCE = ("name", "origin", "checksum", "official", "classes")  # what evaluate.json says about the dataset
 
 
-def read_sets(cell: Cell) -> tuple[dict[str, tuple[np.ndarray, np.ndarray]], dict[str, np.ndarray]]:
+def read_sets(
+    cell: Cell, notes: dict[str, Any]
+) -> tuple[dict[str, tuple[np.ndarray, np.ndarray]], dict[str, np.ndarray]]:
     """Images and labels of every set, and the labels of each split.
 
     The sets: training images as the model saw them (first) and clean; validation and test images, clean and corrupted.
     """
     names = ("train", "val", "test")
     indices = dict(zip(names, read_npz(f"data/split/{cell.seed}.npz", *names), strict=True))
-    clean, corrupted, labels = {}, {}, {}
+    clean, corrupted, labels, counts = {}, {}, {}, {}
     for raw, splits in (("train", ("train", "val")), ("test", ("test",))):
         images, raw_labels = read_npz(f"data/raw/{raw}.npz", "images", "labels")
         (corrupted_images,) = read_npz(f"data/corrupted/{raw}.npz", "images")
+        refuse_images(f"data/raw/{raw}.npz", images, raw_labels, notes)
+        refuse_shape(f"data/corrupted/{raw}.npz", images=(corrupted_images, images.shape))
+        refuse_no_partition(f"data/split/{cell.seed}.npz", len(images), *(indices[split] for split in splits))
+        counts[raw] = images.shape
         for split in splits:
             clean[split], corrupted[split] = images[indices[split]], corrupted_images[indices[split]]
             labels[split] = raw_labels[indices[split]]
     (own,) = read_npz(f"data/training_sets/{cell.train_set}.npz", "images")
+    refuse_shape(f"data/training_sets/{cell.train_set}.npz", images=(own, counts["train"]))
     sets = {f"train_{cell.train_set}": own[indices["train"]], "train_clean": clean["train"]}
     for split in ("val", "test"):
         sets |= {f"{split}_clean": clean[split], f"{split}_corrupted": corrupted[split]}
@@ -50,11 +60,14 @@ def main() -> None:
     section = params.section("evaluate", Evaluate)
     on = device.choose()
     model, notes = storage.load(cell.model, on)
-    sets, labels = read_sets(cell)
+    sets, labels = read_sets(cell, notes)
     results, arrays = evaluate(model, sets, f"train_{cell.train_set}", notes["classes"], section)
-    source = read_json("data/raw/source.json", *SOURCE)
+    source = read_record("data/raw/source.json", *SOURCE)
     head = {
         "model": cell.key,
+        WEIGHTS_DIGEST: notes[WEIGHTS_DIGEST],
+        CURVES_DIGEST: notes[CURVES_DIGEST],
+        IMAGES_DIGEST: array_digest(*sets["test_clean"]),
         "knn_neighbours": section.knn_neighbours,
         "recipe": notes["recipe"],
         "trained_on": notes["environment"],
@@ -62,8 +75,8 @@ def main() -> None:
         "dataset": {name: source[name] for name in SOURCE},
     }
     texts = {name: to_text(values) for name, values in labels.items()}
-    write_npz(cell.evaluated, **arrays)
-    write_json(cell.result("evaluate.json"), {**head, **results, "labels": texts})
+    write_npz(cell.evaluated, **arrays, **{WEIGHTS_DIGEST: np.array(notes[WEIGHTS_DIGEST])})
+    write_record(cell.result("evaluate.json"), {**head, **results, "labels": texts})
 
 
 if __name__ == "__main__":

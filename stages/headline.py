@@ -9,9 +9,9 @@ from __future__ import annotations
 import argparse
 
 from robustness_study.core import params
-from robustness_study.core.errors import run
 from robustness_study.core.files import write_json, write_text
-from robustness_study.results.cell_results import read_cells
+from robustness_study.core.program import run
+from robustness_study.results.cells import read_cells
 from robustness_study.results.headline import confusion, curves, means_over_seeds
 from robustness_study.results.seen_corruptions import seen
 from robustness_study.schema.corrupt import Corrupt

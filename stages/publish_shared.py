@@ -8,14 +8,15 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from robustness_study.core.errors import run
-from robustness_study.core.files import copy_file
+from robustness_study.core.files import copy_file, read_record
+from robustness_study.core.program import run
 
 NAMES = ("transfer.json", "stability.json")
 
 
 def main() -> None:
     for name in NAMES:
+        read_record(Path("data/shared") / name)  # refuses a file that was changed, before it is in git
         copy_file(Path("data/shared") / name, Path("reports") / name)
 
 

@@ -11,8 +11,8 @@ import argparse
 import numpy as np
 
 from robustness_study.core import params
-from robustness_study.core.errors import run
-from robustness_study.core.files import read_json, read_npz, write_npz
+from robustness_study.core.files import read_npz, read_record, write_npz
+from robustness_study.core.program import run
 from robustness_study.schema.split import Split
 from robustness_study.split import refuse_duplicates, split
 
@@ -33,7 +33,7 @@ def main() -> None:
     train, val = split(train_labels, section.train_share, seed)
     test = np.arange(len(test_labels))
     sides = {"training": train_images[train], "validation": train_images[val], "test": test_images}
-    files = read_json("data/raw/files.json", "training", "test")
+    files = read_record("data/raw/files.json", "training", "test")
     names = {
         "training": named(train, files["training"]),
         "validation": named(val, files["training"]),

@@ -10,9 +10,10 @@ from itertools import combinations
 import numpy as np
 
 from robustness_study.core import params
-from robustness_study.core.cell import Cell
-from robustness_study.core.errors import run
-from robustness_study.core.files import read_npz, write_json
+from robustness_study.core.cell import WEIGHTS_DIGEST, Cell
+from robustness_study.core.files import read_npz, write_record
+from robustness_study.core.fits import refuse_shape
+from robustness_study.core.program import run
 from robustness_study.planes import umap_plane
 from robustness_study.schema.embed import Embed
 from robustness_study.schema.stability import Stability
@@ -22,8 +23,9 @@ def main() -> None:
     """Fit a plane of the same features under each seed; compare which points are neighbours in each plane."""
     cell = Cell.from_arguments(__doc__)
     section, seeds = params.section("embed", Embed), params.section("stability", Stability).seeds
-    (features,) = read_npz(cell.evaluated, "test_clean_features")
+    features, weights = read_npz(cell.evaluated, "test_clean_features", WEIGHTS_DIGEST)
     (labels,) = read_npz("data/raw/test.npz", "labels")
+    refuse_shape(cell.evaluated, test_clean_features=(features, (len(labels), None)))
     chosen = umap_plane.images_of_plane(labels, section)
     features, labels = features[chosen].astype(np.float32), labels[chosen]
     neighbours = umap_plane.neighbours_of(section, len(features))
@@ -47,9 +49,16 @@ def main() -> None:
     shown = f"{measures['shared_neighbours_mean']:.3f}"
     print(f"{cell.key}: two seeds share a fraction {shown} of each point's neighbours (mean over pairs of seeds)")
     rows = [{"measure": name, "value": value} for name, value in measures.items()]
-    write_json(
+    write_record(
         "data/shared/stability.json",
-        {"model": cell.key, "images": len(chosen), "neighbours": neighbours, "seeds": seeds, "measures": rows},
+        {
+            "model": cell.key,
+            WEIGHTS_DIGEST: str(weights),
+            "images": len(chosen),
+            "neighbours": neighbours,
+            "seeds": seeds,
+            "measures": rows,
+        },
     )
 
 

@@ -9,8 +9,8 @@ from __future__ import annotations
 import numpy as np
 
 from robustness_study.core import params
-from robustness_study.core.errors import run
 from robustness_study.core.files import read_npz, write_npz
+from robustness_study.core.program import run
 from robustness_study.core.subsets import stratified
 from robustness_study.corruptions import SEVERITIES, corrupt
 from robustness_study.schema.suite import Suite

@@ -6,22 +6,18 @@ Reads `data/training_sets/TRAINSET.npz`, the raw training labels and `data/split
 
 from __future__ import annotations
 
-from robustness_study.core.die_with_parent import die_with_parent
-
-if __name__ == "__main__":
-    die_with_parent()  # before the import of torch, which takes seconds: the parent may die meanwhile
-
 import numpy as np
 
 from robustness_study import losses
 from robustness_study.classifier import device, storage
 from robustness_study.core import params
-from robustness_study.core.cell import Cell
-from robustness_study.core.errors import run
-from robustness_study.core.files import read_json, read_npz, write_text
+from robustness_study.core.cell import CURVES_DIGEST, Cell
+from robustness_study.core.files import bytes_digest, read_npz, read_record, write_text
+from robustness_study.core.fits import refuse_labels, refuse_no_partition, refuse_shape
+from robustness_study.core.program import run
 from robustness_study.schema.recipe import Recipe
 from robustness_study.training import live_curves
-from robustness_study.training.checkpoints import TOP, Checkpoints, held
+from robustness_study.training.checkpoints import TOP, Checkpoints
 from robustness_study.training.live_curves import LiveCurves
 from robustness_study.training.one_model import curves_csv, environment_of, fingerprint_of, network_of, train_cell
 from robustness_study.training.progress import Progress
@@ -41,20 +37,24 @@ def main() -> None:
     (images,) = read_npz(f"data/training_sets/{cell.train_set}.npz", "images")
     (labels,) = read_npz("data/raw/train.npz", "labels")
     train_indices, val_indices = read_npz(f"data/split/{cell.seed}.npz", "train", "val")
-    classes = read_json("data/raw/source.json", "classes")["classes"]
+    classes = read_record("data/raw/source.json", "classes")["classes"]
+    refuse_labels("data/raw/train.npz", labels, len(classes))
+    refuse_shape(f"data/training_sets/{cell.train_set}.npz", images=(images, (len(labels), None, None, 3)))
+    refuse_no_partition(f"data/split/{cell.seed}.npz", len(labels), train_indices, val_indices)
     arrays = {"images": images, "labels": labels, "train": train_indices, "val": val_indices}
     indices = {name: arrays[name] for name in ("train", "val")}
-    notes = {"recipe": recipe_name, "environment": environment_of(recipe, on)}
+    notes = {"model": cell.key, "recipe": recipe_name, "environment": environment_of(recipe, on)}
     folder = TOP / cell.key
-    with held(folder):
-        kept = Checkpoints(folder, fingerprint_of(cell.key, loss, recipe, on, arrays))
-        curves = LiveCurves(live_curves.TOP / cell.key)
-        progress = Progress(recipe.epochs, kept, curves)
-        model, epochs = train_cell(images, labels, indices, len(classes), loss, recipe, cell.seed, on, progress)
-        storage.save(cell.model, model, network_of(recipe, images), loss, classes, notes)
-        write_text(cell.result("curves.csv"), curves_csv(epochs))
-        kept.remove()
-        curves.remove()
+    kept = Checkpoints(folder, fingerprint_of(cell.key, loss, recipe, on, arrays))
+    curves = LiveCurves(live_curves.TOP / cell.key)
+    progress = Progress(recipe.epochs, kept, curves)
+    model, epochs = train_cell(images, labels, indices, len(classes), loss, recipe, cell.seed, on, progress)
+    text = curves_csv(epochs)
+    write_text(cell.result("curves.csv"), text)
+    notes |= {CURVES_DIGEST: bytes_digest(text.encode())}
+    storage.save(cell.model, model, network_of(recipe, images), loss, classes, notes)
+    kept.remove()
+    curves.remove()
     took, speed = sum(epoch.seconds for epoch in epochs), np.median([epoch.images_per_second for epoch in epochs])
     print(f"{cell.key}: val {epochs[-1].val_accuracy:.3f}, {len(epochs)} epochs in {took:.0f} s, {speed:.0f} images/s")
 

@@ -12,8 +12,8 @@ import numpy as np
 
 from robustness_study import training_sets
 from robustness_study.core import params
-from robustness_study.core.errors import run
 from robustness_study.core.files import read_npz, write_npz
+from robustness_study.core.program import run
 
 
 def main() -> None:

@@ -16,9 +16,10 @@ from robustness_study.attacks.signs import step
 from robustness_study.classifier import device, storage
 from robustness_study.classifier.inference import to_float
 from robustness_study.core import params
-from robustness_study.core.cell import Cell
-from robustness_study.core.errors import run
-from robustness_study.core.files import read_npz, write_json
+from robustness_study.core.cell import WEIGHTS_DIGEST, Cell
+from robustness_study.core.files import read_npz, write_record
+from robustness_study.core.fits import refuse_beyond, refuse_shape
+from robustness_study.core.program import run
 from robustness_study.schema.attack import Attack
 from robustness_study.schema.transfer import Transfer
 
@@ -38,7 +39,12 @@ def main() -> None:
     cells = [Cell(loss, train_set, seed) for loss in losses for train_set in train_sets]
     on = device.choose()
     all_images, all_labels = read_npz("data/raw/test.npz", "images", "labels")
-    attacked = {cell.key: transfer.Attacked(*read_npz(cell.attacked, "test_indices", "signs")) for cell in cells}
+    attacked, weights = {}, {}
+    for cell in cells:
+        indices, signs, of_model = read_npz(cell.attacked, "test_indices", "signs", WEIGHTS_DIGEST)
+        refuse_shape(cell.attacked, signs=(signs, (len(indices), 3, *all_images.shape[1:3])))
+        refuse_beyond(cell.attacked, len(all_images), indices)
+        attacked[cell.key], weights[cell.key] = transfer.Attacked(indices, signs), str(of_model)
     positions = transfer.same_images(attacked, all_labels, section.images, section.seed)
     chosen = attacked[cells[0].key].indices[positions]
     images = to_float(torch.from_numpy(all_images[chosen]).to(on))
@@ -48,11 +54,12 @@ def main() -> None:
     }
     predictions = {}
     for target in cells:
-        model, _ = storage.load(target.model, on)
+        model, notes = storage.load(target.model, on)
+        target.refuse_other_model(target.attacked, weights[target.key], notes[WEIGHTS_DIGEST])
         for source in cells:
             predictions[source.key, target.key] = predict(model, moved[source.key], attack.batch_size)
     found = transfer.as_json(predictions, all_labels[chosen], chosen, section.epsilon_255, list(section.accept))
-    write_json("data/shared/transfer.json", found)
+    write_record("data/shared/transfer.json", {WEIGHTS_DIGEST: weights, **found})
 
 
 if __name__ == "__main__":

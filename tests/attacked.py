@@ -14,14 +14,16 @@ from torch import Tensor, nn
 from robustness_study import losses
 from robustness_study.attacks import catalogue, one_model
 from robustness_study.attacks.catalogue import Settings
+from robustness_study.attacks.outcome import Found
 from robustness_study.attacks.pgd import descend, start_at, step_size
-from robustness_study.attacks.scoring import Found, Logits, Target, predict
+from robustness_study.attacks.scoring import Logits, Target, predict
 from robustness_study.attacks.subject import ModelUnderAttack, Neighbours
 from robustness_study.classifier import storage
 from robustness_study.classifier.inference import to_float
 from robustness_study.classifier.model import Classifier
 from robustness_study.core import params
-from robustness_study.core.cell import Cell
+from robustness_study.core.cell import CURVES_DIGEST, Cell
+from robustness_study.core.files import write_record
 from robustness_study.losses.head import Head
 from robustness_study.networks import Network
 from robustness_study.schema.attack import Attack
@@ -199,7 +201,7 @@ def saved_model(name: str, folder: Path, seed: int = 2, factor: float = 1.0) -> 
         model.head.fit(model.eval().features(images), some_labels(30))
         for weight in model.head.parameters():
             weight.mul_(factor)
-    notes = {"recipe": "tiny", "environment": {"device": "cpu"}}
+    notes = {"recipe": "tiny", "environment": {"device": "cpu"}, CURVES_DIGEST: "of no curves"}
     storage.save(folder, model, network, loss, ["a", "b", "c"], notes)
 
 
@@ -218,7 +220,7 @@ def study_of(folder: Path, cells: Sequence[Cell], **sections: Any) -> None:
     for seed in {cell.seed for cell in cells}:
         np.savez(folder / f"data/split/{seed}.npz", train=np.arange(9, 18), val=np.arange(9), test=np.arange(12))
     source = {"name": "made", "origin": "a test", "checksum": "none", "official": False, "classes": ["a", "b", "c"]}
-    (folder / "data/raw/source.json").write_text(json.dumps(source))
+    write_record(folder / "data/raw/source.json", source)
     settings = {
         "batch_size": 7,
         "knn_neighbours": 3,

@@ -12,6 +12,7 @@ settings.register_profile("untimed", deadline=None, derandomize=True, database=N
 settings.load_profile("untimed")
 
 # Hundreds of tests draw pictures and read only their texts. Writing the pixels would take most of the time.
+FULL_DPI = plotting.DPI
 plotting.DPI = 20
 
 # The slowest files. They begin first where several processes share the tests, file by file.

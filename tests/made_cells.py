@@ -16,7 +16,9 @@ import pytest
 
 from robustness_study.core import params
 from robustness_study.core.array_text import to_text
-from robustness_study.core.cell import Cell
+from robustness_study.core.cell import CURVES_DIGEST, IMAGES_DIGEST, WEIGHTS_DIGEST, Cell
+from robustness_study.core.files import bytes_digest, read_record, write_record
+from robustness_study.evaluation.score import per_class
 from robustness_study.results import cell_results
 from robustness_study.results.cell_results import CellResults
 
@@ -78,7 +80,7 @@ SETTINGS: dict[str, dict[str, Any]] = {
     "square": {"queries": 30},
     "knn_fgsm": {"neighbours": 3},
 }
-STRESSED = 40
+STRESSED = TRANSFERRED = 40
 SPREAD = (
     ": std",
     ": n",
@@ -227,6 +229,11 @@ def confusion_of(cell: Cell, name: str) -> list[list[int]]:
 # --- files -------------------------------------------------------------------------------------------------
 
 
+def weights(cell: Cell) -> str:
+    """Stands for the digest of the model's weights."""
+    return f"of {cell.key}"
+
+
 def evaluation(cell: Cell) -> Tree:
     rows, details = [], {}
     for name, images in SETS.items():
@@ -241,12 +248,8 @@ def evaluation(cell: Cell) -> Tree:
         row["calibration_error"] = calibration_error(cell, name)
         row |= {f"{of}_accuracy": on_features[of] / images if tests else None for of in ("knn", "probe")}
         rows.append({**row, "flip_accuracy": None})
-        confusion = confusion_of(cell, name)
-        scores = {"precision": 0.5, "f1": 0.5, "images": images // 2}
-        recalls = [confusion[label][label] / sum(confusion[label]) for label in (0, 1)]
         details[name] = {
-            "per_class": {animal: {**scores, "recall": recalls[label]} for label, animal in enumerate(("cat", "dog"))},
-            "confusion": confusion,
+            "per_class": per_class(labels_of(name), predictions_of(cell, name), ["cat", "dog"]),
             "predictions": to_text(predictions_of(cell, name)),
         }
         for classifier, count in on_features.items():
@@ -254,6 +257,9 @@ def evaluation(cell: Cell) -> Tree:
     dataset = {"name": "pets", "origin": "a test", "checksum": "md5:0", "official": True, "classes": ["cat", "dog"]}
     return {
         "model": cell.key,
+        WEIGHTS_DIGEST: weights(cell),
+        CURVES_DIGEST: bytes_digest(curves(cell).encode()),
+        IMAGES_DIGEST: "of the test images",
         "knn_neighbours": 3,
         "recipe": "tiny",
         "trained_on": {"device": "cpu", "torch": "0", "precision": "float32"},
@@ -280,6 +286,8 @@ def attack(cell: Cell) -> Tree:
     ]
     return {
         "model": cell.key,
+        WEIGHTS_DIGEST: weights(cell),
+        IMAGES_DIGEST: "of the test images",
         "attack": "fast gradient sign",
         "images": ATTACKED,
         "ladder": ladder,
@@ -297,7 +305,7 @@ def one_attack(cell: Cell, name: str) -> Tree:
     return {
         **SETTINGS.get(name, {}),
         **({"stand_in_agrees": 0.9 + rank(cell) / 100} if name == "knn_fgsm" else {}),
-        **({"zero_gradients": rank(cell)} if name == "fgsm" else {}),
+        **({"zero_gradients": 0} if name == "fgsm" else {}),
         "images": len(positions),
         "positions": to_text(positions),
         "predictions": {
@@ -319,12 +327,14 @@ def stress(cell: Cell) -> Tree:
         for name in ("clean", *SUITE)
     }
     stressed = {"test_indices": to_text(np.arange(STRESSED)), "labels": to_text(labels)}
-    return {"model": cell.key, "images": STRESSED, "rows": rows, "predictions": found, **stressed}
+    digests = {WEIGHTS_DIGEST: weights(cell), IMAGES_DIGEST: "of the corrupted images"}
+    return {"model": cell.key, **digests, "images": STRESSED, "rows": rows, "predictions": found, **stressed}
 
 
 def embedding(cell: Cell) -> Tree:
     return {
         "model": cell.key,
+        WEIGHTS_DIGEST: weights(cell),
         "images": 20,
         "measures": [{"measure": "trustworthiness", "value": 0.9 - rank(cell) / 50}],
     }
@@ -336,16 +346,32 @@ def curves(cell: Cell) -> str:
 
 
 def transfer(cells: Sequence[Cell]) -> Tree:
-    rows = [
+    rows: list[Tree] = [
         {"source": source.key, "target": target.key, "accuracy": transferred(source, target)}
         for target, source in product(cells, repeat=2)
     ]
-    return {"epsilon_255": 8, "images": 40, "rows": rows, "alarms": {}}
+    labels = np.arange(TRANSFERRED) % 2
+    return {
+        "epsilon_255": 8,
+        WEIGHTS_DIGEST: {cell.key: weights(cell) for cell in cells},
+        "images": TRANSFERRED,
+        "rows": rows,
+        "alarms": {},
+        "test_indices": to_text(np.arange(TRANSFERRED)),
+        "labels": to_text(labels),
+        "predictions": {
+            f"{row['source']} → {row['target']}": to_text(
+                predictions_with(labels, round(row["accuracy"] * TRANSFERRED))
+            )
+            for row in rows
+        },
+    }
 
 
 def stability(cell: Cell) -> Tree:
     rows = [{"measure": name, "value": value} for name, value in STABILITY.items()]
-    return {"model": cell.key, "images": 20, "neighbours": 7, "seeds": [0, 1, 2], "measures": rows}
+    of_model = {"model": cell.key, WEIGHTS_DIGEST: weights(cell)}
+    return {**of_model, "images": 20, "neighbours": 7, "seeds": [0, 1, 2], "measures": rows}
 
 
 # --- a study -----------------------------------------------------------------------------------------------
@@ -356,13 +382,13 @@ def write_study() -> None:
     for cell in CELLS:
         cell.published("curves.csv").parent.mkdir(parents=True)
         cell.published("curves.csv").write_text(curves(cell), encoding="utf-8")
-        cell.published("evaluate.json").write_text(json.dumps(evaluation(cell)), encoding="utf-8")
-        cell.published("attack.json").write_text(json.dumps(attack(cell)), encoding="utf-8")
-        cell.published("stress.json").write_text(json.dumps(stress(cell)), encoding="utf-8")
+        write_record(cell.published("evaluate.json"), evaluation(cell))
+        write_record(cell.published("attack.json"), attack(cell))
+        write_record(cell.published("stress.json"), stress(cell))
     for cell in FIRST_SEED:
         cell.plane("plane.png").parent.mkdir(parents=True)
         cell.plane("plane.png").write_bytes(b"a picture")
-        cell.plane("plane.json").write_text(json.dumps(embedding(cell)), encoding="utf-8")
+        write_record(cell.plane("plane.json"), embedding(cell))
     choose_study()
 
 
@@ -373,12 +399,12 @@ def choose_study(
     sections = SECTIONS | {"losses": losses, "train_sets": train_sets, "seeds": seeds}
     Path("params.yaml").write_text(json.dumps(sections), encoding="utf-8")
     chosen = [Cell(loss, train_set, seeds[0]) for loss, train_set in product(losses, train_sets)]
-    Path("reports/transfer.json").write_text(json.dumps(transfer(chosen)), encoding="utf-8")
-    Path("reports/stability.json").write_text(json.dumps(stability(chosen[0])), encoding="utf-8")
+    write_record("reports/transfer.json", transfer(chosen))
+    write_record("reports/stability.json", stability(chosen[0]))
 
 
 def change_file(path: Path, **changes: object) -> None:
-    path.write_text(json.dumps({**json.loads(path.read_text(encoding="utf-8")), **changes}), encoding="utf-8")
+    write_record(path, {**read_record(path), **changes})
 
 
 def change_result(cell: Cell, name: str, **changes: object) -> None:
@@ -390,9 +416,26 @@ def change_attack(cell: Cell, name: str, **changes: object) -> None:
     change_result(cell, "attack.json", attacks=attacks | {name: attacks[name] | changes})
 
 
-def change_dataset(cell: Cell, **changes: object) -> None:
-    evaluate = json.loads(cell.published("evaluate.json").read_text(encoding="utf-8"))
-    change_result(cell, "evaluate.json", dataset=evaluate["dataset"] | changes)
+def change_dataset(cell: Cell, **changes: Any) -> None:
+    evaluate = read_record(cell.published("evaluate.json"))
+    classes = changes.get("classes", evaluate["dataset"]["classes"])
+    for details in evaluate["details"].values():
+        details["per_class"] = dict(zip(classes, details["per_class"].values(), strict=True))
+    dataset = evaluate["dataset"] | changes
+    change_result(cell, "evaluate.json", dataset=dataset, details=evaluate["details"])
+
+
+def change_predictions(cell: Cell, name: str, predictions: np.ndarray) -> None:
+    """Other predictions of `evaluate` for a set of images, with the values that follow from them."""
+    evaluate = read_record(cell.published("evaluate.json"))
+    labels = labels_of(name)
+    evaluate["details"][name] |= {
+        "per_class": per_class(labels, predictions, ["cat", "dog"]),
+        "predictions": to_text(predictions),
+    }
+    row = next(row for row in evaluate["sets"] if row["set"] == name)
+    row["accuracy"] = float((labels == predictions).mean())
+    write_record(cell.published("evaluate.json"), evaluate)
 
 
 def read_strictly(path: str) -> Tree:

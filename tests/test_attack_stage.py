@@ -25,9 +25,10 @@ from attacked import (
 )
 
 from robustness_study import losses
-from robustness_study.attacks import catalogue, one_model
+from robustness_study.attacks import catalogue, one_model, outcome
 from robustness_study.attacks.catalogue import ALARMS, ATTACKS
-from robustness_study.attacks.scoring import ByEpsilon, Target, features_of
+from robustness_study.attacks.outcome import ByEpsilon
+from robustness_study.attacks.scoring import Target, features_of
 from robustness_study.attacks.signs import step
 from robustness_study.attacks.subject import Neighbours
 from robustness_study.classifier import device, storage
@@ -138,7 +139,7 @@ def test_stage_writes_the_results_of_the_attacks(tmp_path: Path, monkeypatch: py
         assert list(predicted(written)) == rungs.get(name, every)
     assert attacked["attacks"]["fgsm"]["zero_gradients"] == 0
     assert attacked["attacks"]["knn_fgsm"]["neighbours"] == 3
-    assert attacked["ladder"] == one_model.summarise(fgsm.predictions, rounded.predictions, labels)
+    assert attacked["ladder"] == outcome.summarise(fgsm.predictions, rounded.predictions, labels)
     assert set(attacked["alarms"]) == alarm_names(subject)
     # The files that transfer and embed read.
     names = ("test_indices", "signs", "features", "epsilon_255")
@@ -148,7 +149,7 @@ def test_stage_writes_the_results_of_the_attacks(tmp_path: Path, monkeypatch: py
     seen = features_of(model, step(target.images, signs, SHORT["example_epsilon_255"]), 5)
     np.testing.assert_allclose(arrays["features"], seen, rtol=1e-3, atol=1e-5)
     assert arrays["epsilon_255"] == SHORT["example_epsilon_255"]
-    assert list(attacked)[-1] == "moved_degrees" and attacked["moved_epsilon_255"] == SHORT["example_epsilon_255"]
+    assert list(attacked)[-2] == "moved_degrees" and attacked["moved_epsilon_255"] == SHORT["example_epsilon_255"]
     assert list(attacked["moved_degrees"]) == ["5", "25", "50", "75", "95"]
     angles = list(attacked["moved_degrees"].values())
     (clean_features,) = read_npz(cell.evaluated, "test_clean_features")

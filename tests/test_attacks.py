@@ -26,7 +26,7 @@ from torch import Tensor, nn
 
 from robustness_study.attacks import fast_gradient_sign as fgsm
 from robustness_study.attacks.ball import assert_within
-from robustness_study.attacks.one_model import summarise
+from robustness_study.attacks.outcome import summarise
 from robustness_study.attacks.random_signs import random_signs
 from robustness_study.attacks.scoring import Logits
 from robustness_study.attacks.signs import gradient_signs, step

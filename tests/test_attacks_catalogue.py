@@ -15,7 +15,8 @@ from attacked import SECTION, ModelUnderTest, some_images, some_labels, subject_
 
 from robustness_study.attacks import alarms, catalogue, one_model
 from robustness_study.attacks.catalogue import ALARMS, ATTACKS, EVERY, Comparison, Entry, Settings
-from robustness_study.attacks.scoring import Found, features_of
+from robustness_study.attacks.outcome import Found
+from robustness_study.attacks.scoring import features_of
 from robustness_study.attacks.subject import Neighbours
 from robustness_study.classifier.inference import to_float
 from robustness_study.core import params, registry

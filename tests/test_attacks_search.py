@@ -23,8 +23,9 @@ from attacked import (
 from torch import Tensor, nn
 
 from robustness_study.attacks.ball import assert_within
+from robustness_study.attacks.outcome import Found
 from robustness_study.attacks.pgd import random_starts, search
-from robustness_study.attacks.scoring import Found, Logits, Target, to_8_bit
+from robustness_study.attacks.scoring import Logits, Target, to_8_bit
 from robustness_study.attacks.square import margins, side_of_square, square
 from robustness_study.classifier.inference import to_float
 

@@ -17,6 +17,7 @@ from bench import augmix, autoattack, corruptions, measuring, plain, report, spe
 from robustness_study.core import params
 from robustness_study.core.cell import Cell
 from robustness_study.core.errors import StudyError
+from robustness_study.core.files import write_record
 from robustness_study.networks import Network
 from robustness_study.networks._convolution import Convolution3x3
 from robustness_study.schema.recipe import Recipe
@@ -133,7 +134,7 @@ def study(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         np.savez("data/training_sets/clean.npz", images=images)
     np.savez("data/split/0.npz", train=np.arange(20), val=np.arange(20, 40))
     source = {"classes": [str(label) for label in range(10)]}
-    Path("data/raw/source.json").write_text(json.dumps(source), encoding="utf-8")
+    write_record("data/raw/source.json", source)
 
 
 def test_both_runs_of_a_turn_end_with_an_accuracy(study: None) -> None:

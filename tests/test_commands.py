@@ -73,6 +73,7 @@ def test_repro_of_a_finished_study_runs_nothing(study: Repository) -> None:
     assert not ran(study.typed("dvc repro split"))
     study.typed("python -m tools.side_by_side --gpus 0 1 2 3")
     assert "up to date" in study.typed("dvc status")
+    assert "0 problems" in study.typed("python -m tools.verify")
     assert not study.run("git", "status", "--porcelain")
 
 

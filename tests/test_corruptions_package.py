@@ -88,7 +88,8 @@ import json, sys
 from robustness_study import corruptions
 from robustness_study.results.suite import Stress
 rows = [{"corruption": n, "severity": 1, "accuracy": 0.5} for n in ("clean", *corruptions.names())]
-stress = Stress({"images": 1, "rows": rows, "test_indices": "", "labels": "", "predictions": {}}, [])
+texts = dict.fromkeys(("model", "weights_sha256", "images_sha256", "test_indices", "labels"), "")
+stress = Stress({**texts, "images": 1, "rows": rows, "predictions": {}}, [])
 told = {
     "families": corruptions.families(), "lists": [corruptions.CIFAR_10_C, corruptions.HELD_OUT],
     "groups": stress.groups(), "others": stress.others(), "torch": "torch" in sys.modules,
@@ -151,7 +152,7 @@ def test_a_new_function_or_file_adds_a_corruption_and_leaves_the_benchmark(packa
 def test_error_for_an_unusable_file_is_one_line(package: Path, source: str, message: str) -> None:
     (package / "light.py").write_text(source)
     code = (
-        "from robustness_study import corruptions\nfrom robustness_study.core.errors import run\n"
+        "from robustness_study import corruptions\nfrom robustness_study.core.program import run\n"
         "run(lambda: [corruptions.find(name) for name in corruptions.families().get('light', ())])"
     )
     done = python(code, package)
@@ -320,7 +321,7 @@ def test_command_draws_a_sheet(tmp_path: Path) -> None:
         (["in.npz", "out.npz", "--corruption", "smoke"], "invalid choice: 'smoke'"),
         (["in.npz", "out.npz", "--corruption", "fog", "--severity", "6"], "invalid choice: 6"),
         (["in.npz", "out.npz", "--corruption", "fog", "--depth"], "unrecognized arguments: --depth"),
-        (["folder", "out.npz", "--corruption", "fog"], "Is a directory: folder"),
+        (["folder", "out.npz", "--corruption", "fog"], "folder is not a regular file; make it with numpy.savez"),
         (["in.npz", "in.npz/out.npz", "--corruption", "fog"], "in.npz"),
         (["kept.npz", "out.npz", "--corruption", "fog"], "kept.npz has an array named allow_pickle"),
         (["cut.npz", "out.npz", "--corruption", "fog"], "cut.npz is broken or is not an .npz file of arrays"),

@@ -23,6 +23,7 @@ STAGES: dict[str, Any] = YAML(typ="safe").load(ROOT / "dvc.yaml")["stages"]
 # Commands that no test types, with what runs them or what they run.
 RUN_OTHERWISE = {
     "make test": ".ci/run",
+    "python -m bench.faults": "tests/test_faults.py",  # two faults of each kind
     "make bench": "tests/test_bench.py",  # with few images and steps; the full command takes half an hour
     "pip install .": "tests/test_package.py",  # in an environment of its own, without a network
     "pip install '.[pictures]'": "tests/test_package.py",

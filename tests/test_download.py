@@ -20,14 +20,15 @@ import threading
 import time
 from collections.abc import Iterator
 from dataclasses import replace
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from bench.faults.server import Server, serving
 from robustness_study import datasets
 from robustness_study.core.errors import StudyError
+from robustness_study.core.files import read_record
 from robustness_study.datasets import cifar10, digits
 from robustness_study.datasets.base import Dataset, array_checksum, class_counts, validate
 from robustness_study.datasets.fetch import CHUNK, Limits, fetch
@@ -216,73 +217,11 @@ def test_kept_archive_of_another_checksum_is_refused_and_not_deleted(archive: Pa
 LIMITS = Limits(CHUNK * 50, connection_s=2.0, silence_s=2.0)
 
 
-class Server(ThreadingHTTPServer):
-    """Serves `payload`. `ranges`: it honours Range. `cut`: it stops after this many bytes of a body."""
-
-    payload = b""
-    ranges = True
-    cut: int | None = None
-    status: int | None = None
-    shift = 0  # of the range it sends against the one it was asked for
-    stall = 0.0
-    sized = True
-    kind = "application/gzip"
-    drip_s: float | None = None  # it sends a byte at a time, with this pause between two
-
-    def __init__(self) -> None:
-        super().__init__(("127.0.0.1", 0), Handler)
-        self.asked: list[str | None] = []
-        self.sent: list[int] = []
-        self.url = f"http://127.0.0.1:{self.server_address[1]}/file"
-
-
-class Handler(BaseHTTPRequestHandler):
-    server: Server
-
-    def do_GET(self) -> None:
-        server, wanted = self.server, self.headers["Range"]
-        server.asked.append(wanted)
-        time.sleep(server.stall)
-        start = int(wanted.removeprefix("bytes=").rstrip("-")) + server.shift if wanted and server.ranges else 0
-        if start >= len(server.payload):
-            self.answer(416, b"")
-        elif start:
-            self.answer(206, server.payload[start:], f"bytes {start}-{len(server.payload) - 1}/{len(server.payload)}")
-        else:
-            self.answer(server.status or 200, server.payload)
-
-    def answer(self, status: int, body: bytes, content_range: str | None = None) -> None:
-        body_sent = body[: self.server.cut]
-        self.server.sent.append(len(body_sent))  # first, because the client may finish before this thread continues
-        self.send_response(status)
-        self.send_header("Content-Type", self.server.kind)
-        if self.server.sized:
-            self.send_header("Content-Length", str(len(body)))
-        if content_range:
-            self.send_header("Content-Range", content_range)
-        self.end_headers()
-        if self.server.drip_s is None:
-            self.wfile.write(body_sent)
-        else:
-            with contextlib.suppress(ConnectionError):  # the client has had enough
-                for value in body_sent:
-                    self.wfile.write(bytes([value]))
-                    time.sleep(self.server.drip_s)
-
-    def log_message(self, *_: object) -> None:
-        """Prints nothing, so that the test's output stays clean."""
-
-
 @pytest.fixture
 def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[Server]:
     monkeypatch.setenv("NO_PROXY", "127.0.0.1")
-    with Server() as server:
-        server.payload = np.random.default_rng(5).bytes(CHUNK * 7 + 123)
-        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
-        thread.start()
+    with serving(np.random.default_rng(5).bytes(CHUNK * 7 + 123)) as server:
         yield server
-        server.shutdown()
-        thread.join()
 
 
 @pytest.fixture
@@ -435,12 +374,88 @@ def test_complete_part_is_checked_and_not_fetched(server: Server, target: Path) 
     assert only_target(target, server) and server.sent == [0]
 
 
-@pytest.mark.parametrize("earlier", [b"", b"foreign", bytes(CHUNK * 9)])
-def test_wrong_checksum_deletes_the_part(server: Server, target: Path, earlier: bytes) -> None:
+@pytest.mark.parametrize(
+    "earlier", [b"foreign", bytes(CHUNK * 9), bytes(CHUNK * 7 + 123)], ids=["short", "long", "equal"]
+)
+def test_a_part_of_another_file_is_replaced_by_the_whole_file(server: Server, target: Path, earlier: bytes) -> None:
     part_of(target, earlier)
+    fetch(server.url, target, md5(server.payload), LIMITS)
+    assert only_target(target, server) and server.asked[-1] is None
+
+
+def test_a_file_of_another_checksum_is_deleted(server: Server, target: Path) -> None:
     with pytest.raises(StudyError, match=r"has MD5 .*, not .*; it was deleted; run the command again"):
-        fetch(server.url, target, md5(server.payload) if earlier else "0" * 32, LIMITS)
+        fetch(server.url, target, "0" * 32, LIMITS)
     assert list(target.parent.iterdir()) == []
+
+
+@pytest.mark.parametrize("kept", [5000, CHUNK * 2])
+def test_a_good_part_outlives_a_server_that_continues_with_other_bytes(server: Server, target: Path, kept: int) -> None:
+    good = server.payload
+    part = part_of(target, good[:kept])
+    server.payload = bytes(len(good))
+    with pytest.raises(StudyError, match=rf"it was deleted, and {kept:,} bytes from before are kept"):
+        fetch(server.url, target, md5(good), LIMITS)
+    assert part.read_bytes() == good[:kept] and list(target.parent.iterdir()) == [part]
+    server.payload = good
+    fetch(server.url, target, md5(good), LIMITS)
+    assert only_target(target, server) and server.sent[-1] == len(good) - kept
+
+
+def test_a_good_part_outlives_a_server_that_has_nothing(server: Server, target: Path) -> None:
+    """It answers every request with status 416."""
+    good, part = server.payload, part_of(target, server.payload[:5000])
+    server.payload = b""
+    with pytest.raises(StudyError, match=r"\(HTTP status 416\); run .* \(5,000 bytes are kept\)"):
+        fetch(server.url, target, md5(good), LIMITS)
+    assert part.read_bytes() == good[:5000]
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        b"HTTP/1.1 200 OK\r\n",
+        b"HTTP/1.1 100 Continue\r\n\r\n",
+        b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n1;",
+        b"HTTP/1.1 302 Found\r\nLocation: /\r\nContent-Length: 9999\r\n\r\n",
+    ],
+    ids=["headers", "continue", "a chunk's extension", "a redirection's body"],
+)
+def test_an_answer_that_never_ends_outside_the_body_is_a_stall(answer: bytes, target: Path, closed_url: str) -> None:
+    """Each byte comes in time, so that no time-out of a socket ends it."""
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+
+        def serve() -> None:
+            connection, _ = listening.accept()
+            with connection, contextlib.suppress(OSError):
+                connection.recv(65536)
+                connection.sendall(answer)
+                for number in range(100):
+                    connection.sendall(answer if b"100" in answer else b"x: y\r\n" if number % 2 else b"z: y\r\n")
+                    time.sleep(0.05)
+
+        threading.Thread(target=serve, daemon=True).start()
+        began = time.monotonic()
+        with pytest.raises(StudyError, match=r"stalled at 0 bytes, with 0 bytes a second|cannot download"):
+            url = f"http://127.0.0.1:{listening.getsockname()[1]}/"
+            fetch(url, target, "0" * 32, replace(LIMITS, window_s=0.3))
+        assert time.monotonic() - began < 3
+
+
+@pytest.mark.parametrize("head", ["Content-Length: " + "9" * 5000, "Location: http://[::1"], ids=["length", "address"])
+def test_a_header_that_python_cannot_read_is_one_line(head: str, target: Path, closed_url: str) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+
+        def serve() -> None:
+            connection, _ = listening.accept()
+            with connection, contextlib.suppress(OSError):
+                connection.recv(65536)
+                status = "302 Found" if head.startswith("Location") else "200 OK"
+                connection.sendall(f"HTTP/1.1 {status}\r\n{head}\r\n\r\n".encode())
+
+        threading.Thread(target=serve, daemon=True).start()
+        with pytest.raises(StudyError, match=r"cannot download .* bytes are kept"):
+            fetch(f"http://127.0.0.1:{listening.getsockname()[1]}/", target, "0" * 32, LIMITS)
 
 
 def test_another_range_than_asked_for_is_not_appended(server: Server, target: Path) -> None:
@@ -636,8 +651,7 @@ def stage_in_process(monkeypatch: pytest.MonkeyPatch, top: Path) -> dict[str, ob
     monkeypatch.chdir(top)
     download.main()
     assert outputs(top) == OUTPUTS
-    described: dict[str, object] = json.loads((top / "data/raw/source.json").read_text())
-    return described
+    return read_record(top / "data/raw/source.json")
 
 
 def test_stage_records_an_unofficial_archive(tmp_path: Path, archive: Path, monkeypatch: pytest.MonkeyPatch) -> None:

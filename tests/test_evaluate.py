@@ -19,7 +19,7 @@ from robustness_study.evaluation.angles import class_angles
 from robustness_study.evaluation.calibration import expected_calibration_error
 from robustness_study.evaluation.neighbours import knn_predictions
 from robustness_study.evaluation.probe import fit_probe
-from robustness_study.evaluation.score import evaluate, outputs
+from robustness_study.evaluation.score import evaluate, outputs_of
 from robustness_study.losses.head import Head
 from robustness_study.schema.evaluate import Evaluate
 
@@ -118,7 +118,7 @@ OWN_FIRST = {
 
 def test_probe_is_fitted_on_the_models_own_training_features(model: Classifier) -> None:
     results, _ = evaluate(model, OWN_FIRST, "train_corrupted", ["a", "b"], section())
-    features = {name: outputs(model, images, 100)[1] for name, (images, _) in OWN_FIRST.items()}
+    features = {name: outputs_of(model, images, 100)[1] for name, (images, _) in OWN_FIRST.items()}
     probe = fit_probe(features["train_corrupted"], OWN_FIRST["train_corrupted"][1], 0.01)
     for row in results["sets"]:
         name, details = row["set"], results["details"][row["set"]]
@@ -131,8 +131,8 @@ def test_probe_is_fitted_on_the_models_own_training_features(model: Classifier) 
 
 
 def test_probe_is_penalised_as_params_say(model: Classifier) -> None:
-    known, labels = outputs(model, OWN_FIRST["train_corrupted"][0], 100)[1], OWN_FIRST["train_corrupted"][1]
-    queries = outputs(model, OWN_FIRST["test_clean"][0], 100)[1]
+    known, labels = outputs_of(model, OWN_FIRST["train_corrupted"][0], 100)[1], OWN_FIRST["train_corrupted"][1]
+    queries = outputs_of(model, OWN_FIRST["test_clean"][0], 100)[1]
     found = []
     for penalty in (1e-6, 10.0):
         results, _ = evaluate(model, OWN_FIRST, "train_corrupted", ["a", "b"], section(probe_inverse_penalty=penalty))
@@ -177,10 +177,10 @@ def test_saved_reference_reproduces_the_neighbours_predictions(model: Classifier
     names = ("reference_features", "reference_labels", "knn_neighbours")
     features, labels, neighbours = read_npz(tmp_path / "kept.npz", *names)
     assert features.dtype == np.float32 and int(neighbours) == 3
-    assert np.array_equal(features, outputs(model, OWN_FIRST["train_corrupted"][0], 2)[1])
+    assert np.array_equal(features, outputs_of(model, OWN_FIRST["train_corrupted"][0], 2)[1])
     assert np.array_equal(labels, OWN_FIRST["train_corrupted"][1])
     for name in ("test_clean", "test_corrupted"):
-        again = knn_predictions(features, labels, outputs(model, OWN_FIRST[name][0], 2)[1], int(neighbours))
+        again = knn_predictions(features, labels, outputs_of(model, OWN_FIRST[name][0], 2)[1], int(neighbours))
         assert again.tolist() == from_text(results["details"][name]["knn_predictions"]).tolist()
 
 
@@ -192,7 +192,7 @@ def test_calibration_and_angles_use_the_logits_and_features_of_the_set(model: Cl
     assert list(results["angles"]) == ["test_clean", "test_corrupted"]
     for name, found in results["angles"].items():
         images, labels = OWN_FIRST[name]
-        assert found == {"features": class_angles(outputs(model, images, 100)[1], labels), "embeddings": None}
+        assert found == {"features": class_angles(outputs_of(model, images, 100)[1], labels), "embeddings": None}
 
 
 def test_angles_of_embeddings_use_the_vectors_that_the_head_compares() -> None:
@@ -200,7 +200,7 @@ def test_angles_of_embeddings_use_the_vectors_that_the_head_compares() -> None:
     results, _ = evaluate(model, OWN_FIRST, "train_corrupted", ["a", "b"], section())
     for name, found in results["angles"].items():
         images, labels = OWN_FIRST[name]
-        features = outputs(model, images, 100)[1]
+        features = outputs_of(model, images, 100)[1]
         assert found["features"] == class_angles(features, labels)
         assert found["embeddings"] == class_angles(features - np.float32(0.5), labels)
         between = "between_class_degrees"

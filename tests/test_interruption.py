@@ -17,6 +17,7 @@ import numpy as np
 import pytest
 
 from robustness_study.core import params
+from robustness_study.core.files import write_record
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 CELL = ["--loss", "angular", "--train-set", "clean", "--seed", "3"]
@@ -25,7 +26,7 @@ RESULTS = (f"models/{KEY}/weights.safetensors", f"models/{KEY}/model.json", f"da
 STEPS = 48  # of the run: 6 epochs of 64 images in batches of 8
 # The stage itself, with a checkpoint at every step instead of every half minute, and a file that counts them.
 STAGE = """
-import pathlib, runpy
+import pathlib, runpy, sys
 from robustness_study.training import engine
 from robustness_study.training.checkpoints import Checkpoints
 engine.CHECKPOINT_INTERVAL_S = -1.0
@@ -37,6 +38,7 @@ def counted(self, tensors, notes):
     pathlib.Path("done.part").rename("done")
 
 Checkpoints.save = counted
+sys.argv[0] = "-m"  # as Python sets it while it looks for the module
 runpy.run_module("stages.train", run_name="__main__")
 """
 # Stands in for torch, which takes seconds to import: importing this takes a minute.
@@ -73,7 +75,7 @@ def study_in(tmp_path: Path) -> Path:
     np.savez(tmp_path / "data/training_sets/clean.npz", images=images)
     np.savez(tmp_path / "data/raw/train.npz", images=images, labels=(np.arange(80) % 4).astype(np.uint8))
     np.savez(tmp_path / "data/split/3.npz", train=np.arange(64), val=np.arange(64, 80))
-    (tmp_path / "data/raw/source.json").write_text(json.dumps({"classes": ["a", "b", "c", "d"]}))
+    write_record(tmp_path / "data/raw/source.json", {"classes": ["a", "b", "c", "d"]})
     values = params.read(REPOSITORY / "params.yaml")
     recipe = values["recipes"][values["recipe"]]
     values["recipes"] = {"tiny": recipe | {"stem": "half", "epochs": 6, "batch_size": 8, "watched_images": 16}}
@@ -162,7 +164,7 @@ def test_training_killed_at_any_moment_resumes_to_the_same_bytes(
 
 def test_trainer_dies_with_its_parent(study: Path) -> None:
     interrupt(study, 1, 0, parent_alone=True)
-    lock = study / f".checkpoints/{KEY}.lock"
+    lock = study / f".locks/train-{KEY}.lock"
     assert is_gone(int(lock.read_text().split()[1]))
     assert not any((study / name).exists() for name in RESULTS)
 

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import errno
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 import pytest
 
 from robustness_study.training.live_curves import LOGGED, LiveCurves
+from robustness_study.training.progress import Progress
 from robustness_study.training.watcher import Epoch
 
 
@@ -53,3 +56,31 @@ def test_live_curves_are_removed_and_those_of_other_models_stay(
     assert not one.folder.exists() and accuracy(other.folder)["step"].tolist() == [1]
     LiveCurves(Path("live/never")).remove()
     assert [path.name for path in Path("live").iterdir()] == ["other"]
+
+
+class Full:
+    """A disk without space, in place of checkpoints and of live curves."""
+
+    def __init__(self) -> None:
+        self.tried = 0
+
+    def save(self, tensors: object, notes: object) -> None:
+        self.tried += 1
+        raise OSError(errno.ENOSPC, "No space left on device", "some/file")
+
+
+def test_a_full_disk_does_not_end_the_training_and_is_told_once(capsys: pytest.CaptureFixture[str]) -> None:
+    full: Any = Full()
+    progress = Progress(3, full, full)
+    full.add = lambda epochs: full.save({}, None)
+    for number in (1, 2, 3):
+        progress.save({}, {})
+        progress.epoch(epoch(number))
+    told = [line for line in capsys.readouterr().out.splitlines() if "cannot be written" in line]
+    assert told == [
+        "checkpoints cannot be written: No space left on device (some/file); training goes on, but a stop would lose "
+        "the steps since the last one",
+        "live curves cannot be written: No space left on device (some/file); training goes on, but curves.csv will "
+        "have all epochs",
+    ]
+    assert full.tried == 6

@@ -26,7 +26,8 @@ from torch import Tensor, nn
 
 from robustness_study.attacks import nearest_neighbours
 from robustness_study.attacks.catalogue import ATTACKS
-from robustness_study.attacks.scoring import Found, Logits
+from robustness_study.attacks.outcome import Found
+from robustness_study.attacks.scoring import Logits
 from robustness_study.attacks.signs import gradient_signs
 from robustness_study.attacks.subject import Gradient, Neighbours
 from robustness_study.classifier.inference import to_float

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
 from pathlib import Path
 
@@ -16,6 +15,7 @@ from robustness_study.classifier.inference import accuracy, all_features, to_flo
 from robustness_study.classifier.model import Classifier
 from robustness_study.core import params
 from robustness_study.core.errors import StudyError
+from robustness_study.core.files import read_record, write_record
 from robustness_study.losses import Loss
 from robustness_study.losses.head import Head
 from robustness_study.networks import Network
@@ -123,48 +123,59 @@ def cut(kept: int) -> Callable[[Path], object]:
 
 
 def another_stem(folder: Path) -> None:
-    notes = json.loads((folder / "model.json").read_text())
-    (folder / "model.json").write_text(json.dumps(notes | {"stem": "half"}))
+    notes = read_record(folder / "model.json")
+    write_record(folder / "model.json", notes | {"stem": "half"})
 
 
 def without_loss(folder: Path) -> None:
-    notes = json.loads((folder / "model.json").read_text())
+    notes = read_record(folder / "model.json")
     del notes["loss"]
-    (folder / "model.json").write_text(json.dumps(notes))
+    write_record(folder / "model.json", notes)
 
 
 def unknown_loss(folder: Path) -> None:
-    notes = json.loads((folder / "model.json").read_text())
-    (folder / "model.json").write_text(json.dumps(notes | {"loss": "nonsense"}))
+    notes = read_record(folder / "model.json")
+    write_record(folder / "model.json", notes | {"loss": "nonsense"})
+
+
+def a_flipped_bit(folder: Path) -> None:
+    """In the last weight, so that the header and the shapes are as before."""
+    content = (folder / "weights.safetensors").read_bytes()
+    (folder / "weights.safetensors").write_bytes(content[:-1] + bytes([content[-1] ^ 1]))
+
+
+def edited_notes(folder: Path) -> None:
+    text = (folder / "model.json").read_text()
+    (folder / "model.json").write_text(text.replace('"stem": "', '"stem": "x'))
 
 
 def unknown_setting(folder: Path) -> None:
-    notes = json.loads((folder / "model.json").read_text())
-    (folder / "model.json").write_text(json.dumps(notes | {"loss_config": {"nonsense": 1}}))
+    notes = read_record(folder / "model.json")
+    write_record(folder / "model.json", notes | {"loss_config": {"nonsense": 1}})
 
 
 @pytest.mark.parametrize(
     ("fault", "message"),
     [
-        (cut(0), r"weights\.safetensors cannot be loaded"),
-        (cut(7), r"weights\.safetensors cannot be loaded"),
-        (cut(100), r"weights\.safetensors cannot be loaded"),
-        (cut(1_000_000), r"weights\.safetensors cannot be loaded"),
-        (cut(-1), r"weights\.safetensors cannot be loaded"),
-        (another_stem, r"weights\.safetensors cannot be loaded"),
-        (lambda folder: (folder / "weights.safetensors").unlink(), r"weights\.safetensors cannot be loaded"),
+        (a_flipped_bit, r"weights\.safetensors was changed after it was written"),
+        (edited_notes, r"model\.json was changed after it was written"),
+        (cut(0), r"weights\.safetensors was changed after it was written"),
+        (cut(7), r"weights\.safetensors was changed after it was written"),
+        (cut(-1), r"weights\.safetensors was changed after it was written"),
+        (another_stem, r"weights\.safetensors does not fit its model\.json"),
+        (lambda folder: (folder / "weights.safetensors").unlink(), r"weights\.safetensors does not exist"),
         (lambda folder: (folder / "model.json").unlink(), r"model\.json does not exist"),
         (lambda folder: (folder / "model.json").write_text("{"), r"model\.json is not JSON"),
-        (lambda folder: (folder / "model.json").write_text("[]"), r"model\.json does not fit this version of the code"),
+        (lambda folder: (folder / "model.json").write_text("[]"), r"model\.json has no value named 'weights_sha256'"),
         (without_loss, r"model\.json does not fit this version of the code \(KeyError\)"),
         (unknown_loss, r"model\.json does not fit this version of the code \(KeyError\)"),
         (unknown_setting, r"model\.json does not fit this version of the code \(ValidationError\)"),
     ],
     ids=[
+        "a flipped bit",
+        "edited notes",
         "empty",
         "no header",
-        "half a header",
-        "half",
         "one byte short",
         "other stem",
         "no weights",

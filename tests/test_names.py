@@ -17,7 +17,8 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 from robustness_study.attacks import example_grid
-from robustness_study.core.errors import StudyError, run
+from robustness_study.core.errors import StudyError
+from robustness_study.core.program import run
 from robustness_study.planes import picture
 from robustness_study.plotting import WIDEST, class_labels, save, visible
 from robustness_study.report import charts, markdown

@@ -18,6 +18,7 @@ import pytest
 from robustness_study.core import params
 from robustness_study.core.cell import Cell
 from robustness_study.core.errors import StudyError
+from robustness_study.core.files import write_record
 from robustness_study.core.imports import ROOT
 from robustness_study.planes import numba_cache, umap_plane
 from robustness_study.schema.embed import Embed
@@ -237,15 +238,17 @@ def inputs(folder: Path, monkeypatch: pytest.MonkeyPatch, attacked: np.ndarray, 
         folder / cell.evaluated,
         test_clean_features=features.astype(np.float16),
         test_corrupted_features=features[::-1].astype(np.float16),
+        weights_sha256=np.array("of a model"),
     )
     np.savez(
         folder / cell.attacked,
         features=features[attacked].astype(np.float16),
         test_indices=attacked,
         epsilon_255=np.array(8),
+        weights_sha256=np.array("of a model"),
     )
-    np.savez(folder / "data/raw/test.npz", labels=labels)
-    (folder / "data/raw/source.json").write_text(json.dumps({"classes": CLASSES}))
+    np.savez(folder / "data/raw/test.npz", labels=labels.astype(np.uint8))
+    write_record(folder / "data/raw/source.json", {"classes": CLASSES})
     sections = {"embed": SECTION.model_dump() | {"images": 45}, "stability": {"seeds": [0, 1, 2]}}
     (folder / "params.yaml").write_text(json.dumps(sections))
     return cell

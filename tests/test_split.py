@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from robustness_study.core.errors import StudyError
-from robustness_study.core.files import write_json, write_npz
+from robustness_study.core.files import write_npz, write_record
 from robustness_study.split import split
 from stages import split as stage
 
@@ -88,7 +88,7 @@ def write_inputs(
     Path("params.yaml").write_text(json.dumps({"split": section}))
     write_npz("data/raw/train.npz", images=train, labels=BALANCED)
     write_npz("data/raw/test.npz", images=test, labels=BALANCED[: len(test)])
-    write_json("data/raw/files.json", files or {"training": None, "test": None})
+    write_record("data/raw/files.json", files or {"training": None, "test": None})
 
 
 @pytest.fixture

@@ -16,7 +16,8 @@ from robustness_study.core.imports import ROOT
 SHOWN = "a → ε 中"
 PROGRAM = f"""
 import contextlib, os, sys, warnings
-from robustness_study.core.errors import StudyError, run
+from robustness_study.core.errors import StudyError
+from robustness_study.core.program import run
 
 def main():
     for _ in range(3):
@@ -96,7 +97,7 @@ def test_a_stream_that_nobody_reads_ends_nothing(streams: str, arguments: str, p
 def test_a_slow_reader_gets_everything(tmp_path: Path) -> None:
     """A pipe that does not block refuses bytes while it is full."""
     program = (
-        "import os\nfrom robustness_study.core.errors import run\nos.set_blocking(1, False)\n"
+        "import os\nfrom robustness_study.core.program import run\nos.set_blocking(1, False)\n"
         "run(lambda: print('x' * 1_000_000))\n"
     )
     with subprocess.Popen([sys.executable, "-c", program], env=environment(), stdout=subprocess.PIPE) as process:
@@ -129,7 +130,7 @@ def test_results_do_not_depend_on_the_encoding(
     assert written[0] == written[1] and written[0]
 
 
-PROGRAMS = [path for name in ("stages", "tools", "bench") for path in sorted((ROOT / name).glob("*.py"))]
+PROGRAMS = [path for name in ("stages", "tools", "bench") for path in sorted((ROOT / name).rglob("*.py"))]
 
 
 @pytest.mark.parametrize("path", PROGRAMS, ids=lambda path: path.stem)
@@ -137,7 +138,7 @@ def test_every_program_is_run_in_this_way(path: Path) -> None:
     tree = ast.parse(path.read_text(encoding="utf-8"))
     mains = [node for node in tree.body if isinstance(node, ast.If) and "__main__" in ast.unparse(node.test)]
     if mains:
-        assert ast.unparse(mains[-1].body[-1]) in ("run(main)", "errors.run(main)")
+        assert ast.unparse(mains[-1].body[-1]) in ("run(main)", "program.run(main)")
 
 
 def test_files_are_opened_with_an_encoding() -> None:

@@ -109,7 +109,7 @@ def test_a_target_gets_the_images_attacked_through_the_source() -> None:
 @contextmanager
 def altered(cell: Cell, change: Callable[[dict[str, np.ndarray]], dict[str, np.ndarray]]) -> Iterator[Path]:
     """The path of a model's attacked images, with some arrays changed for the duration of the context."""
-    path, names = cell.attacked, ("test_indices", "signs", "features", "epsilon_255")
+    path, names = cell.attacked, ("test_indices", "signs", "features", "epsilon_255", "weights_sha256")
     kept = dict(zip(names, read_npz(path, *names), strict=True))
     write_npz(path, **kept | change(kept))
     try:
@@ -118,9 +118,20 @@ def altered(cell: Cell, change: Callable[[dict[str, np.ndarray]], dict[str, np.n
         write_npz(path, **kept)
 
 
-@pytest.mark.parametrize("other", [lambda indices: indices[::-1].copy(), lambda indices: indices[:-1]])
-def test_attacked_files_of_other_test_images_are_refused(other: Callable[[np.ndarray], np.ndarray]) -> None:
-    with altered(CELLS[1], lambda arrays: {"test_indices": other(arrays["test_indices"])}):
+def another_last(arrays: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """One of the 12 test images in the place of another one."""
+    indices = arrays["test_indices"]
+    new = np.setdiff1d(np.arange(12, dtype=indices.dtype), indices)[:1]
+    return {"test_indices": np.sort(np.concatenate([indices[1:], new]))}
+
+
+@pytest.mark.parametrize(
+    "other", [another_last, lambda arrays: {name: arrays[name][:-1] for name in ("test_indices", "signs", "features")}]
+)
+def test_attacked_files_of_other_test_images_are_refused(
+    other: Callable[[dict[str, np.ndarray]], dict[str, np.ndarray]],
+) -> None:
+    with altered(CELLS[1], other):
         message = f"^{CELLS[1].key} was attacked on other test images than the first model; run `dvc repro attack@"
         with pytest.raises(StudyError, match=message):
             transfer.main()

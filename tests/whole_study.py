@@ -25,7 +25,7 @@ from torchvision.models import resnet
 
 from robustness_study import plotting
 from robustness_study.core.errors import StudyError
-from robustness_study.core.files import write_json, write_npz
+from robustness_study.core.files import write_npz, write_record
 from robustness_study.core.imports import ROOT
 from robustness_study.datasets.base import Dataset, describe, validate
 from robustness_study.networks import wide_resnet
@@ -51,8 +51,8 @@ def write_raw(top: Path, made: Dataset, size: int) -> None:
     for part in ("train", "test"):
         arrays = {what: getattr(made, f"{part}_{what}") for what in ("images", "labels")}
         write_npz(top / f"data/raw/{part}.npz", **arrays)
-    write_json(top / "data/raw/source.json", describe(made, size))
-    write_json(top / "data/raw/files.json", {"training": None, "test": None})
+    write_record(top / "data/raw/source.json", describe(made, size))
+    write_record(top / "data/raw/files.json", {"training": None, "test": None})
 
 
 def commands(values: dict[str, Any]) -> Iterator[tuple[str, ...]]:

@@ -12,7 +12,7 @@ import numpy as np
 from matplotlib import get_data_path
 from PIL import Image
 
-from robustness_study.core.errors import run
+from robustness_study.core.program import run
 from robustness_study.corruptions.__main__ import draw_sheet
 
 TARGET = Path(__file__).parent.parent / "reports/corruptions.png"

@@ -10,7 +10,7 @@ import time
 from typing import Any
 
 from robustness_study.attacks.catalogue import ALARMS
-from robustness_study.core.errors import run
+from robustness_study.core.program import run
 from tools import side_by_side, workspace
 
 TARGET = workspace.ROOT / ".demo"

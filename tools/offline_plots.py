@@ -9,8 +9,8 @@ from pathlib import Path
 
 import vl_convert
 
-from robustness_study.core.errors import run
 from robustness_study.core.files import write_text
+from robustness_study.core.program import run
 
 SCRIPT = Path(__file__).resolve().parents[1] / ".dvc" / "vega" / "vega.js"
 SNIPPET = "window.vegaEmbed = vegaEmbed;"

@@ -16,8 +16,8 @@ from typing import Any
 
 import numpy as np
 
-from robustness_study.core.errors import run
 from robustness_study.core.files import read_arrays, read_json
+from robustness_study.core.program import run
 
 TOPS = ("models", "data", "reports")
 

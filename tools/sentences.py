@@ -12,7 +12,7 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
-from robustness_study.core.errors import run
+from robustness_study.core.program import run
 
 TOP = Path(__file__).parents[1]
 MEAN_WORDS = 22.0  # a sentence, on average

@@ -19,7 +19,7 @@ from concurrent.futures import ThreadPoolExecutor, wait
 from dataclasses import dataclass
 from pathlib import Path
 
-from robustness_study.core import errors
+from robustness_study.core import program
 from tools import workspace
 
 DVC = ("dvc", "--wait-for-lock")
@@ -196,4 +196,4 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    errors.run(main)
+    program.run(main)

@@ -10,7 +10,8 @@ import numpy as np
 
 from robustness_study.attacks import alarms
 from robustness_study.attacks.catalogue import Settings
-from robustness_study.attacks.scoring import Found, is_8_bit, to_8_bit
+from robustness_study.attacks.outcome import Found
+from robustness_study.attacks.scoring import is_8_bit, to_8_bit
 from robustness_study.attacks.signs import step
 from robustness_study.attacks.subject import ModelUnderAttack
 

@@ -14,7 +14,8 @@ from torch.nn.functional import normalize
 
 from robustness_study.attacks import alarms
 from robustness_study.attacks.catalogue import MARGIN, NearestNeighbours
-from robustness_study.attacks.scoring import ByEpsilon, Found, features_of, rescale
+from robustness_study.attacks.outcome import ByEpsilon, Found
+from robustness_study.attacks.scoring import features_of, rescale
 from robustness_study.attacks.signs import step
 from robustness_study.attacks.subject import ModelUnderAttack
 from robustness_study.classifier.model import Classifier

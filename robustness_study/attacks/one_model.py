@@ -12,9 +12,10 @@ from typing import Any
 import numpy as np
 import torch
 
-from robustness_study.attacks import alarms, catalogue
-from robustness_study.attacks.catalogue import Comparison, Entry, Settings
-from robustness_study.attacks.scoring import ByEpsilon, Found, Target, features_of
+from robustness_study.attacks import alarms, catalogue, outcome
+from robustness_study.attacks.catalogue import Entry, Settings
+from robustness_study.attacks.outcome import Found
+from robustness_study.attacks.scoring import Target, features_of
 from robustness_study.attacks.signs import step
 from robustness_study.attacks.subject import ModelUnderAttack
 from robustness_study.classifier.inference import to_float
@@ -57,8 +58,8 @@ def run_one(subject: ModelUnderAttack, entry: Entry, settings: Settings) -> dict
     written = {name: tuple(each.settings) for name, each in found.items()}
     catalogue.check_written(entry, written, [alarm.name for alarm in subject.alarms[before:]])
     subject.found |= found
-    for comparison in entry.comparisons:
-        compare(subject, comparison)
+    for alarm in outcome.compared(entry, subject.found, subject.labels, subject.clean == subject.labels):
+        subject.watch(alarm)
     for name, attacked in found.items():
         labels = subject.labels[attacked.positions]
         shares = (f"{epsilon}: {(said == labels).mean():.3f}" for epsilon, said in attacked.predictions.items())
@@ -66,70 +67,16 @@ def run_one(subject: ModelUnderAttack, entry: Entry, settings: Settings) -> dict
     return found
 
 
-def compare(subject: ModelUnderAttack, comparison: Comparison) -> None:
-    """Raise the comparison's alarm if its rule says so. If one of the two attacks did not run, do nothing."""
-    strong = subject.found.get(comparison.strong)
-    for name, weak in subject.found.items():
-        called = catalogue.filled_in(comparison.weak, comparison.called[0], name)
-        if called is None or strong is None:
-            continue
-        positions = np.intersect1d(weak.positions, strong.positions)
-        counted = np.ones(len(positions), dtype=bool)
-        if any(catalogue.entry_of(each).only_right_images for each in (name, comparison.strong)):
-            counted = subject.clean[positions] == subject.labels[positions]  # the others count as wrong under both
-        shared = [epsilon for epsilon in weak.predictions if epsilon in strong.predictions]
-        of_weak, of_strong = (
-            {epsilon: counted & (each.of(positions)[epsilon] == subject.labels[positions]) for epsilon in shared}
-            for each in (weak, strong)
-        )
-        if len(positions):
-            both = (called, comparison.called[1])
-            subject.watch(alarms.stronger(comparison.alarm, *both, of_weak, of_strong, comparison.margin))
-
-
-def summarise(exact: ByEpsilon, rounded: ByEpsilon, labels: np.ndarray) -> list[dict[str, Any]]:
-    """One row per epsilon: accuracies in [0, 1], of all images and of those correct on the clean image.
-
-    `exact` and `rounded` hold predicted labels, N, by epsilon, without and with rounding to 8 bits; `labels` are N.
-    `accuracy_of_clean_correct` is None if no clean image is correct.
-    """
-    clean_correct = exact[0] == labels
-    rows = []
-    for epsilon_255, predictions in exact.items():
-        correct = predictions == labels
-        kept = float((correct & clean_correct).sum() / clean_correct.sum()) if clean_correct.any() else None
-        rows.append(
-            {
-                "epsilon_255": epsilon_255,
-                "accuracy": float(correct.mean()),
-                "accuracy_of_clean_correct": kept,
-                "accuracy_8_bit": float((rounded[epsilon_255] == labels).mean()),
-            }
-        )
-    return rows
-
-
 def as_json(subject: ModelUnderAttack) -> dict[str, Any]:
     """The part of attack.json about attacks: accuracies, predictions for each image, alarms that were accepted."""
     fgsm, rounded = (subject.found[name].predictions for name in ("fgsm", "fgsm_8_bit"))
     return {
         "images": len(subject.labels),
-        "ladder": summarise(fgsm, rounded, subject.labels),
+        "ladder": outcome.summarise(fgsm, rounded, subject.labels),
         "test_indices": to_text(subject.target.indices),
         "labels": to_text(subject.labels),
-        "attacks": {name: found_as_json(found) for name, found in subject.found.items()},
+        "attacks": {name: outcome.as_json(found) for name, found in subject.found.items()},
         "alarms": alarms.by_name(subject.alarms),
-    }
-
-
-def found_as_json(found: Found) -> dict[str, Any]:
-    """One result of an attack, for JSON."""
-    return {
-        **found.settings,
-        **found.measured,
-        "images": len(found.positions),
-        "positions": to_text(found.positions),
-        "predictions": {str(epsilon): to_text(predicted) for epsilon, predicted in found.predictions.items()},
     }
 
 

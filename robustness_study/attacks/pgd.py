@@ -15,8 +15,10 @@ from torch import Tensor
 from robustness_study.attacks import alarms
 from robustness_study.attacks.ball import assert_within
 from robustness_study.attacks.catalogue import ProjectedGradientDescent
-from robustness_study.attacks.scoring import Found, Logits, Target, predict, to_8_bit
+from robustness_study.attacks.outcome import Found
+from robustness_study.attacks.scoring import Logits, Target, predict, to_8_bit
 from robustness_study.attacks.subject import ModelUnderAttack
+from robustness_study.classifier.batches import each_batch
 from robustness_study.core.seeds import streams
 
 REACH = 2.5  # length of all steps together, in epsilons: any point of the ball can reach any other (Madry et al.)
@@ -98,12 +100,15 @@ def restarted(
     labels, (exact, rounded) = target.labels.cpu().numpy(), (clean.copy(), clean.copy())
     for restart in range(settings.restarts):
         remaining = np.flatnonzero((exact == labels) | (rounded == labels))
-        for begin in range(0, len(remaining), batch_size):
-            some = remaining[begin : begin + batch_size]
+
+        def of_batch(batch: slice, remaining: np.ndarray = remaining, restart: int = restart) -> None:
+            some = remaining[batch]
             of_some = target.of(some)
             starts = random_starts(of_some.indices, shape, subject.common.seed, restart).to(subject.device)
             found = (exact[some], rounded[some])
             exact[some], rounded[some] = search(subject.logits, of_some, epsilon_255, settings.steps, starts, found)
+
+        each_batch(of_batch, len(remaining), batch_size, subject.device)
     return exact, rounded
 
 

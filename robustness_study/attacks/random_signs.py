@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from robustness_study.attacks.catalogue import Settings
-from robustness_study.attacks.scoring import Found
+from robustness_study.attacks.outcome import Found
 from robustness_study.attacks.subject import ModelUnderAttack
 from robustness_study.core.seeds import streams
 

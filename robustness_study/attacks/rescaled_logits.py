@@ -7,7 +7,8 @@ so do the signs of the gradient. If this attack is clearly stronger, FGSM on the
 from __future__ import annotations
 
 from robustness_study.attacks.catalogue import RESCALED, RescaledLogits
-from robustness_study.attacks.scoring import Found, rescale
+from robustness_study.attacks.outcome import Found
+from robustness_study.attacks.scoring import rescale
 from robustness_study.attacks.subject import ModelUnderAttack
 
 

@@ -15,8 +15,10 @@ from torch import Tensor
 
 from robustness_study.attacks.ball import assert_within
 from robustness_study.attacks.catalogue import Square
-from robustness_study.attacks.scoring import Found, Logits
+from robustness_study.attacks.outcome import Found
+from robustness_study.attacks.scoring import Logits
 from robustness_study.attacks.subject import ModelUnderAttack
+from robustness_study.classifier.batches import each_batch
 from robustness_study.core.seeds import streams
 
 FIRST_SHARE = 0.8  # share of the image in the first squares; as in AutoAttack (Croce & Hein 2020, arXiv 2003.01690)
@@ -99,8 +101,9 @@ def run(subject: ModelUnderAttack, settings: Square) -> dict[str, Found]:
     positions = subject.chosen(settings.images, "square", among)
     predicted = subject.clean[positions].copy()
     remaining = np.flatnonzero(predicted == subject.labels[positions])
-    for start in range(0, len(remaining), subject.common.batch_size):
-        some = remaining[start : start + subject.common.batch_size]
+
+    def of_batch(batch: slice) -> None:
+        some = remaining[batch]
         target = subject.target.of(positions[some])
         attacked = square(
             subject.logits,
@@ -112,4 +115,6 @@ def run(subject: ModelUnderAttack, settings: Square) -> dict[str, Found]:
             subject.common.seed,
         )
         predicted[some] = subject.predict(attacked)
+
+    each_batch(of_batch, len(remaining), subject.common.batch_size, subject.device)
     return {"square": Found(positions, {settings.epsilon_255: predicted}, {"queries": settings.queries})}

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import cached_property, partial
+from functools import cached_property
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from robustness_study.attacks.alarms import Alarm
-from robustness_study.attacks.scoring import ByEpsilon, Found, Logits, Target, in_batches, predict
+from robustness_study.attacks.outcome import ByEpsilon, Found
+from robustness_study.attacks.scoring import Logits, Target, predict
 from robustness_study.attacks.signs import gradient_signs, step
+from robustness_study.classifier.batches import each_batch
 from robustness_study.classifier.model import Classifier
 from robustness_study.core.subsets import stratified
 from robustness_study.schema.attack import Attack
@@ -84,15 +86,21 @@ class ModelUnderAttack:
 
     def gradient_of(self, logits: Logits, target: Target) -> Gradient:
         """The gradient of the loss of any logits with respect to the target's images, in batches."""
-        predicted = []
 
-        def watched(images: Tensor) -> Tensor:
-            found = logits(images)
-            predicted.append(found.detach().argmax(1))
-            return found
+        def of_batch(batch: slice) -> tuple[Tensor, Tensor]:
+            predicted = []
 
-        signs = in_batches(partial(gradient_signs, watched), self.common.batch_size, target.images, target.labels)
-        return Gradient(signs, torch.cat(predicted).cpu().numpy())
+            def watched(images: Tensor) -> Tensor:
+                found = logits(images)
+                predicted.append(found.detach().argmax(1))
+                return found
+
+            signs = gradient_signs(watched, target.images[batch], target.labels[batch])
+            return signs, predicted[0]
+
+        found = each_batch(of_batch, len(target.indices), self.common.batch_size, self.device)
+        signs, predicted = (torch.cat(parts) for parts in zip(*found, strict=True))
+        return Gradient(signs, predicted.cpu().numpy())
 
     def predict(self, images: Tensor) -> np.ndarray:
         """The labels, N, that the model predicts for float32 images in [0, 1], N×3×H×W, in batches."""

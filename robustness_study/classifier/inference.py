@@ -7,6 +7,7 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor
 
+from robustness_study.classifier.batches import each_batch
 from robustness_study.classifier.model import Classifier
 
 
@@ -27,6 +28,22 @@ def features_in_batches(model: Classifier, images: Tensor, batch_size: int) -> I
 def all_features(model: Classifier, images: Tensor, batch_size: int) -> Tensor:
     """The features, float32 N×D, of all uint8 images N×H×W×3. Leaves the model in evaluation mode."""
     return torch.cat(list(features_in_batches(model, images, batch_size)))
+
+
+def outputs(model: Classifier, images: Tensor, batch_size: int) -> tuple[Tensor, Tensor]:
+    """Logits float32 N×classes and features float32 N×D of uint8 images N×H×W×3, on the model's device.
+
+    The same bits for any number of threads. The model must be in evaluation mode.
+    """
+    device = model.mean.device
+
+    @torch.no_grad()  # of the thread that computes the batch
+    def of_batch(batch: slice) -> tuple[Tensor, Tensor]:
+        features = model.features(to_float(images[batch].to(device))).float()
+        return model.head(features), features
+
+    logits, features = zip(*each_batch(of_batch, len(images), batch_size, device), strict=True)
+    return torch.cat(logits), torch.cat(features)
 
 
 def accuracy(logits: Tensor, labels: Tensor) -> float:

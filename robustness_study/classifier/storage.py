@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load as tensors_from
+from safetensors.torch import save as tensors_as_bytes
 
 from robustness_study import losses, networks
 from robustness_study.classifier.model import Classifier
+from robustness_study.core.cached import remedy
+from robustness_study.core.cell import WEIGHTS_DIGEST
 from robustness_study.core.errors import StudyError
-from robustness_study.core.files import read_json, replacing, write_json
+from robustness_study.core.files import read_bytes, read_record, replacing, write_record
 from robustness_study.losses import Loss
 from robustness_study.networks import Network
 
@@ -35,8 +39,9 @@ def save(
     """Write `weights.safetensors` and `model.json` to `folder`. `notes` are added to `model.json` unchanged."""
     # Sorted and contiguous, so that the same weights always give the same bytes.
     weights = {name: tensor.detach().cpu().contiguous() for name, tensor in sorted(model.state_dict().items())}
+    content = tensors_as_bytes(weights)
     with replacing(folder / "weights.safetensors") as beside:
-        save_file(weights, beside)
+        beside.write_bytes(content)
     rebuilds = {
         "network": network.name,
         "stem": network.stem,
@@ -47,16 +52,18 @@ def save(
         "mean": model.mean.flatten().tolist(),
         "std": model.std.flatten().tolist(),
     }
-    write_json(folder / "model.json", {**rebuilds, **notes})
+    write_record(folder / "model.json", {**rebuilds, **notes, WEIGHTS_DIGEST: hashlib.sha256(content).hexdigest()})
 
 
 def load(folder: Path, device: torch.device) -> tuple[Classifier, dict[str, Any]]:
     """The model in `folder`, in evaluation mode, and the content of its `model.json`.
 
     The weights are frozen, so that an attack does not compute their gradients, which nobody needs. Raises StudyError if
-    the folder holds no readable model, or if its network does not exist.
+    the folder holds no readable model, one of another name than the folder's, or if its network does not exist.
     """
-    notes = read_json(folder / "model.json")
+    notes = read_record(folder / "model.json", WEIGHTS_DIGEST)
+    if notes.get("model", folder.name) != folder.name:
+        raise StudyError(f"{folder} holds the model {notes['model']}; {remedy(folder / 'model.json')}")
     try:
         if notes["loss"] not in losses.names():
             raise KeyError(notes["loss"])
@@ -68,9 +75,16 @@ def load(folder: Path, device: torch.device) -> tuple[Classifier, dict[str, Any]
         raise StudyError(
             f"{folder}/model.json does not fit this version of the code ({type(error).__name__}); run `dvc repro` again"
         ) from None
+    path = folder / "weights.safetensors"
     try:
-        model.load_state_dict(load_file(folder / "weights.safetensors"))
-    except (OSError, SafetensorError, RuntimeError) as error:
+        content = read_bytes(path)
+    except FileNotFoundError:
+        raise StudyError(f"{path} does not exist; run `dvc repro` to make it or `dvc checkout` to restore it") from None
+    if hashlib.sha256(content).hexdigest() != notes[WEIGHTS_DIGEST]:
+        raise StudyError(f"{path} was changed after it was written, or is of another model; {remedy(path)}")
+    try:
+        model.load_state_dict(tensors_from(content))
+    except (SafetensorError, RuntimeError) as error:
         reason = " ".join(str(error).split())[:200]
-        raise StudyError(f"{folder}/weights.safetensors cannot be loaded ({reason}); run `dvc repro` again") from None
+        raise StudyError(f"{path} does not fit its model.json ({reason}); run `dvc repro` again") from None
     return model.to(device).eval().requires_grad_(False), notes

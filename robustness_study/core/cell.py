@@ -11,8 +11,15 @@ import argparse
 from dataclasses import dataclass
 from pathlib import Path
 
+from robustness_study.core.errors import StudyError
+
 # The small results of a cell → the stage that writes each.
 RESULTS = {"curves.csv": "train", "evaluate.json": "evaluate", "attack.json": "attack", "stress.json": "stress"}
+
+# Keys in the results of a cell that tie it to its model, its curves and the images that it was scored on.
+WEIGHTS_DIGEST = "weights_sha256"
+CURVES_DIGEST = "curves_sha256"
+IMAGES_DIGEST = "images_sha256"
 
 
 @dataclass(frozen=True, order=True)
@@ -59,6 +66,14 @@ class Cell:
     def plane(self, name: str) -> Path:
         """The path in git of `plane.png` (picture of the UMAP plane) or `plane.json` (how reliable the plane is)."""
         return Path("reports/planes") / self.key / name
+
+    def refuse_other_model(self, path: Path, found: object, wanted: str) -> None:
+        """Raise StudyError unless the digest of weights in the file at `path` is the wanted one."""
+        if str(found) != wanted:
+            raise StudyError(
+                f"{path} was made from other weights than those in {self.model}; run `dvc repro -f evaluate@{self.key} "
+                f"attack@{self.key}`"
+            )
 
     @classmethod
     def from_arguments(cls, description: str | None) -> Cell:

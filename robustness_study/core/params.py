@@ -14,19 +14,24 @@ from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
 from robustness_study.core.errors import StudyError
+from robustness_study.core.files import refuse_irregular
 from robustness_study.core.section import Section
 
 PATH = Path("params.yaml")
+MOST_BYTES = 100_000  # the parser needs seconds for as many
 TEXTS = ("download.folder",)  # keys whose value is text whatever it looks like: a folder may be called 2024 or 007
 AnySection = TypeVar("AnySection", bound=Section)
 
 
 def read(path: Path = PATH) -> dict[str, Any]:
     """The whole file as plain values. Raises StudyError if it does not exist or is not a mapping."""
+    refuse_irregular(path, "restore it with git")
+    if path.is_file() and path.stat().st_size > MOST_BYTES:
+        raise StudyError(f"{path} has more than {MOST_BYTES:,} bytes, which no params need; restore it with git")
     try:
         values = YAML(typ="safe", pure=True).load(path)
         written = YAML(typ="base", pure=True).load(path)  # every single value as the text that is written there
-    except (FileNotFoundError, IsADirectoryError):
+    except FileNotFoundError:
         raise StudyError(f"{path} does not exist here; run the command from the top folder of the repository") from None
     except (YAMLError, ValueError, TypeError, LookupError, ArithmeticError, RecursionError) as error:
         # Only some are of the parser. A date with month 13, for example, is a ValueError.

@@ -20,8 +20,9 @@ from typing import NoReturn
 import numpy as np
 
 from robustness_study import corruptions
-from robustness_study.core.errors import StudyError, one_line, run
+from robustness_study.core.errors import StudyError, one_line
 from robustness_study.core.files import read_arrays, replacing
+from robustness_study.core.program import run
 
 SAVEZ_ARGUMENTS = ("file", "allow_pickle")  # arguments of numpy.savez, so arrays cannot have these names
 

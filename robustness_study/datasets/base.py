@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import re
 import unicodedata
 from collections.abc import Sequence
@@ -16,6 +15,7 @@ from typing import Any
 import numpy as np
 
 from robustness_study.core.errors import StudyError
+from robustness_study.core.files import array_digest
 
 VARIABLE = "CIFAR10_ARCHIVE"  # environment variable: path of an archive to use instead of a download
 MOST_CLASSES = 256  # a label is one byte
@@ -165,11 +165,7 @@ def describe(dataset: Dataset, size: int) -> dict[str, Any]:
 
 def array_checksum(*arrays: np.ndarray) -> str:
     """SHA-256 of shapes, types and values. It identifies a dataset that is not a single file."""
-    digest = hashlib.sha256()
-    for array in arrays:
-        digest.update(f"{array.dtype}{array.shape}".encode())
-        digest.update(np.ascontiguousarray(array).tobytes())
-    return f"sha256:{digest.hexdigest()}"
+    return f"sha256:{array_digest(*arrays)}"
 
 
 def number(count: int, one: str, many: str) -> str:

@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 
 from robustness_study.core.errors import StudyError
-from robustness_study.core.files import DAMAGE
+from robustness_study.core.files import DAMAGE, refuse_irregular
 from robustness_study.datasets.base import VARIABLE, Dataset, Places
 from robustness_study.datasets.fetch import Limits, fetch, md5_of
 from robustness_study.schema.download import Download
@@ -87,6 +87,7 @@ def ensure_official(kept: Path, url: str, md5: str) -> str:
         print(f"download: fetching {url}", flush=True)
         fetch(url, kept, md5, Limits(MOST_BYTES))
         return md5
+    refuse_irregular(kept, "delete it")
     found = md5_of(kept)
     if found != md5:
         raise StudyError(

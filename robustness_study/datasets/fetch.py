@@ -8,7 +8,9 @@ this file. A server that sends the whole file again, or something else, writes i
 from __future__ import annotations
 
 import hashlib
+import os
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -17,6 +19,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from robustness_study.core.errors import StudyError
+from robustness_study.core.files import flush
 
 if TYPE_CHECKING:
     from requests import Response
@@ -42,6 +45,41 @@ class BrokenTransferError(Exception):
     """The server did not send the whole file. The text gives the reason."""
 
 
+class Watched:
+    """A transfer that runs in a thread of its own, so that no server can hold the program.
+
+    A server can send a byte now and then where no timeout of a socket looks: in its headers, for example. So the
+    program looks at `done`, the bytes written so far, and gives the thread up if too few came in a window of time.
+    """
+
+    def __init__(self) -> None:
+        self.done, self.so_far, self.given_up = 0, "0 bytes", False
+        self.result: Path | BaseException | None = None
+
+    def run(self, transfer: Callable[[Watched], Path], limits: Limits) -> Path:
+        """The result of the transfer. Raises its error, or BrokenTransferError if it is too slow."""
+
+        def work() -> None:
+            try:
+                self.result = transfer(self)
+            except BaseException as error:
+                self.result = error
+
+        thread = threading.Thread(target=work, name="download", daemon=True)
+        thread.start()
+        while thread.is_alive():
+            before, began = self.done, time.monotonic()
+            thread.join(limits.window_s)
+            speed = (self.done - before) / (time.monotonic() - began)
+            if thread.is_alive() and speed < limits.slowest_bytes_per_s:
+                self.given_up = True  # the thread writes no more
+                raise BrokenTransferError(f"stalled at {self.so_far}, with {speed:,.0f} bytes a second")
+        if isinstance(self.result, Path):
+            return self.result
+        assert self.result is not None, "a thread that ended has a result"
+        raise self.result
+
+
 def fetch(url: str, target: Path, md5: str, limits: Limits) -> None:
     """Download `url` to `target`. Raises StudyError if that fails or if the file does not have this MD5 checksum."""
     import requests
@@ -50,9 +88,14 @@ def fetch(url: str, target: Path, md5: str, limits: Limits) -> None:
     part = target.with_name(target.name + ".part")
     new = target.with_name(target.name + ".new")
     part.parent.mkdir(parents=True, exist_ok=True)
+    start = part.stat().st_size if part.exists() else 0
     try:
-        received = transfer(url, part, new, limits)
-    except (requests.RequestException, urllib3.exceptions.HTTPError, BrokenTransferError) as error:
+        received = Watched().run(lambda watched: transfer(url, part, new, limits, watched), limits)
+        if received == part and start and md5_of(part) != md5:
+            # What came does not continue what was here. One of the two is wrong, so the whole file is asked for.
+            os.truncate(part, start)
+            received = Watched().run(lambda watched: whole(url, new, limits, watched), limits)
+    except (requests.RequestException, urllib3.exceptions.HTTPError, BrokenTransferError, ValueError) as error:
         reason = str(error) if isinstance(error, BrokenTransferError) else type(error).__name__
         kept = keep_the_longer(part, new)
         raise StudyError(
@@ -72,7 +115,9 @@ def fetch(url: str, target: Path, md5: str, limits: Limits) -> None:
             f"the file from {url} has MD5 {found}, not {md5}; it was deleted{before}; run the command again to "
             "download it, perhaps from another network: some answer with a page of their own"
         )
+    flush(received)
     received.replace(target)
+    flush(target.parent)
     part.unlink(missing_ok=True)
 
 
@@ -100,39 +145,57 @@ def md5_of(path: Path) -> str:
         return hashlib.file_digest(stream, lambda: hashlib.md5(usedforsecurity=False)).hexdigest()
 
 
-def transfer(url: str, part: Path, new: Path, limits: Limits) -> Path:
+def transfer(url: str, part: Path, new: Path, limits: Limits, watched: Watched) -> Path:
     """Download what `part` lacks. Returns the file that is complete: `part`, or `new` if the server sent it all again.
 
     Raises BrokenTransferError or an error of requests.
     """
+    start = part.stat().st_size if part.exists() else 0
+    if not start:
+        return whole(url, part, limits, watched)
+    with asked(url, limits, {"Range": f"bytes={start}-"}) as response:
+        if response.status_code == 200:  # the server ignores the range and sends the whole file, or something else
+            receive(response, new, 0, limits, watched)
+            return new
+        if response.status_code == 206:
+            if not response.headers.get("Content-Range", "").startswith(f"bytes {start}-"):
+                raise BrokenTransferError("the server sent a different range of bytes from the one requested")
+            receive(response, part, start, limits, watched)
+            return part
+        if response.headers.get("Content-Range") == f"bytes */{start}":
+            return part  # nothing is left to send: the part is complete or wrong; the checksum will show which
+    return whole(url, new, limits, watched)  # the server has no byte there, so perhaps the part is too long
+
+
+def whole(url: str, path: Path, limits: Limits, watched: Watched) -> Path:
+    """Download the whole file to `path`. Raises BrokenTransferError or an error of requests."""
+    with asked(url, limits, {}) as response:
+        if response.status_code != 200:
+            raise BrokenTransferError(f"HTTP status {response.status_code}")
+        receive(response, path, 0, limits, watched)
+    return path
+
+
+@contextmanager
+def asked(url: str, limits: Limits, headers: dict[str, str]) -> Iterator[Response]:
+    """The server's answer. Raises BrokenTransferError if it is an error, or a web page in place of the file."""
     import requests
 
-    start = part.stat().st_size if part.exists() else 0
     # A range counts the bytes that are sent. With compression they would not be the bytes of the file.
-    headers = {"Accept-Encoding": "identity"} | ({"Range": f"bytes={start}-"} if start else {})
+    headers = {"Accept-Encoding": "identity", **headers}
     timeouts = (limits.connection_s, limits.silence_s)
     with requests.get(url, headers=headers, stream=True, timeout=timeouts) as response:
-        if response.status_code == 416 and start:
-            return part  # nothing is left to send: the part is complete or wrong; the checksum will show which
-        if response.status_code not in (200, 206):
+        if response.status_code not in (200, 206, 416):
             raise BrokenTransferError(f"HTTP status {response.status_code}")
         if response.headers.get("Content-Type", "").startswith("text/html"):
             raise BrokenTransferError("the server sent a web page, as the login page of a public network does")
-        if response.status_code == 200:
-            # The server ignores the range and sends the whole file, or something else.
-            received = new if start else part
-            receive(response, received, 0, limits)
-            return received
-        if not response.headers.get("Content-Range", "").startswith(f"bytes {start}-"):
-            raise BrokenTransferError("the server sent a different range of bytes from the one requested")
-        receive(response, part, start, limits)
-        return part
+        yield response
 
 
-def receive(response: Response, part: Path, start: int, limits: Limits) -> None:
+def receive(response: Response, part: Path, start: int, limits: Limits, watched: Watched) -> None:
     """Write the body of a response to `part`, starting at byte `start`. urllib3 raises an error if it ends early.
 
-    Raises BrokenTransferError if the body is longer than allowed or comes too slowly.
+    Raises BrokenTransferError if the body is longer than allowed. Stops writing when it is given up.
     """
     length = response.headers.get("Content-Length", "")
     total = start + int(length) if length.isdecimal() else None
@@ -140,23 +203,20 @@ def receive(response: Response, part: Path, start: int, limits: Limits) -> None:
         raise BrokenTransferError(
             f"the server sends {total:,} bytes, and the file cannot have more than {limits.bytes:,}"
         )
-    done, window_start, done_at_start = start, time.monotonic(), start
-    with part.open("ab" if start else "wb") as stream, progress(total, start) as advance:
+    done = start
+    with part.open("ab" if start else "wb", buffering=0) as stream, progress(total, start) as advance:
         # Not `stream` or `iter_content`, which wait for a whole chunk however slowly it comes.
-        while chunk := response.raw.read1(CHUNK, decode_content=False):
+        while (chunk := response.raw.read1(CHUNK, decode_content=False)) and not watched.given_up:
             stream.write(chunk)
             advance(len(chunk))
             done += len(chunk)
-            so_far = f"{done:,} bytes" if total is None else f"{done:,} of {total:,} bytes"
+            watched.done += len(chunk)
+            watched.so_far = f"{done:,} bytes" if total is None else f"{done:,} of {total:,} bytes"
             if done > limits.bytes:
                 stream.truncate(start)  # what came is not the file
-                raise BrokenTransferError(f"stopped after {so_far}: the file cannot have more than {limits.bytes:,}")
-            elapsed = time.monotonic() - window_start
-            if elapsed > limits.window_s:
-                speed = (done - done_at_start) / elapsed
-                if speed < limits.slowest_bytes_per_s:
-                    raise BrokenTransferError(f"stalled at {so_far}, with {speed:,.0f} bytes a second")
-                window_start, done_at_start = time.monotonic(), done
+                raise BrokenTransferError(
+                    f"stopped after {watched.so_far}: the file cannot have more than {limits.bytes:,}"
+                )
 
 
 @contextmanager

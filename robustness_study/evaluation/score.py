@@ -10,9 +10,10 @@ from typing import Any
 import numpy as np
 import torch
 
-from robustness_study.classifier.inference import accuracy, all_features
+from robustness_study.classifier.inference import accuracy, outputs
 from robustness_study.classifier.model import Classifier
 from robustness_study.core.array_text import to_text
+from robustness_study.core.threads import matrices_on_one_thread
 from robustness_study.evaluation.angles import class_angles
 from robustness_study.evaluation.calibration import expected_calibration_error
 from robustness_study.evaluation.neighbours import compact, knn_predictions
@@ -20,11 +21,9 @@ from robustness_study.evaluation.probe import fit_probe
 from robustness_study.schema.evaluate import Evaluate
 
 
-def outputs(model: Classifier, images: np.ndarray, batch_size: int) -> tuple[np.ndarray, np.ndarray]:
+def outputs_of(model: Classifier, images: np.ndarray, batch_size: int) -> tuple[np.ndarray, np.ndarray]:
     """Logits float32 N×classes and features float32 N×D of uint8 images N×H×W×3."""
-    features = all_features(model, torch.from_numpy(images), batch_size)
-    with torch.no_grad():
-        logits = model.head(features)
+    logits, features = outputs(model, torch.from_numpy(images), batch_size)
     return logits.cpu().numpy(), features.cpu().numpy()
 
 
@@ -34,7 +33,7 @@ def flip_accuracy(
     """Accuracy, in [0, 1], of the mean of each image's logits and those of its mirror image; None if turned off."""
     if not section.flip_test_time_augmentation:
         return None
-    mirrored, _ = outputs(model, images[:, :, ::-1].copy(), section.batch_size)
+    mirrored, _ = outputs_of(model, images[:, :, ::-1].copy(), section.batch_size)
     return accuracy(torch.from_numpy((logits + mirrored) / 2), torch.from_numpy(labels.astype(np.int64)))
 
 
@@ -87,6 +86,7 @@ def per_class(labels: np.ndarray, predictions: np.ndarray, names: list[str]) -> 
     }
 
 
+@matrices_on_one_thread()
 def evaluate(
     model: Classifier,
     sets: dict[str, tuple[np.ndarray, np.ndarray]],
@@ -100,7 +100,7 @@ def evaluate(
     `evaluate.json` and the arrays to keep: logits of each set, features of the test sets and of `reference`.
     """
     images, known_labels = sets[reference]
-    _, known = outputs(model, images, section.batch_size)
+    _, known = outputs_of(model, images, section.batch_size)
     probe = fit_probe(known, known_labels, section.probe_inverse_penalty)
     arrays = {
         "reference_features": known,
@@ -109,7 +109,7 @@ def evaluate(
     }
     rows, details, angles = [], {}, {}
     for name, (images, labels) in sets.items():
-        logits, features = outputs(model, images, section.batch_size)
+        logits, features = outputs_of(model, images, section.batch_size)
         on_features: dict[str, np.ndarray | None] = {"knn": None, "probe": None}
         if not name.startswith("train"):
             on_features["knn"] = knn_predictions(known, known_labels, features, section.knn_neighbours)

@@ -7,16 +7,16 @@ from typing import Any
 import numpy as np
 import torch
 
-from robustness_study.classifier.inference import all_features
+from robustness_study.classifier.inference import outputs
 from robustness_study.classifier.model import Classifier
 
 BATCH_SIZE = 250
 
 
-@torch.no_grad()
 def predictions_of(model: Classifier, images: np.ndarray) -> np.ndarray:
     """Predicted labels, int64 N, of uint8 images N×H×W×3."""
-    return model.head(all_features(model, torch.from_numpy(images), BATCH_SIZE)).argmax(1).cpu().numpy()
+    logits, _ = outputs(model, torch.from_numpy(images), BATCH_SIZE)
+    return logits.argmax(1).cpu().numpy()
 
 
 def accuracy_row(corruption: str, severity: int, predictions: np.ndarray, labels: np.ndarray) -> dict[str, Any]:

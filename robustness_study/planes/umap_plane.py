@@ -19,6 +19,7 @@ import numpy as np
 from robustness_study.core.errors import StudyError
 from robustness_study.core.seeds import derive_seed
 from robustness_study.core.subsets import stratified
+from robustness_study.core.threads import matrices_on_one_thread
 from robustness_study.planes.numba_cache import PACKAGES, ensure_folder, keep_compiled
 from robustness_study.schema.embed import Embed
 
@@ -70,6 +71,7 @@ class Plane:
             return self.umap.transform(np.concatenate([self.anchor, features]))[1:].astype(np.float32)
 
 
+@matrices_on_one_thread()
 def fit(features: np.ndarray, section: Embed, seed: int) -> Plane:
     """Fit a plane to features N×D. Raises StudyError if all points of the plane are the same.
 
@@ -139,6 +141,7 @@ def trust(features: np.ndarray, points: np.ndarray, section: Embed) -> float:
     return float(trustworthiness(features, points, n_neighbors=neighbours, metric=section.metric))
 
 
+@matrices_on_one_thread()
 def quality(features: np.ndarray, plane: Plane, labels: np.ndarray, section: Embed) -> dict[str, float | None]:
     """Measures of how far a plane of features N×D with labels N can be trusted."""
     from sklearn.metrics import silhouette_score

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from robustness_study.core.array_text import from_text
+from robustness_study.core.cell import IMAGES_DIGEST, WEIGHTS_DIGEST
 from robustness_study.corruptions import CIFAR_10_C, CIFAR_10_C_FAMILIES, HELD_OUT
 
 
@@ -20,10 +21,14 @@ class Stress:
     """The accuracies in one model's stress.json. `seen` names corruptions similar to what training does to images."""
 
     def __init__(self, result: dict[str, Any], seen: Iterable[str]) -> None:
+        self.model: str = result["model"]
+        self.weights: str = result[WEIGHTS_DIGEST]
+        self.copies: str = result[IMAGES_DIGEST]  # of the corrupted images
         self.images: int = result["images"]
         self.seen = list(seen)
         self.test_indices: str = result["test_indices"]
         self.by_corruption: dict[str, list[float]] = {}
+        self.severities: list[int] = [row["severity"] for row in result["rows"]]
         for row in result["rows"]:
             self.by_corruption.setdefault(row["corruption"], []).append(row["accuracy"])
         (self.clean,) = self.by_corruption.pop("clean")

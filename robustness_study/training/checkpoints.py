@@ -1,7 +1,7 @@
 """Checkpoints of a training run, kept outside DVC's outputs and used by one process at a time.
 
-`.checkpoints/KEY/` holds one `FINGERPRINT.safetensors` for each interrupted training. `.checkpoints/KEY.lock` holds the
-number of the process that trains the model now. A checkpoint is first written under another name, then renamed.
+`.checkpoints/KEY/` holds one `FINGERPRINT.safetensors` for each interrupted training. A checkpoint is first written
+under another name, then renamed.
 
 The fingerprint covers everything that decides the result (training/one_model.py lists it). So a checkpoint of other
 parameters, data, code or versions is never continued. It is found again when those are set back.
@@ -11,22 +11,18 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from robustness_study.core.errors import StudyError
-from robustness_study.core.files import replacing
+from robustness_study.core.files import refuse_irregular, replacing
 
 if TYPE_CHECKING:
     from torch import Tensor
 
 TOP = Path(".checkpoints")
-PATIENCE_S = 10.0  # when a trainer's parent is killed, the trainer needs a moment to end too
 
 
 def fingerprint(values: Any, arrays: dict[str, np.ndarray]) -> str:
@@ -38,8 +34,15 @@ def fingerprint(values: Any, arrays: dict[str, np.ndarray]) -> str:
     return digest.hexdigest()[:32]
 
 
+def digest_of(tensors: dict[str, Tensor], notes: str) -> str:
+    """SHA-256, in hexadecimal, of the tensors' names, types, shapes and bytes, and of the notes."""
+    from safetensors.torch import save
+
+    return hashlib.sha256(save(dict(sorted(tensors.items())), {"notes": notes})).hexdigest()
+
+
 class Checkpoints:
-    """The checkpoints of one model with one fingerprint. Use it inside `held`."""
+    """The checkpoints of one model with one fingerprint. Only one process may use it at a time."""
 
     def __init__(self, folder: Path, fingerprint: str) -> None:
         self.folder = folder
@@ -47,12 +50,13 @@ class Checkpoints:
 
     def save(self, tensors: dict[str, Tensor], notes: Any) -> None:
         """Write a checkpoint, which replaces the previous one. `notes` is anything that JSON can hold."""
-        from safetensors.torch import save_file
+        from safetensors.torch import save
 
+        tensors = {name: tensor.contiguous() for name, tensor in tensors.items()}
+        text = json.dumps(notes)
+        content = save(tensors, {"notes": text, "digest": digest_of(tensors, text)})
         with replacing(self.path) as temporary:
-            save_file(
-                {name: tensor.contiguous() for name, tensor in tensors.items()}, temporary, {"notes": json.dumps(notes)}
-            )
+            temporary.write_bytes(content)
 
     def load(self) -> tuple[dict[str, Tensor], Any] | None:
         """The tensors (on the CPU) and notes of the last checkpoint, or None if there is none.
@@ -69,10 +73,13 @@ class Checkpoints:
             return None
         from safetensors import SafetensorError, safe_open
 
+        refuse_irregular(self.path, "delete it to train from the beginning")
         try:
             with safe_open(self.path, framework="pt") as file:
-                names = sorted(file.keys())
-                return {name: file.get_tensor(name) for name in names}, json.loads(file.metadata()["notes"])
+                tensors, metadata = {name: file.get_tensor(name) for name in sorted(file.keys())}, file.metadata()
+                if metadata["digest"] != digest_of(tensors, metadata["notes"]):
+                    raise ValueError("the tensors are not those that were saved")
+                return tensors, json.loads(metadata["notes"])
         except (OSError, SafetensorError, KeyError, TypeError, ValueError):
             raise StudyError(f"{self.path} is broken; delete it to train from the beginning") from None
 
@@ -81,27 +88,3 @@ class Checkpoints:
         self.path.unlink(missing_ok=True)
         if self.folder.is_dir() and not any(self.folder.iterdir()):
             self.folder.rmdir()
-
-
-@contextmanager
-def held(folder: Path, patience_s: float = PATIENCE_S) -> Iterator[None]:
-    """Keep other processes out of the folder while the `with` block runs.
-
-    Waits up to `patience_s` seconds for another process; then raises StudyError, which names that process. The
-    operating system releases the lock when the process ends, however it ends. The lock file stays: it holds the
-    number of the process that has the folder, or had it last.
-    """
-    from filelock import FileLock, Timeout
-
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    holder = folder.with_name(f"{folder.name}.lock")
-    try:
-        lock = FileLock(holder).acquire(timeout=patience_s)
-    except Timeout:
-        name = holder.read_text(encoding="utf-8").strip() or "another process"
-        raise StudyError(
-            f"{folder} is in use by {name}, which is training this model; wait for it or stop it"
-        ) from None
-    with lock:
-        holder.write_text(f"process {os.getpid()}\n", encoding="utf-8")
-        yield

@@ -32,9 +32,11 @@ def network_of(recipe: Recipe, images: np.ndarray) -> Network:
 
 
 def environment_of(recipe: Recipe, on: torch.device) -> dict[str, str]:
-    """What a model's notes say about where it was trained: device, torch's version, precision."""
-    precision = precision_of(recipe.precision, on, recipe.network)
-    return device.describe(on) | {"precision": str(precision).removeprefix("torch.")}
+    """What a model's notes say about where it was trained: device, torch's version, precision, threads."""
+    precision = str(precision_of(recipe.precision, on, recipe.network)).removeprefix("torch.")
+    # Torch's kernels split sums among the threads, so the weights depend on how many there are.
+    threads = {"threads": str(torch.get_num_threads())} if on.type == "cpu" else {}
+    return device.describe(on) | {"precision": precision} | threads
 
 
 def code_files(loss: str, network: str) -> set[str]:
@@ -52,7 +54,7 @@ def fingerprint_of(key: str, loss: Loss, recipe: Recipe, on: torch.device, array
     It covers the loss, the recipe, the arrays (images, labels, indices), the code that training runs, the versions of
     the libraries, the device, and the processor's properties that change the order of sums.
     """
-    processor = {"threads": torch.get_num_threads(), "instructions": torch.backends.cpu.get_cpu_capability()}
+    processor = {"instructions": torch.backends.cpu.get_cpu_capability()}
     libraries = [*LIBRARIES, *(["timm"] if recipe.network.startswith(networks.TIMM) else [])]
     decides = {
         "cell": key,

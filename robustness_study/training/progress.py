@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from robustness_study.training.watcher import Epoch
@@ -21,6 +23,7 @@ class Progress:
     def __init__(self, epochs: int, checkpoints: Checkpoints | None = None, curves: LiveCurves | None = None) -> None:
         self.epochs, self.checkpoints, self.curves = epochs, checkpoints, curves
         self.bar: tqdm[Any] | None = None
+        self.said = set[str]()  # what could not be written, and was told
 
     def step(self, done: int, steps: int) -> None:
         """Move the bar. Without a terminal, nothing is printed per step."""
@@ -34,8 +37,7 @@ class Progress:
 
     def resumed(self, epochs: list[Epoch]) -> None:
         """Start the live curves with the epochs from before the interruption."""
-        if self.curves:
-            self.curves.add(epochs)
+        self._add(epochs)
 
     def epoch(self, epoch: Epoch) -> None:
         """Print one line for the epoch and add it to the live curves."""
@@ -49,14 +51,30 @@ class Progress:
             f"{left // 60}:{left % 60:02d} left",
             flush=True,
         )
-        if self.curves:
-            self.curves.add([epoch])
+        self._add([epoch])
 
     def load(self) -> tuple[dict[str, Tensor], Any] | None:
         """The checkpoint to resume from, or None."""
         return self.checkpoints.load() if self.checkpoints else None
 
     def save(self, tensors: dict[str, Tensor], notes: Any) -> None:
-        """Save a checkpoint."""
+        """Save a checkpoint. A full disk does not end the training: there may be room again when it ends."""
         if self.checkpoints:
-            self.checkpoints.save(tensors, notes)
+            with self._going_on("checkpoints", "a stop would lose the steps since the last one"):
+                self.checkpoints.save(tensors, notes)
+
+    def _add(self, epochs: list[Epoch]) -> None:
+        if self.curves:
+            with self._going_on("live curves", "curves.csv will have all epochs"):
+                self.curves.add(epochs)
+
+    @contextmanager
+    def _going_on(self, what: str, so: str) -> Iterator[None]:
+        """Go on after an error of the disk in the `with` block, and say so once."""
+        try:
+            yield
+        except OSError as error:
+            if what not in self.said:
+                self.said.add(what)
+                where = f" ({error.filename})" if error.filename else ""
+                print(f"{what} cannot be written: {error.strerror}{where}; training goes on, but {so}", flush=True)

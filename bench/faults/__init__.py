@@ -1,0 +1,1 @@
+"""Faults of every kind, which `python -m bench.faults` injects into a tiny study."""

@@ -1,0 +1,211 @@
+"""Results that were changed by hand, or that belong to another model, are believed by nobody."""
+
+from __future__ import annotations
+
+import copy
+import json
+import random
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from made_cells import CELLS, FIRST_SEED, LOSSES, change_file, change_result, write_study
+
+from robustness_study.core.errors import StudyError
+from robustness_study.core.files import read_record, write_record
+from robustness_study.results.cells import read_cells
+from robustness_study.results.consistency import refuse_contradicting_shared
+from stages import compare, headline
+
+CELL, OTHER = CELLS[2], CELLS[3]
+SHARED = [Path("reports/transfer.json"), Path("reports/stability.json")]
+FILES = [CELL.published(name) for name in ("evaluate.json", "attack.json", "stress.json")]
+FILES += [FIRST_SEED[0].plane("plane.json"), *SHARED]
+
+
+@pytest.fixture(autouse=True)
+def study(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    write_study()
+    return tmp_path
+
+
+def check() -> None:
+    """What compare checks, without its pictures."""
+    cells = read_cells(LOSSES, ["clean", "corrupted"], [0, 5], [])
+    refuse_contradicting_shared(cells, *(read_record(path) for path in SHARED))
+
+
+def leaves(value: Any, path: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
+    """The paths of all single values in JSON."""
+    items = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
+    for key, inner in items:
+        yield from leaves(inner, (*path, key))
+    if not isinstance(value, dict | list):
+        yield path
+
+
+def changed(value: Any) -> Any:
+    match value:
+        case bool():
+            return not value
+        case int() | float():
+            return value + 1
+        case None:
+            return 0.5
+        case _:
+            return f"{value}x"
+
+
+def test_results_that_agree_are_accepted() -> None:
+    check()
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: path.name)
+def test_any_value_that_is_changed_by_hand_is_noticed(path: Path) -> None:
+    """The file keeps its digest, as an editor leaves it."""
+    written = json.loads(path.read_text(encoding="utf-8"))
+    places = list(leaves(written))
+    for place in random.Random(0).sample(places, min(len(places), 25)):
+        edited = copy.deepcopy(written)
+        inner = edited
+        for key in place[:-1]:
+            inner = inner[key]
+        inner[place[-1]] = changed(inner[place[-1]])
+        path.write_text(json.dumps(edited), encoding="utf-8")
+        with pytest.raises(StudyError) as caught:
+            check()
+        assert str(path) in str(caught.value) and "\n" not in str(caught.value), place
+    path.write_text(json.dumps(written), encoding="utf-8")
+    check()
+
+
+def of_first_set(key: str, value: object) -> Callable[[], None]:
+    def change() -> None:
+        sets = read_record(CELL.published("evaluate.json"))["sets"]
+        change_result(CELL, "evaluate.json", sets=[sets[0] | {key: value}, *sets[1:]])
+
+    return change
+
+
+def of_a_class() -> None:
+    details = read_record(CELL.published("evaluate.json"))["details"]
+    details["test_clean"]["per_class"]["dog"]["recall"] = 0.999
+    change_result(CELL, "evaluate.json", details=details)
+
+
+def neighbours() -> None:
+    sets = read_record(CELL.published("evaluate.json"))["sets"]
+    change_result(CELL, "evaluate.json", sets=[row | {"knn_accuracy": 0.999} for row in sets])
+
+
+def ladder() -> None:
+    rows = read_record(CELL.published("attack.json"))["ladder"]
+    change_result(CELL, "attack.json", ladder=[row | {"accuracy": 0.9} for row in rows])
+
+
+def alarms_emptied() -> None:
+    """An attack that leaves every image correct at a large epsilon, and no alarm."""
+    attacks = read_record(CELL.published("attack.json"))["attacks"]
+    attacks["fgsm"]["zero_gradients"] = 20
+    change_result(CELL, "attack.json", attacks=attacks)
+
+
+def stressed() -> None:
+    rows = read_record(CELL.published("stress.json"))["rows"]
+    change_result(CELL, "stress.json", rows=[*rows[:-1], rows[-1] | {"accuracy": 0.999}])
+
+
+def transferred() -> None:
+    rows = read_record(SHARED[0])["rows"]
+    change_file(SHARED[0], rows=[rows[0] | {"accuracy": 0.999}, *rows[1:]])
+
+
+def a_missing_epoch() -> None:
+    path = CELL.published("curves.csv")
+    path.write_text("\n".join(path.read_text(encoding="utf-8").splitlines()[:-1]) + "\n", encoding="utf-8")
+
+
+def of_another_model(name: str) -> Callable[[], None]:
+    def swap() -> None:
+        CELL.published(name).write_bytes(OTHER.published(name).read_bytes())
+
+    return swap
+
+
+CONTRADICTIONS: dict[str, tuple[Callable[[], None], str]] = {
+    "accuracy": (
+        of_first_set("accuracy", 0.999),
+        "evaluate.json: accuracy of train_clean is 0.999, but the other results",
+    ),
+    "images": (of_first_set("images", 7), "evaluate.json: images of train_clean is 7"),
+    "recall": (of_a_class, "evaluate.json: recall of class 'dog' in test_clean is 0.999"),
+    "nearest neighbours": (neighbours, "evaluate.json: knn_accuracy of train_clean is 0.999"),
+    "ladder": (ladder, "attack.json: ladder, number 1, is "),
+    "alarms": (alarms_emptied, "attack.json: alarms is [], but the other results say ['zero_gradients']"),
+    "stress": (stressed, "stress.json: accuracy under mix_without_flip, number 5, is 0.999"),
+    "transfer": (transferred, "transfer.json: accuracy of cross_entropy-clean-0 → cross_entropy-clean-0 is 0.999"),
+    "curves": (a_missing_epoch, "curves.csv: the digest is "),
+    "evaluate.json of another model": (
+        of_another_model("evaluate.json"),
+        "evaluate.json: model is 'cross_entropy-corrupted-5'",
+    ),
+    "attack.json of another model": (
+        of_another_model("attack.json"),
+        "attack.json: model is 'cross_entropy-corrupted-5'",
+    ),
+    "stress.json of another model": (
+        of_another_model("stress.json"),
+        "stress.json: model is 'cross_entropy-corrupted-5'",
+    ),
+    "curves of another model": (of_another_model("curves.csv"), "curves.csv: the digest is "),
+    "a plane of other weights": (
+        lambda: change_file(FIRST_SEED[0].plane("plane.json"), weights_sha256="of none"),
+        "plane.json: weights_sha256 is 'of none'",
+    ),
+    "stability of other weights": (
+        lambda: change_file(SHARED[1], weights_sha256="of none"),
+        "stability.json: weights_sha256 is 'of none'",
+    ),
+    "attack on other weights": (
+        lambda: change_result(CELL, "attack.json", weights_sha256="of none"),
+        "attack.json: weights_sha256 is 'of none'",
+    ),
+    "attack on other images": (
+        lambda: change_result(CELL, "attack.json", images_sha256="of none"),
+        "attack.json: images_sha256 is 'of none'",
+    ),
+    "other corrupted copies": (
+        lambda: change_result(CELL, "stress.json", images_sha256="of none"),
+        "differ in the suite's images",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", CONTRADICTIONS)
+def test_a_value_that_contradicts_the_predictions_is_refused(name: str) -> None:
+    """Even if the digest of the file was made to fit."""
+    fault, message = CONTRADICTIONS[name]
+    fault()
+    with pytest.raises(StudyError) as caught:
+        check()
+    assert message in str(caught.value) and "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("stage", [compare, headline], ids=["compare", "headline"])
+def test_the_stages_refuse_it_and_write_nothing(stage: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    of_first_set("accuracy", 0.999)()
+    monkeypatch.setattr("sys.argv", ["stage", "--loss", CELL.loss])
+    with pytest.raises(StudyError, match=r"accuracy of train_clean is 0\.999"):
+        stage.main()
+    assert not Path("reports/metrics.json").exists() and not Path("reports/report.md").exists()
+
+
+def test_a_file_of_an_older_version_is_refused() -> None:
+    written = read_record(CELL.published("stress.json"))
+    CELL.published("stress.json").write_text(json.dumps(written), encoding="utf-8")
+    with pytest.raises(StudyError, match="has no value named 'content_sha256'"):
+        check()
+    write_record(CELL.published("stress.json"), written)
+    check()
