@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 from ruamel.yaml import YAML
 
+from bench.faults.answers import RIGHT
 from robustness_study.results.metrics import BESIDE, METRICS
 from tools import sentences, workspace
 from tools.workspace import ROOT
@@ -159,6 +160,14 @@ def test_workflow_and_container_run_the_documented_commands() -> None:
     commented = (ROOT / ".devcontainer/devcontainer.json").read_text(encoding="utf-8")
     container = json.loads(re.sub(r"(?m)(^|\s)//.*$", "", commented))
     assert container["postCreateCommand"] == "make demo"
+
+
+def test_table_of_injected_faults_is_that_of_the_last_run() -> None:
+    rows = json.loads((ROOT / "bench/results/faults.json").read_text(encoding="utf-8"))["rows"]
+    for kind in {row["kind"] for row in rows}:
+        answers = [row["answer"] for row in rows if row["kind"] == kind]
+        assert f"| {kind} | {len(answers)} | {sum(answer in RIGHT for answer in answers)} |" in PAGES["docs/honesty.md"]
+    assert f"| all | {len(rows)} |" in PAGES["docs/honesty.md"]
 
 
 # --- commands ----------------------------------------------------------------------------------------------------
