@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Sequence
 
 from robustness_study.attacks import catalogue
 from robustness_study.core.array_text import from_text
-from robustness_study.core.cell import IMAGES_DIGEST, WEIGHTS_DIGEST, Cell
+from robustness_study.core.cell import IMAGES_DIGEST, Cell
 from robustness_study.core.errors import StudyError
 from robustness_study.results.cell_results import CellResults, Cells, read, whole
 from robustness_study.results.consistency import refuse_contradictions
@@ -36,13 +35,6 @@ def read_cells(
         with whole(result.cell):
             refuse_incomparable(result, every[0])
             refuse_another_model(result)
-    digests = Counter(result.evaluate[WEIGHTS_DIGEST] for result in every)
-    twice = [result.cell.key for result in every if digests[result.evaluate[WEIGHTS_DIGEST]] > 1]
-    if twice:
-        raise StudyError(
-            f"{twice[0]} and {twice[1]} have the same weights, so one of them is not what its name says; run "
-            f"`dvc repro -f train@{twice[0]} train@{twice[1]}`"
-        )
     return cells
 
 
