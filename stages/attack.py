@@ -1,9 +1,8 @@
 """Stage `attack@LOSS-TRAINSET-SEED`: one model's accuracy under the fast gradient sign method and other attacks.
 
 Reads the model, the raw test images and `data/evaluated/KEY.npz`. Writes `attack.json` (accuracy for each epsilon,
-each image's predictions under each attack, accepted alarms, how far features moved), `data/attacked/KEY.npz` (the
-gradient's signs, for `transfer`, and features of attacked images, for `embed`) and `reports/examples/KEY.png`, a
-picture that shows images of the dataset.
+predictions under each attack, accepted alarms, how far features moved), `data/attacked/KEY.npz` (the gradient's signs,
+for `transfer`; features of attacked images, for `embed`) and `reports/examples/KEY.png`, which shows test images.
 """
 
 from __future__ import annotations
@@ -17,6 +16,8 @@ from robustness_study.core.files import array_digest, read_npz, write_npz, write
 from robustness_study.core.fits import refuse_images, refuse_shape
 from robustness_study.core.program import run
 from robustness_study.schema.attack import Attack
+
+EVALUATED = ("test_clean_logits", "test_clean_features", "reference_features", "reference_labels", "knn_neighbours")
 
 
 def main() -> None:
@@ -34,13 +35,7 @@ def main() -> None:
     model, notes = storage.load(cell.model, on)
     all_images, all_labels = read_npz("data/raw/test.npz", "images", "labels")
     clean_logits, clean_features, features, known_labels, neighbours, weights = read_npz(
-        cell.evaluated,
-        "test_clean_logits",
-        "test_clean_features",
-        "reference_features",
-        "reference_labels",
-        "knn_neighbours",
-        WEIGHTS_DIGEST,
+        cell.evaluated, *EVALUATED, WEIGHTS_DIGEST
     )
     cell.refuse_other_model(cell.evaluated, weights, notes[WEIGHTS_DIGEST])
     count, width = len(all_images), features.shape[1]

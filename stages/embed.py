@@ -50,15 +50,8 @@ def main() -> None:
     measures["median_displacement_spreads_clean"] = umap_plane.displacement(plane.points, still, plane)
     for name, points in moved.items():
         measures[f"median_displacement_spreads_{name}"] = umap_plane.displacement(before[name], points, plane)
-    write_npz(
-        cell.embedded,
-        clean=plane.points,
-        clean_taken=still,
-        test_indices=chosen.astype(np.int32),
-        attacked_indices=both.astype(np.int32),
-        weights_sha256=weights,
-        **moved,
-    )
+    indices = {"test_indices": chosen.astype(np.int32), "attacked_indices": both.astype(np.int32)}
+    write_npz(cell.embedded, clean=plane.points, clean_taken=still, weights_sha256=weights, **indices, **moved)
     write_record(
         cell.embedded.with_suffix(".json"),
         {

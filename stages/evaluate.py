@@ -20,38 +20,30 @@ from robustness_study.core.cell import CURVES_DIGEST, IMAGES_DIGEST, WEIGHTS_DIG
 from robustness_study.core.files import array_digest, read_npz, read_record, write_npz, write_record
 from robustness_study.core.fits import refuse_images, refuse_no_partition, refuse_shape
 from robustness_study.core.program import run
-from robustness_study.evaluation.score import evaluate
+from robustness_study.evaluation.score import Sets, evaluate, sets_of
 from robustness_study.schema.evaluate import Evaluate
 
+SPLITS = ("train", "val", "test")
 SOURCE = ("name", "origin", "checksum", "official", "classes")  # what evaluate.json says about the dataset
 
 
-def read_sets(
-    cell: Cell, notes: dict[str, Any]
-) -> tuple[dict[str, tuple[np.ndarray, np.ndarray]], dict[str, np.ndarray]]:
-    """Images and labels of every set, and the labels of each split.
-
-    The sets: training images as the model saw them (first) and clean; validation and test images, clean and corrupted.
-    """
-    names = ("train", "val", "test")
-    indices = dict(zip(names, read_npz(f"data/split/{cell.seed}.npz", *names), strict=True))
-    clean, corrupted, labels, counts = {}, {}, {}, {}
+def read_sets(cell: Cell, notes: dict[str, Any]) -> tuple[Sets, dict[str, np.ndarray]]:
+    """Images and labels of every set, and the labels of each split; `notes` are those of the model."""
+    indices = dict(zip(SPLITS, read_npz(f"data/split/{cell.seed}.npz", *SPLITS), strict=True))
+    clean, corrupted, labels = {}, {}, {}
     for raw, splits in (("train", ("train", "val")), ("test", ("test",))):
         images, raw_labels = read_npz(f"data/raw/{raw}.npz", "images", "labels")
-        (corrupted_images,) = read_npz(f"data/corrupted/{raw}.npz", "images")
+        (changed,) = read_npz(f"data/corrupted/{raw}.npz", "images")
         refuse_images(f"data/raw/{raw}.npz", images, raw_labels, notes)
-        refuse_shape(f"data/corrupted/{raw}.npz", images=(corrupted_images, images.shape))
+        refuse_shape(f"data/corrupted/{raw}.npz", images=(changed, images.shape))
         refuse_no_partition(f"data/split/{cell.seed}.npz", len(images), *(indices[split] for split in splits))
-        counts[raw] = images.shape
         for split in splits:
-            clean[split], corrupted[split] = images[indices[split]], corrupted_images[indices[split]]
-            labels[split] = raw_labels[indices[split]]
+            chosen = indices[split]
+            clean[split], corrupted[split], labels[split] = images[chosen], changed[chosen], raw_labels[chosen]
     (own,) = read_npz(f"data/training_sets/{cell.train_set}.npz", "images")
-    refuse_shape(f"data/training_sets/{cell.train_set}.npz", images=(own, counts["train"]))
-    sets = {f"train_{cell.train_set}": own[indices["train"]], "train_clean": clean["train"]}
-    for split in ("val", "test"):
-        sets |= {f"{split}_clean": clean[split], f"{split}_corrupted": corrupted[split]}
-    return {name: (images, labels[name.split("_")[0]]) for name, images in sets.items()}, labels
+    count = len(indices["train"]) + len(indices["val"])
+    refuse_shape(f"data/training_sets/{cell.train_set}.npz", images=(own, (count, *clean["train"].shape[1:])))
+    return sets_of(cell.train_set, own[indices["train"]], clean, corrupted, labels), labels
 
 
 def main() -> None:

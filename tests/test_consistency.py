@@ -5,13 +5,14 @@ from __future__ import annotations
 import copy
 import json
 import random
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 from made_cells import CELLS, FIRST_SEED, LOSSES, change_file, change_result, write_study
 
+from bench.faults.files import leaves
 from robustness_study.core.errors import StudyError
 from robustness_study.core.files import read_record, write_record
 from robustness_study.results.cells import read_cells
@@ -35,15 +36,6 @@ def check() -> None:
     """What compare checks, without its pictures."""
     cells = read_cells(LOSSES, ["clean", "corrupted"], [0, 5], [])
     refuse_contradicting_shared(cells, *(read_record(path) for path in SHARED))
-
-
-def leaves(value: Any, path: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
-    """The paths of all single values in JSON."""
-    items = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
-    for key, inner in items:
-        yield from leaves(inner, (*path, key))
-    if not isinstance(value, dict | list):
-        yield path
 
 
 def changed(value: Any) -> Any:
@@ -105,6 +97,14 @@ def ladder() -> None:
     change_result(CELL, "attack.json", ladder=[row | {"accuracy": 0.9} for row in rows])
 
 
+def without_sets() -> None:
+    change_result(CELL, "evaluate.json", sets=[])
+
+
+def ladder_of_nothing() -> None:
+    change_result(CELL, "attack.json", ladder=[{}])
+
+
 def alarms_emptied() -> None:
     """An attack that leaves every image correct at a large epsilon, and no alarm."""
     attacks = read_record(CELL.published("attack.json"))["attacks"]
@@ -143,6 +143,8 @@ CONTRADICTIONS: dict[str, tuple[Callable[[], None], str]] = {
     "recall": (of_a_class, "evaluate.json: recall of class 'dog' in test_clean is 0.999"),
     "nearest neighbours": (neighbours, "evaluate.json: knn_accuracy of train_clean is 0.999"),
     "ladder": (ladder, "attack.json: ladder, number 1, is "),
+    "no sets": (without_sets, "evaluate.json: sets is [], but the other results"),
+    "a ladder of nothing": (ladder_of_nothing, "attack.json: ladder is [{}], but the other results"),
     "alarms": (alarms_emptied, "attack.json: alarms is [], but the other results say ['zero_gradients']"),
     "stress": (stressed, "stress.json: accuracy under mix_without_flip, number 5, is 0.999"),
     "transfer": (transferred, "transfer.json: accuracy of cross_entropy-clean-0 → cross_entropy-clean-0 is 0.999"),

@@ -23,7 +23,7 @@ from robustness_study.report.pictures import PICTURES
 PIPELINE = params.read(ROOT / "dvc.yaml")
 STAGES: dict[str, dict[str, Any]] = PIPELINE["stages"]
 PARAMS = params.read(ROOT / "params.yaml")
-MOST_LINES_OF_A_STAGE = 85
+MOST_LINES_OF_A_STAGE = 75
 LOSSES, NETWORKS = "robustness_study/losses", "robustness_study/networks"
 TRAINING_SETS, DATASETS, CATALOGUED = (f"robustness_study/{name}" for name in ("training_sets", "datasets", "attacks"))
 # Folders of ideas that are found by name: how dvc.yaml names the one in use, and all that exist.

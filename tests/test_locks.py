@@ -11,12 +11,16 @@ from pathlib import Path
 
 import pytest
 
+from robustness_study.core import locks
 from robustness_study.core.errors import StudyError
 from robustness_study.core.locks import held
+from stages import train
 
 REPOSITORY = Path(__file__).parents[1]
 HOLDER = """
+from robustness_study.core import locks
 from robustness_study.core.locks import held
+from stages import train
 with held("cell"):
     print("held", flush=True)
     input()
@@ -90,6 +94,25 @@ def test_a_stage_runs_once_at_a_time_for_the_same_arguments(top: Path) -> None:
             f"error: slow-a-0 is running already, in process {one.pid}"
         )
         one.kill()
+
+
+@pytest.mark.parametrize(
+    ("typed", "name"),
+    [
+        ("--loss a --train-set c --seed 0", "train-a-c-0"),
+        ("--loss=a --train-set=c --seed=0", "train-a-c-0"),
+        ("--seed 00 --train-set c --loss a", "train-a-c-0"),
+        ("--loss a --train-set c --seed 1", "train-a-c-1"),
+    ],
+)
+def test_a_lock_has_one_name_however_the_arguments_are_typed(
+    typed: str, name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[str] = []
+    monkeypatch.setattr(locks, "held", lambda name: asked.append(name))
+    monkeypatch.setattr(sys, "argv", ["train", *typed.split()])
+    locks.of_stage(train.main)
+    assert asked == [name]
 
 
 @pytest.mark.parametrize("shell", [False, True])

@@ -733,6 +733,7 @@ def test_conclusions_about_missing_models_are_not_answered(study: Path) -> None:
 def test_report_begins_with_accepted_alarms_and_their_reasons(study: Path) -> None:
     of_model = {"zero_gradients": "3 are zero", "pgd_leaves_some": "0.1 stay"}
     of_transfer = {"transfer_stronger": "one serves better"}
+    change_attack(CELLS[5], "fgsm", zero_gradients=3)
     change_result(CELLS[5], "attack.json", alarms=of_model)
     change_file(Path("reports/transfer.json"), alarms=of_transfer)
     compare.main()
@@ -746,6 +747,8 @@ def test_report_begins_with_accepted_alarms_and_their_reasons(study: Path) -> No
         ">",
         "> **Accepted alarm**, transfer: transfer_stronger: one serves better.",
     ]
+    zero = report_rows("Other attacks")["images with a zero gradient"]
+    assert zero.pop(5) == f"3 of {ATTACKED}" and set(zero) == {f"0 of {ATTACKED}"}
     accepted = report_rows("Other attacks")["accepted alarms"]
     assert accepted.pop(5) == "zero_gradients, pgd_leaves_some" and set(accepted) == {"none"}
     # Models without an accepted alarm are not listed.

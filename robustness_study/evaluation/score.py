@@ -5,6 +5,7 @@ Everything is computed in float32, so that the accuracies equal those of the sta
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -19,6 +20,26 @@ from robustness_study.evaluation.calibration import expected_calibration_error
 from robustness_study.evaluation.neighbours import compact, knn_predictions
 from robustness_study.evaluation.probe import fit_probe
 from robustness_study.schema.evaluate import Evaluate
+
+Sets = dict[str, tuple[np.ndarray, np.ndarray]]  # name → images uint8 N×H×W×3 and labels N
+
+
+def sets_of(
+    train_set: str,
+    own: np.ndarray,
+    clean: Mapping[str, np.ndarray],
+    corrupted: Mapping[str, np.ndarray],
+    labels: Mapping[str, np.ndarray],
+) -> Sets:
+    """Every set that a model is scored on, from the images and labels of the splits `train`, `val` and `test`.
+
+    The sets: training images as the model saw them (`own`, first) and clean; validation and test images, clean and
+    corrupted.
+    """
+    sets = {f"train_{train_set}": own, "train_clean": clean["train"]}
+    for split in ("val", "test"):
+        sets |= {f"{split}_clean": clean[split], f"{split}_corrupted": corrupted[split]}
+    return {name: (images, labels[name.split("_")[0]]) for name, images in sets.items()}
 
 
 def outputs_of(model: Classifier, images: np.ndarray, batch_size: int) -> tuple[np.ndarray, np.ndarray]:
@@ -89,7 +110,7 @@ def per_class(labels: np.ndarray, predictions: np.ndarray, names: list[str]) -> 
 @matrices_on_one_thread()
 def evaluate(
     model: Classifier,
-    sets: dict[str, tuple[np.ndarray, np.ndarray]],
+    sets: Sets,
     reference: str,
     classes: list[str],
     section: Evaluate,

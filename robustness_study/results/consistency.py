@@ -19,10 +19,10 @@ from robustness_study.core.array_text import from_text
 from robustness_study.core.cell import CURVES_DIGEST, IMAGES_DIGEST, RESULTS, WEIGHTS_DIGEST
 from robustness_study.core.errors import StudyError
 from robustness_study.core.files import bytes_digest, read_bytes
+from robustness_study.corruptions import SEVERITIES
 from robustness_study.results.cell_results import CellResults, Cells, readable
 
 SETS = ("train_clean", "val_clean", "val_corrupted", "test_clean", "test_corrupted")  # of every model
-SEVERITIES = 5  # of each corruption
 
 # A value in a file: its name in messages, what the file says, what follows from the predictions.
 Values = Iterator[tuple[str, Any, Any]]
@@ -155,7 +155,7 @@ def of_stress(result: CellResults) -> Values:
     labels, of_test = from_text(written.labels), result.predictions("test_clean")[0]
     yield "labels", labels.tolist(), of_test[from_text(written.test_indices)].tolist()
     yield "images", written.images, len(labels)
-    yield "severities", written.severities, [0] + [*range(1, SEVERITIES + 1)] * len(written.by_corruption)
+    yield "severities", written.severities, [0, *SEVERITIES * len(written.by_corruption)]
     yield "corruptions", sorted(["clean", *written.by_corruption]), sorted(written.predictions)
     for name, texts in written.predictions.items():
         yield f"accuracy under {name}", written.accuracies(name), [_share(from_text(text), labels) for text in texts]

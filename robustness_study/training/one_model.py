@@ -54,7 +54,7 @@ def fingerprint_of(key: str, loss: Loss, recipe: Recipe, on: torch.device, array
     It covers the loss, the recipe, the arrays (images, labels, indices), the code that training runs, the versions of
     the libraries, the device, and the processor's properties that change the order of sums.
     """
-    processor = {"instructions": torch.backends.cpu.get_cpu_capability()}
+    processor = {"threads": torch.get_num_threads(), "instructions": torch.backends.cpu.get_cpu_capability()}
     libraries = [*LIBRARIES, *(["timm"] if recipe.network.startswith(networks.TIMM) else [])]
     decides = {
         "cell": key,
