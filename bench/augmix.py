@@ -20,7 +20,9 @@ from robustness_study.results.cell_results import CellResults, read
 from robustness_study.results.cells import refuse_incomparable
 from robustness_study.results.differences import difference_of
 from robustness_study.results.intervals import summarise
-from robustness_study.results.metrics import BY_NAME, Metric, under_corruptions
+from robustness_study.results.metric import Metric
+from robustness_study.results.metric_kinds import under_corruptions
+from robustness_study.results.metrics import BY_NAME
 from robustness_study.results.seen_corruptions import seen
 from robustness_study.schema.corrupt import Corrupt
 from robustness_study.schema.recipe import Recipe

@@ -19,13 +19,13 @@ import torch
 from bench import plain, report
 from robustness_study import losses
 from robustness_study.classifier import device, storage
+from robustness_study.classifier.precision import repeatable
 from robustness_study.core import params
 from robustness_study.core.files import write_json
 from robustness_study.core.program import run
 from robustness_study.schema.recipe import Recipe
 from robustness_study.training.engine import Training
 from robustness_study.training.one_model import network_of
-from robustness_study.training.precision import repeatable
 from robustness_study.training.watcher import Images
 
 CLASSES = 10

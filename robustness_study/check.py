@@ -8,8 +8,8 @@ from __future__ import annotations
 from types import ModuleType
 from typing import Any
 
-from robustness_study import corruptions, datasets, losses, networks, training_sets
-from robustness_study.attacks import catalogue
+from robustness_study import corruptions, datasets, losses, natural, networks, training_sets
+from robustness_study.attacks import catalogue, entry_checks
 from robustness_study.core import params, registry
 from robustness_study.core.errors import StudyError
 from robustness_study.core.imports import ROOT, code_digest, project_imports
@@ -19,6 +19,7 @@ from robustness_study.schema.corrupt import Corrupt
 from robustness_study.schema.download import Download
 from robustness_study.schema.embed import Embed
 from robustness_study.schema.evaluate import Evaluate
+from robustness_study.schema.natural import Natural
 from robustness_study.schema.recipe import Recipe
 from robustness_study.schema.split import Split
 from robustness_study.schema.stability import Stability
@@ -41,7 +42,7 @@ SECTIONS: dict[str, type[Section]] = {
 
 def check(values: dict[str, Any]) -> None:
     """Validate every section, and that the sections fit together. Raises StudyError at the first mistake."""
-    known = {*Study.model_fields, *SECTIONS, "recipes", "loss_config", "train_set_config"}
+    known = {*Study.model_fields, *Natural.model_fields, *SECTIONS, "recipes", "loss_config", "train_set_config"}
     for key in values:
         if key not in known:
             raise StudyError(
@@ -54,6 +55,8 @@ def check(values: dict[str, Any]) -> None:
     for name, schema in SECTIONS.items():
         params.validated(name, values[name], schema)
     datasets.check(Download.model_validate(values["download"]))
+    chosen = params.validated("", {"natural": values["natural"]}, Natural).natural
+    natural.check(chosen, values["download"]["dataset"])
     check_attacks()
     catalogue.settings_of(Attack.model_validate(values["attack"]))
     check_corruptions(values["suite"]["corruptions"], [named["corruption"] for named in values["corrupt"]["before"]])
@@ -125,8 +128,8 @@ def check_blocks(section: str, configs: Any, chosen: list[str], kind: ModuleType
 
 def check_attacks() -> None:
     """Check the list of attacks (the catalogue), and that every attack has its file. Imports none of these files."""
-    catalogue.check_entries(catalogue.EVERY)
-    for entry in catalogue.EVERY:
+    entry_checks.check_entries(catalogue.EVERY)
+    for entry in catalogue.RUN:
         registry.look("robustness_study.attacks", entry.name, catalogue.NEEDS)
 
 

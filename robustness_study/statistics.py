@@ -1,4 +1,4 @@
-"""Intervals and tests for a mean over seeds and images, and for a difference between two such means.
+"""Intervals and tests for a mean over seeds and images, and for a contrast: a difference between such means.
 
 A value is a mean over S seeds and N images. Other seeds would give another value, and so would other images. All seeds
 share the test images. The variance of the value has three parts: one from the seeds, one from the images, and noise
@@ -6,10 +6,16 @@ that belongs to neither. A two-way analysis of variance separates the parts, and
 seeds and images together would count the noise three times (Owen 2007, "The pigeonhole bootstrap").
 
 With few seeds, their part of the variance is itself uncertain. So the error has the distribution of
-√(variance from images) · Z + √(variance from seeds) · T. Z is standard normal, and T is Student's t with S − 1 degrees
-of freedom (Behrens 1929, Fisher 1935). The interval is wide but safe. This also holds for very small p-values, which a
-family of tests needs. With one seed, the interval covers the choice of images only. No interval covers the random
-numbers of the corruptions, because the images were corrupted only once.
+√(variance from images) · Z + √(variance from seeds) · T. Z is standard normal, and T is Student's t (Behrens 1929,
+Fisher 1935). For one mean, T has S − 1 degrees of freedom. The interval is wide but safe. This also holds for very
+small p-values, which a family of tests needs. With one seed, the interval covers the choice of images only. No interval
+covers the random numbers of the corruptions, because the images were corrupted only once.
+
+A contrast is a weighted sum of such means, one per cell. Here a cell is one loss and one training set, with all seeds.
+The part from the seeds is the sum of the cells' variances, each times its weight squared. Cells may vary differently,
+so the degrees of freedom of T are those of Welch (1947) and Satterthwaite (1946). All cells have the same test images,
+so the part from the images comes from the contrast of each image's scores. Cells of one seed also share the split. What
+all cells share cancels in a difference, so treating them as independent makes the interval wider than necessary.
 """
 
 from __future__ import annotations
@@ -20,6 +26,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+NORMAL_95 = 1.959963984540054  # half-width of the interval that holds 95 % of a standard normal distribution
 GRID = np.linspace(-8, 8, 1001)  # values of a standard normal variable
 DENSITY = np.exp(-(GRID**2) / 2) / np.exp(-(GRID**2) / 2).sum()
 
@@ -34,6 +41,7 @@ class Estimate:
     standard_error: float
     interval_95: tuple[float, float]
     p_value: float  # two-sided; the null hypothesis is that the mean is zero
+    error: Error
 
 
 def estimate(parts: Sequence[np.ndarray], shared: Sequence[bool]) -> Estimate:
@@ -41,23 +49,54 @@ def estimate(parts: Sequence[np.ndarray], shared: Sequence[bool]) -> Estimate:
 
     No image is in two parts. For each part, `shared` says whether all seeds use the same images (true for a test set).
     """
-    by_seed = np.sum([part.mean(1, dtype=np.float64) for part in parts], axis=0)  # (S,)
+    return contrast([parts], [1.0], shared)
+
+
+def contrast(cells: Sequence[Sequence[np.ndarray]], weights: Sequence[float], shared: Sequence[bool]) -> Estimate:
+    """Estimate the sum of the cells' means, each times its weight. Each cell has the parts that `estimate` takes.
+
+    All cells have the same seeds and images, in the same order. `std` is that of the contrasts of the single seeds.
+    """
+    parts = [
+        np.sum([weight * scores for weight, scores in zip(weights, of_cells, strict=True)], axis=0)
+        for of_cells in zip(*cells, strict=True)
+    ]  # the contrast of each image's scores, S×N
+    by_seed = _means_by_seed(parts)
     seeds = len(by_seed)
     variances = [variances_of(part, same) for part, same in zip(parts, shared, strict=True)]
     of_images = sum(common / part.shape[1] for (common, _), part in zip(variances, parts, strict=True))
     noise = sum(noise / part.size for (_, noise), part in zip(variances, parts, strict=True))
-    # The variance between seeds includes the noise. By chance it can be smaller than the noise; then the noise counts.
-    of_seeds = max(float(by_seed.var(ddof=1)) / seeds, noise) if seeds > 1 else 0.0
-    error = Error(math.sqrt(of_images), math.sqrt(of_seeds), seeds - 1)
+    of_seeds, freedom = 0.0, 0.0
+    if seeds > 1:
+        of_cells = [
+            weight**2 * float(_means_by_seed(cell).var(ddof=1)) / seeds
+            for cell, weight in zip(cells, weights, strict=True)
+        ]
+        freedom = satterthwaite(of_cells, seeds - 1)
+        # The variance between seeds includes the noise. By chance it can be smaller than the noise; then that counts.
+        of_seeds = max(sum(of_cells), noise)
+    error = Error(math.sqrt(of_images), math.sqrt(of_seeds), freedom)
     mean, half_width = float(by_seed.mean()), error.half_width_95()
     return Estimate(
         mean=mean,
         std=float(by_seed.std(ddof=1)) if seeds > 1 else None,
         n=seeds,
-        standard_error=math.hypot(error.images, error.seeds),
+        standard_error=error.standard_error,
         interval_95=(mean - half_width, mean + half_width),
         p_value=error.p_value(mean),
+        error=error,
     )
+
+
+def _means_by_seed(parts: Sequence[np.ndarray]) -> np.ndarray:
+    """The sum of the parts' means for each seed, S."""
+    return np.asarray(np.sum([part.mean(1, dtype=np.float64) for part in parts], axis=0))
+
+
+def satterthwaite(variances: Sequence[float], freedom: float) -> float:
+    """Degrees of freedom of a sum of independent variances that have `freedom` degrees each (Satterthwaite 1946)."""
+    squares = sum(variance**2 for variance in variances)
+    return freedom * sum(variances) ** 2 / squares if squares else freedom
 
 
 def variances_of(scores: np.ndarray, shared: bool) -> tuple[float, float]:
@@ -88,7 +127,12 @@ class Error:
 
     images: float
     seeds: float
-    freedom: int
+    freedom: float
+
+    @property
+    def standard_error(self) -> float:
+        """The standard error of the mean: both parts together."""
+        return math.hypot(self.images, self.seeds)
 
     def p_value(self, mean: float) -> float:
         """Two-sided p-value: the probability that the error is at least as far from zero as `mean`."""
@@ -104,15 +148,35 @@ class Error:
 
     def half_width_95(self) -> float:
         """Half-width of the 95 % interval."""
+        return self.half_width(0.05)
+
+    def half_width(self, level: float) -> float:
+        """Half-width of the interval that misses the true value with probability `level`, between 0 and 1."""
         from scipy.optimize import brentq
-        from scipy.special import stdtrit
+        from scipy.special import ndtri, stdtrit
 
         if self.images == self.seeds == 0:
             return 0.0
-        widest = 2 * self.images + (float(stdtrit(self.freedom, 0.975)) * self.seeds if self.seeds else 0.0)
+        of_images = -float(ndtri(level / 2)) * self.images
+        of_seeds = -float(stdtrit(self.freedom, level / 2)) * self.seeds if self.seeds else 0.0
+        lowest, widest = max(of_images, of_seeds), of_images + of_seeds
+        # The logarithm of the p-value is nearly straight, so its root takes few steps.
         return float(
-            brentq(lambda half_width: self.p_value(half_width) - 0.05, 1e-3 * widest, 2 * widest, xtol=1e-9 * widest)
+            brentq(
+                lambda half_width: math.log(self.p_value(half_width) / level),
+                0.99 * lowest,
+                1.01 * widest,
+                xtol=1e-9 * widest,
+            )
         )
+
+    def smallest_detectable(self, half_width: float) -> float:
+        """The true difference that a test finds with a probability of about 0.8, if the error is as estimated.
+
+        The test finds a difference if the estimate is further from zero than `half_width`. The estimate is lower than
+        the true difference by more than `half_width(0.4)` with probability 0.2.
+        """
+        return half_width + self.half_width(0.4)
 
 
 def mcnemar(one: np.ndarray, other: np.ndarray) -> float:
@@ -142,7 +206,7 @@ def wilson_interval(accuracy: float, images: int) -> tuple[float, float]:
     scipy's function is not used: it needs a whole number of successes, which a mean over seeds does not give, and it
     takes 145 times as long.
     """
-    z = 1.959963984540054  # the normal distribution's 97.5 % point
+    z = NORMAL_95
     centre = (accuracy + z**2 / (2 * images)) / (1 + z**2 / images)
     half_width = z / (1 + z**2 / images) * np.sqrt(accuracy * (1 - accuracy) / images + z**2 / (4 * images**2))
     return max(0.0, float(centre - half_width)), min(1.0, float(centre + half_width))

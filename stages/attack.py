@@ -2,16 +2,17 @@
 
 Reads the model, the raw test images and `data/evaluated/KEY.npz`. Writes `attack.json` (accuracy for each epsilon,
 predictions under each attack, accepted alarms, how far features moved), `data/attacked/KEY.npz` (the gradient's signs,
-for `transfer`; features of attacked images, for `embed`) and `reports/examples/KEY.png`, which shows test images.
+for `transfer`; features, for `embed`; confidences, for `report`) and a picture of test images.
 """
 
 from __future__ import annotations
 
 from robustness_study.attacks import catalogue, one_model
+from robustness_study.attacks.scoring import in_half_precision
 from robustness_study.attacks.subject import ModelUnderAttack, Neighbours
 from robustness_study.classifier import device, storage
 from robustness_study.core import params
-from robustness_study.core.cell import IMAGES_DIGEST, WEIGHTS_DIGEST, Cell
+from robustness_study.core.cell import CONFIDENCES_DIGEST, IMAGES_DIGEST, WEIGHTS_DIGEST, Cell
 from robustness_study.core.files import array_digest, read_npz, write_npz, write_record
 from robustness_study.core.fits import refuse_images, refuse_shape
 from robustness_study.core.program import run
@@ -23,14 +24,12 @@ EVALUATED = ("test_clean_logits", "test_clean_features", "reference_features", "
 def main() -> None:
     """Attack `attack.images` clean test images: stratified, the same for every model.
 
-    `attack.attacks` sets which other attacks run; robustness_study/attacks/catalogue.py describes each. The stage ends
-    with an error if an alarm is raised that `attack.accept` does not name.
+    `attack.attacks` sets which other attacks run. An alarm that `attack.accept` does not name ends the stage.
     """
     from robustness_study.attacks.example_grid import draw
 
     cell = Cell.from_arguments(__doc__)
     section = params.section("attack", Attack)
-    settings = catalogue.settings_of(section)
     on = device.choose()
     model, notes = storage.load(cell.model, on)
     all_images, all_labels = read_npz("data/raw/test.npz", "images", "labels")
@@ -48,11 +47,11 @@ def main() -> None:
         knn_neighbours=(neighbours, ()),
     )
     target = one_model.target_of(all_images, all_labels, section.images, section.seed, on)
-    clean = clean_logits[target.indices].argmax(1)
     known = Neighbours(model, features, known_labels, int(neighbours))
-    subject = ModelUnderAttack(model, target, section, clean, known)
-    one_model.attack(subject, settings, section.accept)
-    epsilon = section.example_epsilon_255
+    clean, guide = clean_logits[target.indices].argmax(1), in_half_precision(model, notes["network"])
+    subject = ModelUnderAttack(model, target, section, clean, known, guide)
+    epsilon, settings = section.example_epsilon_255, catalogue.settings_of(section)
+    one_model.attack(subject, settings, section.accept, notes.get("val_pgd_accuracy", []))
     draw(f"reports/examples/{cell.key}.png", subject, section.examples, epsilon, notes["classes"])
     arrays = one_model.arrays(subject, model, epsilon)
     write_npz(cell.attacked, **arrays, **{WEIGHTS_DIGEST: weights})
@@ -62,6 +61,7 @@ def main() -> None:
             "model": cell.key,
             WEIGHTS_DIGEST: notes[WEIGHTS_DIGEST],
             IMAGES_DIGEST: array_digest(all_images, all_labels),
+            CONFIDENCES_DIGEST: array_digest(arrays["confidences"]),
             "attack": "fast gradient sign",
             "computed_with": device.describe(on),
             **one_model.as_json(subject),

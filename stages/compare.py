@@ -13,13 +13,11 @@ from pathlib import Path
 import pandas as pd
 
 from robustness_study.core import params
-from robustness_study.core.files import read_record, write_json, write_text
+from robustness_study.core.files import write_json, write_text
 from robustness_study.core.program import run
-from robustness_study.report import page, statistics_json, suite_tables, tables
+from robustness_study.report import page, statistics_json, tables
 from robustness_study.report.pictures import PICTURES
-from robustness_study.report.study import Study
-from robustness_study.results.cells import read_cells
-from robustness_study.results.consistency import refuse_contradicting_shared
+from robustness_study.report.study import read as read_study
 from robustness_study.results.headline import means_over_seeds
 from robustness_study.results.seen_corruptions import seen
 from robustness_study.schema.corrupt import Corrupt
@@ -39,12 +37,7 @@ def main() -> None:
     recipe_name = params.lookup(values, "recipe")
     recipe = params.section(f"recipes.{recipe_name}", Recipe)
     similar = seen(params.section("corrupt", Corrupt), recipe, train_sets)
-    cells = read_cells(losses, train_sets, seeds, similar)
-    transfer = read_record("reports/transfer.json", "epsilon_255", "images", "rows", "alarms")
-    stability = read_record("reports/stability.json", "model", "neighbours", "seeds", "measures")
-    study = Study(cells, transfer, stability)
-    study.check_shared_files()
-    refuse_contradicting_shared(cells, transfer, stability)
+    study = read_study(losses, train_sets, seeds, similar)
     for picture in PICTURES:
         picture.draw(REPORTS / f"figures/{picture.name}.png", study)
     for name, frame in study.tables.items():
@@ -53,11 +46,11 @@ def main() -> None:
     write_csv("tables/features", study.features)
     write_csv("tables/suite_in_full", study.every_accuracy, index=False)
     write_csv("comparison", tables.comparison_chart(study.summaries), index=False)
-    write_csv("curves", tables.curves(cells), index=False, float_format=None)
+    write_csv("curves", tables.curves(study.cells), index=False, float_format=None)
     write_text(REPORTS / "report.md", page.markdown(study))
-    write_json(REPORTS / "corruption_errors.json", suite_tables.corruption_errors(cells))
+    write_json(REPORTS / "corruption_errors.json", study.corruption_errors)
     write_json(REPORTS / "statistics.json", statistics_json.as_json(study))
-    write_json(REPORTS / "comparison.json", means_over_seeds(cells))
+    write_json(REPORTS / "comparison.json", means_over_seeds(study.cells))
     print(study.tables["studies"].map(lambda summary: summary["mean"]).to_markdown(floatfmt=".4f"))
 
 

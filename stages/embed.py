@@ -35,35 +35,14 @@ def main() -> None:
     refuse_shape(cell.attacked, features=(attacked, (len(attacked_indices), shape[1])), epsilon_255=(epsilon, ()))
     chosen = umap_plane.images_of_plane(labels, section)
     both, of_chosen, of_attacked = np.intersect1d(chosen, attacked_indices, return_indices=True)
-    features = clean[chosen].astype(np.float32)
     print(f"{cell.key}: fitting UMAP to {len(chosen)} clean images", flush=True)
-    plane = umap_plane.fit(features, section, section.seed)
-    moved = {
-        "corrupted": plane.take(corrupted[chosen].astype(np.float32)),
-        "attacked": plane.take(attacked[of_attacked].astype(np.float32)),
-    }
-    # UMAP transforms even a clean image to another place than where it was fitted. So displacement is measured from the
-    # place to which the clean image is transformed.
-    still = plane.take(features)
-    before = {"corrupted": still, "attacked": still[of_chosen]}
-    measures = umap_plane.quality(features, plane, labels[chosen], section)
-    measures["median_displacement_spreads_clean"] = umap_plane.displacement(plane.points, still, plane)
-    for name, points in moved.items():
-        measures[f"median_displacement_spreads_{name}"] = umap_plane.displacement(before[name], points, plane)
-    indices = {"test_indices": chosen.astype(np.int32), "attacked_indices": both.astype(np.int32)}
-    write_npz(cell.embedded, clean=plane.points, clean_taken=still, weights_sha256=weights, **indices, **moved)
-    write_record(
-        cell.embedded.with_suffix(".json"),
-        {
-            "model": cell.key,
-            WEIGHTS_DIGEST: str(weights),
-            "images": len(chosen),
-            "attacked_images": len(both),
-            "epsilon_255": int(epsilon),
-            "dimensions": features.shape[1],
-            "measures": [{"measure": name, "value": value} for name, value in measures.items()],
-        },
+    points, measures = umap_plane.placed(
+        clean[chosen], corrupted[chosen], attacked[of_attacked], of_chosen, labels[chosen], section
     )
+    indices = {"test_indices": chosen.astype(np.int32), "attacked_indices": both.astype(np.int32)}
+    write_npz(cell.embedded, **points, weights_sha256=weights, **indices)
+    notes = umap_plane.notes_of(cell.key, points, int(epsilon), shape[1], measures)
+    write_record(cell.embedded.with_suffix(".json"), {**notes, WEIGHTS_DIGEST: str(weights)})
 
 
 if __name__ == "__main__":

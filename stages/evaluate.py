@@ -1,9 +1,9 @@
-"""Stage `evaluate@LOSS-TRAINSET-SEED`: scores one model on clean and corrupted images.
+"""Stage `evaluate@LOSS-TRAINSET-SEED`: scores one model on clean and corrupted images, and on natural sets.
 
-Reads the model, the split, the raw and the corrupted images, and the model's training set. Writes `evaluate.json`
-(accuracy, loss, calibration, per-class report and per-image predictions of the model's own
-classifier, of k nearest neighbours and of a linear probe on its features; the features' angles) and
-`data/evaluated/KEY.npz` (logits of every set; features of the test images, for `embed`; features of the training
+Reads the model, the split, the raw and the corrupted images, the natural sets, and the model's training set. Writes
+`evaluate.json` (accuracy, loss, calibration, per-class report and per-image predictions of the model's own classifier,
+of k nearest neighbours and of a linear probe on its features; the features' angles), `temperature.json` (for `stress`)
+and `data/evaluated/KEY.npz` (logits of every set; features of the test images, for `embed`; features of the training
 images among which neighbours are searched, for `attack`).
 """
 
@@ -15,60 +15,60 @@ import numpy as np
 
 from robustness_study.classifier import device, storage
 from robustness_study.core import params
-from robustness_study.core.array_text import to_text
-from robustness_study.core.cell import CURVES_DIGEST, IMAGES_DIGEST, WEIGHTS_DIGEST, Cell
+from robustness_study.core.cell import CURVES_DIGEST, IMAGES_DIGEST, NATURAL, TEMPERATURE, WEIGHTS_DIGEST, Cell
 from robustness_study.core.files import array_digest, read_npz, read_record, write_npz, write_record
 from robustness_study.core.fits import refuse_images, refuse_no_partition, refuse_shape
 from robustness_study.core.program import run
-from robustness_study.evaluation.score import Sets, evaluate, sets_of
+from robustness_study.evaluation.score import SPLITS, Sets, evaluate, sets_of
 from robustness_study.schema.evaluate import Evaluate
 
-SPLITS = ("train", "val", "test")
-SOURCE = ("name", "origin", "checksum", "official", "classes")  # what evaluate.json says about the dataset
+SOURCE = ("name", "origin", "checksum", "official", "classes", "jpeg_share")  # what evaluate.json says of the dataset
 
 
-def read_sets(cell: Cell, notes: dict[str, Any]) -> tuple[Sets, dict[str, np.ndarray]]:
-    """Images and labels of every set, and the labels of each split; `notes` are those of the model."""
-    indices = dict(zip(SPLITS, read_npz(f"data/split/{cell.seed}.npz", *SPLITS), strict=True))
+def read_sets(cell: Cell, notes: dict[str, Any]) -> Sets:
+    """Images and labels of every set; `notes` are those of the model."""
+    partition, names = f"data/split/{cell.seed}.npz", list(SPLITS)
+    indices = dict(zip(names, read_npz(f"data/split/{cell.seed}.npz", *names), strict=True))
     clean, corrupted, labels = {}, {}, {}
-    for raw, splits in (("train", ("train", "val")), ("test", ("test",))):
-        images, raw_labels = read_npz(f"data/raw/{raw}.npz", "images", "labels")
-        (changed,) = read_npz(f"data/corrupted/{raw}.npz", "images")
-        refuse_images(f"data/raw/{raw}.npz", images, raw_labels, notes)
-        refuse_shape(f"data/corrupted/{raw}.npz", images=(changed, images.shape))
-        refuse_no_partition(f"data/split/{cell.seed}.npz", len(images), *(indices[split] for split in splits))
-        for split in splits:
-            chosen = indices[split]
-            clean[split], corrupted[split], labels[split] = images[chosen], changed[chosen], raw_labels[chosen]
+    for raw in ("train", "test"):
+        clean[raw], labels[raw] = read_npz(f"data/raw/{raw}.npz", "images", "labels")
+        (corrupted[raw],) = read_npz(f"data/corrupted/{raw}.npz", "images")
+        refuse_images(f"data/raw/{raw}.npz", clean[raw], labels[raw], notes)
+        refuse_shape(f"data/corrupted/{raw}.npz", images=(corrupted[raw], clean[raw].shape))
+        refuse_no_partition(partition, len(labels[raw]), *(indices[name] for name in names if SPLITS[name] == raw))
     (own,) = read_npz(f"data/training_sets/{cell.train_set}.npz", "images")
-    count = len(indices["train"]) + len(indices["val"])
-    refuse_shape(f"data/training_sets/{cell.train_set}.npz", images=(own, (count, *clean["train"].shape[1:])))
-    return sets_of(cell.train_set, own[indices["train"]], clean, corrupted, labels), labels
+    refuse_shape(f"data/training_sets/{cell.train_set}.npz", images=(own, clean["train"].shape))
+    sets = sets_of(cell.train_set, own, clean, corrupted, labels, indices)
+    for name in read_record("data/natural/sets.json", "sets")["sets"]:
+        images, of_images = read_npz(f"data/natural/{name}.npz", "images", "labels")
+        refuse_images(f"data/natural/{name}.npz", images, of_images, notes)
+        sets[f"{NATURAL}{name}"] = images, of_images
+    return sets
 
 
 def main() -> None:
     """Score the model in float32, as `attack` does: the accuracies are those of the attack at epsilon 0."""
     cell = Cell.from_arguments(__doc__)
     section = params.section("evaluate", Evaluate)
-    on = device.choose()
-    model, notes = storage.load(cell.model, on)
-    sets, labels = read_sets(cell, notes)
+    model, notes = storage.load(cell.model, device.choose())
+    sets = read_sets(cell, notes)
     results, arrays = evaluate(model, sets, f"train_{cell.train_set}", notes["classes"], section)
     source = read_record("data/raw/source.json", *SOURCE)
     head = {
         "model": cell.key,
-        WEIGHTS_DIGEST: notes[WEIGHTS_DIGEST],
-        CURVES_DIGEST: notes[CURVES_DIGEST],
+        **{digest: notes[digest] for digest in (WEIGHTS_DIGEST, CURVES_DIGEST)},
         IMAGES_DIGEST: array_digest(*sets["test_clean"]),
         "knn_neighbours": section.knn_neighbours,
         "recipe": notes["recipe"],
         "trained_on": notes["environment"],
-        "computed_with": device.describe(on),
+        "computed_with": device.describe(model.mean.device),
         "dataset": {name: source[name] for name in SOURCE},
+        "natural": {name: array_digest(*found) for name, found in sets.items() if name.startswith(NATURAL)},
     }
-    texts = {name: to_text(values) for name, values in labels.items()}
     write_npz(cell.evaluated, **arrays, **{WEIGHTS_DIGEST: np.array(notes[WEIGHTS_DIGEST])})
-    write_record(cell.result("evaluate.json"), {**head, **results, "labels": texts})
+    fitted = {"model": cell.key, WEIGHTS_DIGEST: notes[WEIGHTS_DIGEST], "temperature": results["temperature"]}
+    write_record(cell.result(TEMPERATURE), fitted)
+    write_record(cell.result("evaluate.json"), head | results)
 
 
 if __name__ == "__main__":

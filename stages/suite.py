@@ -11,7 +11,7 @@ import numpy as np
 from robustness_study.core import params
 from robustness_study.core.files import read_npz, write_npz
 from robustness_study.core.program import run
-from robustness_study.core.subsets import stratified
+from robustness_study.core.subsets import TEST_IMAGES, stratified
 from robustness_study.corruptions import SEVERITIES, corrupt
 from robustness_study.schema.suite import Suite
 
@@ -26,7 +26,7 @@ def main() -> None:
 
     section = params.section("suite", Suite)
     images, labels = read_npz("data/raw/test.npz", "images", "labels")
-    indices = stratified(labels, section.images, section.seed, "suite")
+    indices = stratified(labels, section.images, section.seed, TEST_IMAGES)
     chosen, rows = images[indices], {}
     for name in section.corruptions:
         copies = np.stack(

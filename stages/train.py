@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from robustness_study import losses
+from robustness_study import losses, training_sets
 from robustness_study.classifier import device, storage
 from robustness_study.core import params
 from robustness_study.core.cell import CURVES_DIGEST, Cell
@@ -33,6 +33,8 @@ def main() -> None:
     recipe = params.section(f"recipes.{recipe_name}", Recipe)
     config = params.section(f"loss_config.{cell.loss}", losses.config_class(cell.loss))
     loss = losses.make(cell.loss, config.model_dump())
+    settings = params.section(f"train_set_config.{cell.train_set}", training_sets.config_class(cell.train_set))
+    attack = training_sets.batch_attack(cell.train_set, settings)
     on = device.choose()
     (images,) = read_npz(f"data/training_sets/{cell.train_set}.npz", "images")
     (labels,) = read_npz("data/raw/train.npz", "labels")
@@ -45,13 +47,15 @@ def main() -> None:
     indices = {name: arrays[name] for name in ("train", "val")}
     notes = {"model": cell.key, "recipe": recipe_name, "environment": environment_of(recipe, on)}
     folder = TOP / cell.key
-    kept = Checkpoints(folder, fingerprint_of(cell.key, loss, recipe, on, arrays))
+    kept = Checkpoints(folder, fingerprint_of(cell, loss, settings, recipe, on, arrays))
     curves = LiveCurves(live_curves.TOP / cell.key)
     progress = Progress(recipe.epochs, kept, curves)
-    model, epochs = train_cell(images, labels, indices, len(classes), loss, recipe, cell.seed, on, progress)
+    model, epochs = train_cell(images, labels, indices, len(classes), loss, recipe, cell.seed, on, progress, attack)
     text = curves_csv(epochs)
     write_text(cell.result("curves.csv"), text)
     notes |= {CURVES_DIGEST: bytes_digest(text.encode())}
+    if attack is not None:  # the stage `attack` checks these for a collapse
+        notes |= {"val_pgd_accuracy": [epoch.val_pgd_accuracy for epoch in epochs]}
     storage.save(cell.model, model, network_of(recipe, images), loss, classes, notes)
     kept.remove()
     curves.remove()

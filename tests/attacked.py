@@ -12,11 +12,11 @@ import torch
 from torch import Tensor, nn
 
 from robustness_study import losses
-from robustness_study.attacks import catalogue, one_model
-from robustness_study.attacks.catalogue import Settings
+from robustness_study.attacks import catalogue, one_model, outcome
 from robustness_study.attacks.outcome import Found
 from robustness_study.attacks.pgd import descend, start_at, step_size
 from robustness_study.attacks.scoring import Logits, Target, predict
+from robustness_study.attacks.settings import Settings
 from robustness_study.attacks.subject import ModelUnderAttack, Neighbours
 from robustness_study.classifier import storage
 from robustness_study.classifier.inference import to_float
@@ -34,8 +34,16 @@ SIDE, CLASSES, COUNT = 8, 3, 14
 WIDTH = 512  # of the features of `tiny_model`
 BLOCKS: dict[str, Any] = {  # small ones
     "random_signs": {},
-    "rescaled_logits": {"factors": [0.1, 10.0]},
     "pgd": {"images": 10, "epsilons_255": [2, 4], "large_epsilon_255": 64, "steps": 3, "restarts": 2},
+    "apgd": {
+        "images": 12,
+        "epsilons_255": [2, 4],
+        "steps": 5,
+        "targets": 2,
+        "restarts": 2,
+        "control_epsilon_255": 4,
+    },
+    "rescaled_logits": {"factors": [0.1, 10.0]},
     "square": {"images": 6, "epsilon_255": 4, "queries": 12},
     "nearest_neighbours": {"temperature": 0.02, "control_epsilons_255": [2, 4]},
 }
@@ -136,6 +144,7 @@ SHORT = changed(  # the least work for each attack
     SECTION,
     batch_size=12,
     pgd={"epsilons_255": [4], "steps": 2, "restarts": 1},
+    apgd={"steps": 2, "targets": 1, "restarts": 1},
     square={"queries": 4},
     nearest_neighbours={"control_epsilons_255": [4]},
 )
@@ -154,8 +163,14 @@ class ModelUnderTest(ModelUnderAttack):
 
     def run(self, name: str) -> dict[str, Found]:
         """Runs one attack as the stage does, with its alarms; returns its results."""
-        entry = next(entry for entry in catalogue.EVERY if entry.name == name)
+        entry = next(entry for entry in catalogue.RUN if entry.name == name)
         return one_model.run_one(self, entry, self.blocks.get(name, Settings()))
+
+    def worst_case(self) -> Found:
+        """The worst case of all attacks so far, with its alarms."""
+        found = outcome.worst_case(self.found, self.labels, self.clean)
+        one_model.keep(self, catalogue.WORST_CASE, found)
+        return found["worst_case"]
 
     def fgsm(self) -> tuple[Found, Found]:
         """FGSM's results on the attacked images, and on the same images rounded to 8 bits."""
@@ -220,7 +235,9 @@ def study_of(folder: Path, cells: Sequence[Cell], **sections: Any) -> None:
     for seed in {cell.seed for cell in cells}:
         np.savez(folder / f"data/split/{seed}.npz", train=np.arange(9, 18), val=np.arange(9), test=np.arange(12))
     source = {"name": "made", "origin": "a test", "checksum": "none", "official": False, "classes": ["a", "b", "c"]}
+    source["jpeg_share"] = 0.0
     write_record(folder / "data/raw/source.json", source)
+    write_record(folder / "data/natural/sets.json", {"sets": {}})
     settings = {
         "batch_size": 7,
         "knn_neighbours": 3,

@@ -19,6 +19,7 @@ plotting.DPI = 20
 LONGEST = [
     "test_end_to_end.py",
     "test_commands.py",
+    "test_scale_site.py",
     "test_schema_walk.py",
     "test_extend.py",
     "test_interruption.py",

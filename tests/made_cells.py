@@ -14,9 +14,18 @@ from typing import Any
 import numpy as np
 import pytest
 
+from robustness_study.attacks import outcome
 from robustness_study.core import params
-from robustness_study.core.array_text import to_text
-from robustness_study.core.cell import CURVES_DIGEST, IMAGES_DIGEST, WEIGHTS_DIGEST, Cell
+from robustness_study.core.array_text import from_text, to_text
+from robustness_study.core.cell import (
+    CONFIDENCES_DIGEST,
+    CURVES_DIGEST,
+    IMAGES_DIGEST,
+    NATURAL,
+    WEIGHTS_DIGEST,
+    Cell,
+    split_of,
+)
 from robustness_study.core.files import bytes_digest, read_record, write_record
 from robustness_study.evaluation.score import per_class
 from robustness_study.results import cell_results
@@ -38,29 +47,42 @@ INTERFACE = [
     "fgsm_2",
     "fgsm_4",
     "fgsm_8",
+    "robust_2",
     "suite_mean",
     "suite_unseen_mean",
+    "natural_cifar10_1",
+    "natural_cifar10_1_drop",
 ]
 LOSSES, TRAIN_SETS, SEEDS = ["cross_entropy", "angular"], ["clean", "corrupted"], [0, 5]
 CELLS = [Cell(*names) for names in product(LOSSES, TRAIN_SETS, SEEDS)]
 FIRST_SEED = [cell for cell in CELLS if cell.seed == SEEDS[0]]
 MODELS = [f"{loss}, {name}" for loss, name in product(LOSSES, TRAIN_SETS)]  # a table's columns
 SETS = {"train_clean": 40, "val_clean": 20, "val_corrupted": 20, "test_clean": 50, "test_corrupted": 50}
+SETS["natural_cifar10_1"] = 30
 EPSILONS_255 = [0, 1, 2, 4, 8, 16]
 ATTACKED_INDICES = np.flatnonzero(np.arange(50) % 4 < 2)  # of both classes, the wrong ones at the end among them
 ATTACKED = 26
 # The attacks. Each one after the first uses some of the first one's images, and not simply the first few.
 EVERY = np.arange(ATTACKED)
-CONTROL, OF_PGD = EVERY[EVERY % 3 != 1], EVERY[EVERY % 5 != 2]
+CONTROL, OF_PGD, OF_APGD = EVERY[EVERY % 3 != 1], EVERY[EVERY % 5 != 2], EVERY[EVERY % 7 != 3]
+CONTROLS = {  # of APGD; they find what the attack itself found
+    "apgd_ce_second_start": "apgd_ce",
+    "apgd_longer": "apgd",
+    "apgd_ce_of_logits_x0.1": "apgd_ce",
+    "apgd_ce_of_logits_x10": "apgd_ce",
+}
 POSITIONS = {
     "fgsm": EVERY,
     "fgsm_8_bit": EVERY,
     "noise": EVERY,
-    "fgsm_of_logits_x0.1": CONTROL,
-    "fgsm_of_logits_x10": CONTROL,
     "pgd": OF_PGD,
     "pgd_8_bit": OF_PGD,
-    "square": OF_PGD[::2],
+    "apgd_ce": OF_APGD,
+    "apgd": OF_APGD,
+    **dict.fromkeys(CONTROLS, np.intersect1d(CONTROL, OF_APGD)),
+    "fgsm_of_logits_x0.1": CONTROL,
+    "fgsm_of_logits_x10": CONTROL,
+    "square": OF_APGD[::2],
     "knn_fgsm": CONTROL,
 }
 OF_ATTACK = {  # epsilons
@@ -71,16 +93,21 @@ OF_ATTACK = {  # epsilons
     "fgsm_of_logits_x10": [1, 2, 4, 8, 16],
     "pgd": [1, 2, 4, 16],
     "pgd_8_bit": [1, 2, 4, 16],
+    "apgd_ce": [1, 2, 4, 8],
+    "apgd": [1, 2, 4, 8],
+    **{name: [2] for name in CONTROLS},
     "square": [4],
     "knn_fgsm": EPSILONS_255,
 }
 SETTINGS: dict[str, dict[str, Any]] = {
     "pgd": {"steps": 20, "looked_at_every": 5, "restarts": 2},
     "pgd_8_bit": {"steps": 20, "looked_at_every": 5, "restarts": 2},
+    **{name: {"steps": 20, "targets": 3, "restarts": 1} for name in ("apgd_ce", "apgd", *list(CONTROLS)[:2])},
     "square": {"queries": 30},
     "knn_fgsm": {"neighbours": 3},
 }
 STRESSED = TRANSFERRED = 40
+STRESSED_INDICES = np.flatnonzero(np.arange(50) % 10 < 8)  # of both classes in turn, with gaps
 SPREAD = (
     ": std",
     ": n",
@@ -97,12 +124,15 @@ IMAGES_OF = {
     **SETS,
     **{f"{name}_test_{test}": 50 for name in ("knn", "probe") for test in ("clean", "corrupted")},
     **{f"fgsm_{n}": ATTACKED for n in (1, 2, 4, 8)},
+    "robust_2": len(OF_APGD),
 }
+# The texts of a stress.json of no model and no images.
+OF_NO_STRESS = dict.fromkeys(("model", WEIGHTS_DIGEST, IMAGES_DIGEST, CONFIDENCES_DIGEST, "test_indices", "labels"), "")
 READ_OF_ALL = ("transfer.json", "stability.json")  # files that compare reads and that belong to no cell
 Tree = dict[str, Any]
 # The mix and the augmentation, which say which corruptions are similar to training.
 COMMITTED = params.read(Path(__file__).resolve().parents[1] / "params.yaml")
-SECTIONS = {name: COMMITTED[name] for name in ("corrupt", "recipe", "recipes")}
+SECTIONS = dict(COMMITTED)
 
 
 # --- counts ------------------------------------------------------------------------------------------------
@@ -116,6 +146,7 @@ def rank(cell: Cell) -> int:
 def correct(cell: Cell, name: str) -> int:
     """The number of correct images in a set, different for every set and every cell."""
     most = {"train_clean": 39, "val_clean": 18, "val_corrupted": 16, "test_clean": 44, "test_corrupted": 33}
+    most["natural_cifar10_1"] = 24
     return most[name] - rank(cell)
 
 
@@ -151,8 +182,11 @@ def correct_under(cell: Cell, attack: str, epsilon_255: int) -> int:
         return reported - (gained(cell) if (attack, epsilon_255) == ("fgsm_of_logits_x10", 4) else -1)
     if attack == "knn_fgsm" and epsilon_255 == 0:
         return int((correct_by_neighbours(cell, "test_clean") > ATTACKED_INDICES[CONTROL]).sum())
-    most = {"noise": 25, "pgd": 18, "pgd_8_bit": 19, "square": 10, "knn_fgsm": 16}[attack]
-    return most - rank(cell) - EPSILONS_255.index(epsilon_255) * (attack != "square")
+    if attack in CONTROLS or attack == "square":  # as many as the attack itself, or APGD, leaves of these images
+        right = OF_APGD[: correct_under(cell, CONTROLS.get(attack, "apgd"), epsilon_255)]
+        return int(np.isin(POSITIONS[attack], right).sum())
+    most = {"noise": 25, "pgd": 18, "pgd_8_bit": 19, "apgd_ce": 14, "apgd": 12, "knn_fgsm": 16}[attack]
+    return most - rank(cell) - EPSILONS_255.index(epsilon_255)
 
 
 def gained(cell: Cell) -> int:
@@ -179,6 +213,21 @@ def loss_of(cell: Cell, name: str) -> float:
 
 def calibration_error(cell: Cell, name: str) -> float:
     return 0.02 + rank(cell) / 100 + name.endswith("corrupted") / 10
+
+
+def temperature(cell: Cell) -> float:
+    return 1.5 + rank(cell) / 10
+
+
+def calibration_under(cell: Cell, corruption: str, severity: int) -> float:
+    """The expected calibration error under a corruption of the suite. Scaling halves it."""
+    return 0.03 + rank(cell) / 200 + (SUITE.index(corruption) + 1) * severity / 100 if severity else 0.02
+
+
+def mean_calibration_under(cell: Cell, *corruptions: str) -> float:
+    return float(
+        np.mean([[calibration_under(cell, name, severity) for severity in range(1, 6)] for name in corruptions])
+    )
 
 
 def angles(cell: Cell, name: str, of: str = "features") -> dict[str, float] | None:
@@ -246,6 +295,10 @@ def evaluation(cell: Cell) -> Tree:
             "images": images,
         }
         row["calibration_error"] = calibration_error(cell, name)
+        row |= {
+            "loss_scaled": loss_of(cell, name) / 1.25,
+            "calibration_error_scaled": calibration_error(cell, name) / 2,
+        }
         row |= {f"{of}_accuracy": on_features[of] / images if tests else None for of in ("knn", "probe")}
         rows.append({**row, "flip_accuracy": None})
         details[name] = {
@@ -255,6 +308,7 @@ def evaluation(cell: Cell) -> Tree:
         for classifier, count in on_features.items():
             details[name][f"{classifier}_predictions"] = to_text(predictions_with(labels_of(name), count))
     dataset = {"name": "pets", "origin": "a test", "checksum": "md5:0", "official": True, "classes": ["cat", "dog"]}
+    dataset["jpeg_share"] = 0.0
     return {
         "model": cell.key,
         WEIGHTS_DIGEST: weights(cell),
@@ -263,18 +317,22 @@ def evaluation(cell: Cell) -> Tree:
         "knn_neighbours": 3,
         "recipe": "tiny",
         "trained_on": {"device": "cpu", "torch": "0", "precision": "float32"},
+        "computed_with": {"device": "cpu", "torch": "0"},
         "dataset": dataset,
+        "natural": {name: "of its images" for name in SETS if name.startswith(NATURAL)},
+        "temperature": temperature(cell),
         "sets": rows,
         "angles": {
             name: {of: angles(cell, name, of) for of in ("features", "embeddings")}
             for name in ("test_clean", "test_corrupted")
         },
         "details": details,
-        "labels": {name.split("_")[0]: to_text(labels_of(name)) for name in SETS},
+        "labels": {split_of(name): to_text(labels_of(name)) for name in SETS},
     }
 
 
 def attack(cell: Cell) -> Tree:
+    attacks = {name: one_attack(cell, name) for name in POSITIONS}
     ladder = [
         {
             "epsilon_255": epsilon,
@@ -288,16 +346,27 @@ def attack(cell: Cell) -> Tree:
         "model": cell.key,
         WEIGHTS_DIGEST: weights(cell),
         IMAGES_DIGEST: "of the test images",
+        CONFIDENCES_DIGEST: "of the attacked images",
         "attack": "fast gradient sign",
         "images": ATTACKED,
         "ladder": ladder,
         "test_indices": to_text(ATTACKED_INDICES),
         "labels": to_text(attacked_labels()),
-        "attacks": {name: one_attack(cell, name) for name in POSITIONS},
+        "attacks": with_worst_case(attacks, predictions_of(cell, "test_clean")),
         "alarms": {},
         "moved_epsilon_255": 8,
         "moved_degrees": {"5": 10.0, "25": 20.0, "50": moved_degrees(cell), "75": 50.0, "95": 60.0},
     }
+
+
+def with_worst_case(attacks: Tree, clean: np.ndarray) -> Tree:
+    """The attacks with their worst case. `clean` are the predictions on all test images.
+
+    In these studies no attack finds more than APGD, whose accuracy falls with epsilon; see `correct_under`.
+    """
+    found = {name: outcome.from_json(written) for name, written in attacks.items() if name != "worst_case"}
+    worst = outcome.worst_case(found, attacked_labels(), clean[ATTACKED_INDICES])
+    return attacks | {name: outcome.as_json(each) for name, each in worst.items()}
 
 
 def one_attack(cell: Cell, name: str) -> Tree:
@@ -305,7 +374,7 @@ def one_attack(cell: Cell, name: str) -> Tree:
     return {
         **SETTINGS.get(name, {}),
         **({"stand_in_agrees": 0.9 + rank(cell) / 100} if name == "knn_fgsm" else {}),
-        **({"zero_gradients": 0} if name == "fgsm" else {}),
+        **({"zero_gradients": 0, "random_logits": 0} if name == "fgsm" else {}),
         "images": len(positions),
         "positions": to_text(positions),
         "predictions": {
@@ -317,7 +386,16 @@ def one_attack(cell: Cell, name: str) -> Tree:
 
 def stress(cell: Cell) -> Tree:
     cases = [("clean", 0), *product(SUITE, range(1, 6))]
-    rows = [{"corruption": c, "severity": s, "accuracy": correct_under_stress(cell, c, s) / STRESSED} for c, s in cases]
+    rows = [
+        {
+            "corruption": name,
+            "severity": severity,
+            "accuracy": correct_under_stress(cell, name, severity) / STRESSED,
+            "calibration_error": calibration_under(cell, name, severity),
+            "calibration_error_scaled": calibration_under(cell, name, severity) / 2,
+        }
+        for name, severity in cases
+    ]
     labels = np.arange(STRESSED) % 2
     found = {
         name: [
@@ -326,9 +404,10 @@ def stress(cell: Cell) -> Tree:
         ]
         for name in ("clean", *SUITE)
     }
-    stressed = {"test_indices": to_text(np.arange(STRESSED)), "labels": to_text(labels)}
-    digests = {WEIGHTS_DIGEST: weights(cell), IMAGES_DIGEST: "of the corrupted images"}
-    return {"model": cell.key, **digests, "images": STRESSED, "rows": rows, "predictions": found, **stressed}
+    stressed = {"test_indices": to_text(STRESSED_INDICES), "labels": to_text(labels)}
+    digests = {WEIGHTS_DIGEST: weights(cell), IMAGES_DIGEST: "of the corrupted images", CONFIDENCES_DIGEST: "of these"}
+    of_model = {"model": cell.key, **digests, "temperature": temperature(cell)}
+    return {**of_model, "images": STRESSED, "rows": rows, "predictions": found, **stressed}
 
 
 def embedding(cell: Cell) -> Tree:
@@ -336,6 +415,7 @@ def embedding(cell: Cell) -> Tree:
         "model": cell.key,
         WEIGHTS_DIGEST: weights(cell),
         "images": 20,
+        "epsilon_255": 8,
         "measures": [{"measure": "trustworthiness", "value": 0.9 - rank(cell) / 50}],
     }
 
@@ -412,8 +492,11 @@ def change_result(cell: Cell, name: str, **changes: object) -> None:
 
 
 def change_attack(cell: Cell, name: str, **changes: object) -> None:
-    attacks = json.loads(cell.published("attack.json").read_text(encoding="utf-8"))["attacks"]
-    change_result(cell, "attack.json", attacks=attacks | {name: attacks[name] | changes})
+    """Changes one attack's results, and the worst case with it."""
+    attacks = read_record(cell.published("attack.json"))["attacks"]
+    clean = read_record(cell.published("evaluate.json"))["details"]["test_clean"]["predictions"]
+    attacks |= {name: attacks[name] | changes}
+    change_result(cell, "attack.json", attacks=with_worst_case(attacks, from_text(clean)))
 
 
 def change_dataset(cell: Cell, **changes: Any) -> None:
@@ -500,9 +583,11 @@ def expected_metrics(cell: Cell) -> dict[str, float]:
         **share,
         "generalisation_gap": share["train_clean"] - share["test_clean"],
         "corruption_drop": share["test_clean"] - share["test_corrupted"],
+        "natural_cifar10_1_drop": share["test_clean"] - share["natural_cifar10_1"],
         **{f"knn_{name}": correct_by_neighbours(cell, name) / 50 for name in tests},
         **{f"probe_{name}": correct_by_probe(cell, name) / 50 for name in tests},
         **{f"fgsm_{epsilon}": correct_under_fgsm(cell, epsilon) / ATTACKED for epsilon in (1, 2, 4, 8)},
+        "robust_2": correct_under(cell, "apgd", 2) / len(OF_APGD),
         "suite_mean": mean_under_stress(cell, "fog", "gaussian_noise"),
         "suite_unseen_mean": mean_under_stress(cell, "fog"),
     }

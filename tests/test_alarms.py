@@ -12,6 +12,7 @@ from attacked import SECTION, changed
 from robustness_study.attacks import alarms, catalogue
 from robustness_study.attacks.alarms import Alarm, clearly_fewer
 from robustness_study.attacks.catalogue import ALARMS, ATTACKS
+from robustness_study.attacks.entry import RULES
 from robustness_study.attacks.transfer import stronger_than_own
 from robustness_study.core import params
 from robustness_study.core.errors import StudyError
@@ -124,6 +125,27 @@ def test_stronger_names_the_epsilon_with_the_largest_gain() -> None:
     assert alarms.stronger("noise_stronger", "noise", "the gradient", weak, strong, margin=0.5) is None
 
 
+def test_fewer_needs_no_test_and_disagree_counts_both_sides() -> None:
+    """One image of 90 is within chance, but what a search finds beyond another one is no chance."""
+    assert not alarms.clearly_fewer(right(88), right(90)) and alarms.fewer(right(88), right(90), 0.01)
+    assert not alarms.fewer(right(89), right(90), 0.01) and not alarms.fewer(right(90), right(88))
+    one, other = right(50), np.arange(100) >= 44  # 94 images are correct in one of the two only
+    assert alarms.disagree(one, other, 0.93) and not alarms.disagree(one, other, 0.94)
+    found = alarms.stronger("starts_disagree", "one start", "another", {2: one}, {2: other}, 0.05, "disagree")
+    assert found is not None and "and the two disagree on 94 images" in found.reason
+    assert alarms.stronger("starts_disagree", "one start", "another", {2: one}, {2: one}, 0.05, "disagree") is None
+
+
+def test_every_rule_of_the_catalogue_has_its_function() -> None:
+    assert tuple(alarms.JUDGED_BY) == RULES
+
+
+def test_logits_that_change_raise_an_alarm() -> None:
+    assert alarms.random_logits(0, 500) is None
+    found = alarms.random_logits(1, 500)
+    assert found is not None and found.reason.startswith("the logits of 1 of 500 images changed when")
+
+
 def test_alarm_where_transferred_images_fool_a_model_more_than_its_own() -> None:
     found = stronger_than_own(
         {("a", "a"): right(50), ("b", "b"): right(40), ("a", "b"): right(60), ("b", "a"): right(30)}, 8
@@ -185,7 +207,16 @@ def test_accepted_alarms_keep_all_their_reasons() -> None:
         ),
         (
             {"square": {"epsilon_255": 8}},
-            "attack.attacks.square.epsilon_255 is 8: it must be one of pgd's epsilons_255 ([2, 4])",
+            "attack.attacks.square.epsilon_255 is 8: it must be one of apgd's epsilons_255 ([2, 4])",
+        ),
+        (
+            {"apgd": {"epsilons_255": [4]}},
+            "attack.attacks.apgd.epsilons_255 is [4]: add 2; reports/metrics.json reports",
+        ),
+        ({"apgd": {"epsilons_255": [2, 5]}}, f"attack.attacks.apgd.epsilons_255 is [2, 5]: {RISING}"),
+        (
+            {"apgd": {"control_epsilon_255": 8}},
+            "attack.attacks.apgd.control_epsilon_255 is 8: it must be one of apgd's epsilons_255 ([2, 4])",
         ),
         ({"pgd": {"restarts": 0}}, "attack.attacks.pgd.restarts is 0: input should be greater than or equal to 1"),
         ({"pgd": {"steps": "20"}}, "attack.attacks.pgd.steps is '20': input should be a valid integer"),
@@ -206,8 +237,8 @@ def test_accepted_alarms_keep_all_their_reasons() -> None:
         ({"rescaled_logits": {"factors": []}}, "attack.attacks.rescaled_logits.factors is []: list should have"),
         ({"random_signs": {"images": 3}}, "attack.attacks.random_signs.images is unknown"),
         (
-            {"attacks": {"apgd": {}}},
-            f"attack.attacks.apgd is unknown; use one of {', '.join(entry.name for entry in ATTACKS)}",
+            {"attacks": {"fab": {}}},
+            f"attack.attacks.fab is unknown; use one of {', '.join(entry.name for entry in ATTACKS)}",
         ),
         ({"attacks": {"random_signs": None}}, "attack.attacks.random_signs is None: input should be a valid dict"),
         ({"attacks": None}, "attack.attacks is None: input should be a valid dictionary"),

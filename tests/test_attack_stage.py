@@ -28,7 +28,7 @@ from robustness_study import losses
 from robustness_study.attacks import catalogue, one_model, outcome
 from robustness_study.attacks.catalogue import ALARMS, ATTACKS
 from robustness_study.attacks.outcome import ByEpsilon
-from robustness_study.attacks.scoring import Target, features_of
+from robustness_study.attacks.scoring import Target, features_of, in_half_precision
 from robustness_study.attacks.signs import step
 from robustness_study.attacks.subject import Neighbours
 from robustness_study.classifier import device, storage
@@ -36,7 +36,7 @@ from robustness_study.classifier.inference import to_float
 from robustness_study.core.array_text import from_text
 from robustness_study.core.cell import Cell
 from robustness_study.core.errors import StudyError
-from robustness_study.core.files import read_json, read_npz, write_json
+from robustness_study.core.files import read_json, read_npz, read_record, write_json, write_record
 from robustness_study.schema.attack import Attack
 from stages import attack as stage
 from stages import evaluate
@@ -116,12 +116,14 @@ def test_stage_writes_the_results_of_the_attacks(tmp_path: Path, monkeypatch: py
     clean = from_text(evaluated["details"]["test_clean"]["predictions"])[chosen]
     features, known_labels = read_npz(cell.evaluated, "reference_features", "reference_labels")
     checked = Attack.model_validate(section)
-    subject = ModelUnderTest(model, target, checked, clean, Neighbours(model, features, known_labels, 3))
+    known = Neighbours(model, features, known_labels, 3)
+    subject = ModelUnderTest(model, target, checked, clean, known, in_half_precision(model, "resnet18"))
     subject.blocks = catalogue.settings_of(checked)
     fgsm, rounded = subject.fgsm()
     signs = subject.gradient.signs
     for name in subject.blocks:
         subject.run(name)
+    subject.worst_case()
     assert list(attacked["attacks"]) == list(subject.found)
     for name, found in subject.found.items():
         written, others = attacked["attacks"][name], found.settings | found.measured
@@ -134,6 +136,10 @@ def test_stage_writes_the_results_of_the_attacks(tmp_path: Path, monkeypatch: py
             np.testing.assert_array_equal(predicted(written)[epsilon], predictions, err_msg=name)
     every = SHORT["epsilons_255"]
     rungs = {"pgd": [4, 64], "pgd_8_bit": [4, 64], "square": [4]}
+    for name in ("apgd_ce_second_start", "apgd_longer", "apgd_ce_of_logits_x0.1", "apgd_ce_of_logits_x10"):
+        rungs[name] = [4]
+    for name in ("apgd", "apgd_ce", "worst_case"):
+        rungs[name] = [2, 4]
     rungs |= dict.fromkeys(("noise", "fgsm_of_logits_x0.1", "fgsm_of_logits_x10"), every[1:])
     for name, written in attacked["attacks"].items():
         assert list(predicted(written)) == rungs.get(name, every)
@@ -149,6 +155,10 @@ def test_stage_writes_the_results_of_the_attacks(tmp_path: Path, monkeypatch: py
     seen = features_of(model, step(target.images, signs, SHORT["example_epsilon_255"]), 5)
     np.testing.assert_allclose(arrays["features"], seen, rtol=1e-3, atol=1e-5)
     assert arrays["epsilon_255"] == SHORT["example_epsilon_255"]
+    for epsilon, confidences in zip(*read_npz(cell.attacked, "confidence_epsilons_255", "confidences"), strict=True):
+        with torch.no_grad():
+            expected = model(step(target.images, signs, int(epsilon))).softmax(1).amax(1)
+        np.testing.assert_allclose(confidences, expected, atol=6e-4)
     assert list(attacked)[-2] == "moved_degrees" and attacked["moved_epsilon_255"] == SHORT["example_epsilon_255"]
     assert list(attacked["moved_degrees"]) == ["5", "25", "50", "75", "95"]
     angles = list(attacked["moved_degrees"].values())
@@ -198,6 +208,25 @@ def test_stage_stops_at_an_alarm_and_writes_nothing_unless_it_is_accepted(
     assert f"of the model is zero for {zero} of 12 images" in written["alarms"]["zero_gradients"]
 
 
+def test_a_collapse_in_training_is_an_alarm_as_those_of_attacks_are(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cell, others = Cell("cross_entropy", "clean", 0), [name for name in ALARMS if name != "catastrophic_overfitting"]
+    monkeypatch.chdir(tmp_path)
+    study_of(tmp_path, [cell], attack=changed(SHORT, accept=others))
+    notes = cell.model / "model.json"
+    write_record(notes, read_record(notes) | {"val_pgd_accuracy": [0.2, 0.4, 0.0]})
+    run_stage(evaluate, cell, monkeypatch)
+    with pytest.raises(
+        StudyError, match=r"catastrophic_overfitting: .* 0\.400 after epoch 2 of training but 0\.000 at"
+    ):
+        run_stage(stage, cell, monkeypatch)
+    write_json("params.yaml", read_json("params.yaml") | {"attack": ACCEPTING})
+    assert "0.000 at its end" in run_stage(stage, cell, monkeypatch)["alarms"]["catastrophic_overfitting"]
+    write_record(notes, read_record(notes) | {"val_pgd_accuracy": [0.2, 0.4, 0.39]})
+    assert "catastrophic_overfitting" not in run_stage(stage, cell, monkeypatch)["alarms"]
+
+
 @pytest.mark.parametrize("left_out", [entry.name for entry in ATTACKS])
 def test_an_attack_without_a_block_does_not_run(left_out: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The other attacks' results are there, and the files that `transfer` and `embed` read."""
@@ -207,7 +236,8 @@ def test_an_attack_without_a_block_does_not_run(left_out: str, tmp_path: Path, m
     run_stage(evaluate, cell, monkeypatch)
     written = run_stage(stage, cell, monkeypatch)
     ran = {catalogue.entry_of(name).name for name in written["attacks"]}
-    assert ran == {entry.name for entry in catalogue.EVERY} - {left_out}
+    gone = {left_out, "worst_case"} if left_out == "apgd" else {left_out}
+    assert ran == {entry.name for entry in catalogue.EVERY} - gone
     (entry,) = (entry for entry in ATTACKS if entry.name == left_out)
     assert not set(written["alarms"]) & {*entry.alarms, *(each.alarm for each in entry.comparisons)}
     signs, features = read_npz(cell.attacked, "signs", "features")

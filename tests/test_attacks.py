@@ -176,7 +176,7 @@ def test_ladder_holds_the_predictions_on_attacked_images() -> None:
     exact, rounded = subject.fgsm()
     assert torch.equal(subject.gradient.signs, gradient_signs(model, images, labels))
     ladders = [exact.predictions, rounded.predictions]
-    assert exact.measured == {"zero_gradients": 0} and exact.settings == {}
+    assert exact.measured == {"zero_gradients": 0, "random_logits": 0} and exact.settings == {}
     assert exact.positions.tolist() == rounded.positions.tolist() == list(range(COUNT))
     for epsilon_255 in SECTION["epsilons_255"]:
         attacked = fgsm_by_loop(model, images, labels, epsilon_255 / 255)

@@ -13,10 +13,12 @@ import numpy as np
 import pytest
 from attacked import SECTION, ModelUnderTest, some_images, some_labels, subject_of, tiny_model
 
-from robustness_study.attacks import alarms, catalogue, one_model
-from robustness_study.attacks.catalogue import ALARMS, ATTACKS, EVERY, Comparison, Entry, Settings
+from robustness_study.attacks import alarms, catalogue, entry_checks, one_model
+from robustness_study.attacks.catalogue import ALARMS, ATTACKS, EVERY, RUN, WORST_CASE
+from robustness_study.attacks.entry import Comparison, Entry, filled_in
 from robustness_study.attacks.outcome import Found
 from robustness_study.attacks.scoring import features_of
+from robustness_study.attacks.settings import Settings
 from robustness_study.attacks.subject import Neighbours
 from robustness_study.classifier.inference import to_float
 from robustness_study.core import params, registry
@@ -38,12 +40,17 @@ def subject() -> ModelUnderTest:
     return found
 
 
-@pytest.mark.parametrize("entry", EVERY, ids=lambda entry: entry.name)
-def test_entry_is_complete(entry: Entry) -> None:
+@pytest.mark.parametrize("entry", RUN, ids=lambda entry: entry.name)
+def test_entry_has_its_file(entry: Entry) -> None:
     module = importlib.import_module(f"robustness_study.attacks.{entry.name}")
     assert list(inspect.signature(module.run).parameters) == ["subject", "settings"]
     assert inspect.get_annotations(module.run)["settings"] == entry.settings.__name__
-    for text in (module.__doc__, module.run.__doc__, entry.about, *entry.titles, *entry.titles.values()):
+    assert all(text and text.strip() for text in (module.__doc__, module.run.__doc__))
+
+
+@pytest.mark.parametrize("entry", EVERY, ids=lambda entry: entry.name)
+def test_entry_is_complete(entry: Entry) -> None:
+    for text in (entry.about, *entry.titles, *entry.titles.values()):
         assert text and text.strip()
     for comparison in entry.comparisons:
         assert all(comparison.called)
@@ -52,7 +59,7 @@ def test_entry_is_complete(entry: Entry) -> None:
 
 
 def test_entries_are_consistent() -> None:
-    catalogue.check_entries(EVERY)
+    entry_checks.check_entries(EVERY)
 
 
 @pytest.mark.parametrize("entry", EVERY, ids=lambda entry: entry.name)
@@ -60,9 +67,9 @@ def test_an_attack_writes_what_its_entry_says(entry: Entry, subject: ModelUnderT
     """Every result has exactly one title and every title a result. The settings to compare are written too."""
     found = {name: found for name, found in subject.found.items() if catalogue.entry_of(name) == entry}
     for pattern, title in entry.titles.items():
-        assert [name for name in found if catalogue.filled_in(pattern, title, name)], pattern
+        assert [name for name in found if filled_in(pattern, title, name)], pattern
     for name, written in found.items():
-        of_name = [catalogue.filled_in(*each, name) for other in EVERY for each in other.titles.items()]
+        of_name = [filled_in(*each, name) for other in EVERY for each in other.titles.items()]
         assert [text for text in of_name if text] == [catalogue.title(name)]
         assert tuple(written.settings) == entry.must_be_equal
         assert catalogue.must_be_equal(name) == (*entry.must_be_equal, "positions")
@@ -77,6 +84,7 @@ def test_attacks_run_in_the_catalogues_order(subject: ModelUnderTest) -> None:
     order = list(dict.fromkeys(catalogue.entry_of(name).name for name in subject.found))
     assert order == [entry.name for entry in EVERY]
     shuffled = SECTION | {"attacks": dict(reversed(SECTION["attacks"].items()))}
+    assert order[-1] == WORST_CASE.name
     assert list(catalogue.settings_of(Attack.model_validate(shuffled))) == [entry.name for entry in ATTACKS]
 
 
@@ -123,6 +131,18 @@ ENTRIES = {
         entry_of("mine", comparison("mine", "fgsm_of_logits_x*")),
         "has a comparison under mine with strong = 'fgsm_of_logits_x*'; name a single result",
     ),
+    "an unknown rule": (
+        entry_of("mine", Comparison("mine_stronger", "mine", "fgsm", ("one", "the other"), rule="less")),
+        "has a comparison under mine with rule = 'less'; use one of clearly_fewer, fewer, disagree",
+    ),
+    "a result after an unknown one": (
+        entry_of("mine", only_after={"mine": "fgms"}),
+        "has under mine only_after = {'mine': 'fgms'}; name a result of this entry, and one of it or of an earlier",
+    ),
+    "a result of another that goes on": (
+        entry_of("mine", goes_on_from={"pgd": "fgsm"}),
+        "has under mine goes_on_from = {'pgd': 'fgsm'}; name a result of this entry, and one of it or of an earlier",
+    ),
     "two results of others": (
         entry_of("mine", comparison("square", "pgd")),
         "has the comparison 'mine_stronger' under mine, which writes neither of its two results",
@@ -133,14 +153,14 @@ ENTRIES = {
 @pytest.mark.parametrize(("entry", "message"), ENTRIES.values(), ids=ENTRIES)
 def test_entry_that_contradicts_the_others_is_refused(entry: Entry, message: str) -> None:
     with pytest.raises(StudyError) as caught:
-        catalogue.check_entries((*EVERY, entry))
+        entry_checks.check_entries((*EVERY, entry))
     assert str(caught.value).startswith(f"robustness_study/attacks/catalogue.py {message}")
     assert "\n" not in str(caught.value)
 
 
 def test_comparison_with_a_later_entry_is_refused() -> None:
     with pytest.raises(StudyError, match=r"under mine with strong = 'pgd', .* or of an earlier one; use one of fgsm,"):
-        catalogue.check_entries((EVERY[0], entry_of("mine", comparison("mine", "pgd")), *EVERY[1:]))
+        entry_checks.check_entries((EVERY[0], entry_of("mine", comparison("mine", "pgd")), *EVERY[1:]))
 
 
 FOUND = Found(np.arange(3), {1: np.zeros(3, dtype=np.int64)}, {"steps": 5})
@@ -183,6 +203,19 @@ def test_attack_that_does_not_do_what_its_entry_says_is_refused(
         one_model.run_one(subject, entry, Settings())
     assert str(caught.value).startswith(f"robustness_study/attacks/catalogue.py {message}")
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("ran", [True, False])
+def test_result_after_another_is_missed_only_if_the_other_exists(ran: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(registry, "module", lambda *given: SimpleNamespace(run=lambda *given: {"mine": FOUND}))
+    subject = subject_of(tiny_model())
+    subject.found |= {"fgsm": FOUND} if ran else {}
+    entry = entry_of("mine", titles={"mine": "mine", "mine_too": "too"}, only_after={"mine_too": "fgsm"})
+    if ran:
+        with pytest.raises(StudyError, match="has a title for 'mine_too' under mine, but"):
+            one_model.run_one(subject, entry, Settings())
+    else:
+        assert list(one_model.run_one(subject, entry, Settings())) == ["mine"]
 
 
 def test_attack_that_does_what_its_entry_says_passes(monkeypatch: pytest.MonkeyPatch) -> None:

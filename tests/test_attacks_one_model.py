@@ -97,7 +97,8 @@ def test_neighbours_are_scored_on_images_attacked_through_their_stand_in(batch_s
 
 # --- all attacks on one model ------------------------------------------------------------------------------
 
-NAMES = ["fgsm", "fgsm_8_bit", "noise", "fgsm_of_logits_x0.1", "fgsm_of_logits_x10", "pgd", "pgd_8_bit", "square"]
+NAMES = ["fgsm", "fgsm_8_bit", "noise", "pgd", "pgd_8_bit", "apgd_ce", "apgd", "apgd_ce_second_start", "apgd_longer"]
+RESCALED = ["fgsm_of_logits_x0.1", "fgsm_of_logits_x10", "apgd_ce_of_logits_x0.1", "apgd_ce_of_logits_x10"]
 
 
 def everything(batch_size: int) -> ModelUnderTest:
@@ -112,7 +113,8 @@ def everything(batch_size: int) -> ModelUnderTest:
 @pytest.mark.parametrize("batch_size", [1, 3, 14, 100])
 def test_no_attack_depends_on_the_batch_size(batch_size: int) -> None:
     one, other = everything(5).found, everything(batch_size).found
-    assert list(one) == list(other) and [*one][: len(NAMES) + 1] == [*NAMES, "knn_fgsm"]  # and attacks from other files
+    assert list(one) == list(other)
+    assert {*NAMES, *RESCALED, "square", "knn_fgsm", "worst_case"} <= {*one}  # and attacks from other files
     for name, found in one.items():
         np.testing.assert_array_equal(found.positions, other[name].positions)
         assert (found.settings, found.measured) == (other[name].settings, other[name].measured)
@@ -159,7 +161,7 @@ def test_images_between_grey_levels_are_scored_again_after_rounding() -> None:
         asked.clear()
         exact, rounded = subject.fgsm()
         ladder = SECTION["epsilons_255"]
-        assert len(asked) == times * len(ladder)
+        assert len(asked) == times * len(ladder) + 2  # two for the logits of the control images, computed twice
         for epsilon in ladder:
             assert set(exact.predictions[epsilon]) == {said} and set(rounded.predictions[epsilon]) == {1}
 
@@ -196,10 +198,10 @@ def test_chance_is_the_share_of_the_most_frequent_class_among_attacked_images(da
     assert alarm_names(subject) == raised
 
 
-def test_chosen_images_are_a_stratified_subset_of_those_given() -> None:
+def test_chosen_images_are_stratified_and_nested() -> None:
     subject = subject_of(tiny_model())
-    among = subject.chosen(9, "pgd")
-    inside = subject.chosen(4, "square", among)
-    assert len(among) == 9 and len(inside) == 4 and set(inside) <= set(among)
-    assert subject.chosen(100, "pgd").tolist() == list(range(COUNT))
-    assert {int(some_labels()[position]) for position in inside} == set(range(CLASSES))
+    more, few = subject.chosen(9), subject.chosen(4)
+    assert len(more) == 9 and len(few) == 4 and set(few) <= set(more)
+    assert subject.control.tolist() == subject.chosen(8).tolist()
+    assert subject.chosen(100).tolist() == list(range(COUNT))
+    assert {int(some_labels()[position]) for position in few} == set(range(CLASSES))

@@ -13,7 +13,18 @@ import torch
 from attacked import study_of
 from made_cells import correct, write_study
 
-from bench import augmix, autoattack, corruptions, measuring, plain, report, speed, time_to_accuracy, trials
+from bench import (
+    adversarial,
+    augmix,
+    autoattack,
+    corruptions,
+    measuring,
+    plain,
+    report,
+    speed,
+    time_to_accuracy,
+    trials,
+)
 from robustness_study.core import params
 from robustness_study.core.cell import Cell
 from robustness_study.core.errors import StudyError
@@ -64,6 +75,14 @@ def test_speeds_are_measured_in_the_requested_number_of_turns() -> None:
     row = speed.measure(recipe, turns=2, seconds=0, on=CPU)
     for name in ("ours", "plain", "ratio"):
         assert row[name]["n"] == 2 and 0 < row[name]["min"] <= row[name]["median"] <= row[name]["max"]
+
+
+def test_adversarial_training_is_measured_in_every_turn() -> None:
+    values = params.read(REPOSITORY / "params.yaml")
+    recipe = Recipe.model_validate(values["recipes"]["cpu"] | {"stem": "imagenet", "batch_size": 8})
+    found = adversarial.measure(recipe, turns=2, steps=2, on=CPU)
+    assert all(row["n"] == 2 and 0 < row["min"] <= row["median"] for row in found.values())
+    assert found["time_of_step"]["median"] > 1.2
 
 
 def test_a_turn_ends_after_its_seconds_or_its_steps(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -12,10 +12,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from dvc.utils.serialize import parse_yaml  # type: ignore[import-untyped]
+from dvc.utils.serialize import parse_yaml
 
 from robustness_study import datasets, losses, training_sets
 from robustness_study.attacks import catalogue
+from robustness_study.attacks.entry import Entry
+from robustness_study.attacks.settings import Settings
 from robustness_study.check import check
 from robustness_study.core import params
 from robustness_study.core.errors import StudyError
@@ -97,6 +99,18 @@ BAD: dict[str, tuple[str, Any, str]] = {
         "mnist",
         f"download.dataset is 'mnist', which does not exist; choose one of {', '.join(datasets.names())}",
     ),
+    "unknown natural set": (
+        "natural",
+        ["cifar10_2"],
+        "natural has 'cifar10_2', which does not exist; choose one of cif",
+    ),
+    "natural set twice": (
+        "natural",
+        ["cifar10_1", "cifar10_1"],
+        "natural is ['cifar10_1', 'cifar10_1']: cifar10_1 is ",
+    ),
+    "natural set as a text": ("natural", "cifar10_1", "natural is 'cifar10_1': input should be a valid list"),
+    "missing natural sets": ("natural", ABSENT, "natural is missing; add it"),
     "unknown metric": ("embed.metric", "l1", "embed.metric is 'l1': input should be 'cosine' or 'euclidean'"),
     "negative section seed": ("attack.seed", -1, "attack.seed is -1: input should be greater than or equal to 0"),
     "no penalty": ("evaluate.probe_inverse_penalty", 0.0, "evaluate.probe_inverse_penalty is 0.0: input should be gr"),
@@ -530,8 +544,9 @@ def test_blocks_that_a_network_does_not_have_cannot_start_as_the_identity(answer
      ("ball", "robustness_study/attacks/ball.py does not define run; add it, as in the other files of its folder")],
 )  # fmt: skip
 def test_attack_without_its_file_is_named(name: str, message: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    entry = catalogue.Entry(name=name, settings=catalogue.Settings, titles={"mine": "mine"}, about="Mine.")
+    entry = Entry(name=name, settings=Settings, titles={"mine": "mine"}, about="Mine.")
     monkeypatch.setattr(catalogue, "EVERY", (*catalogue.EVERY, entry))
+    monkeypatch.setattr(catalogue, "RUN", (*catalogue.RUN, entry))
     with pytest.raises(StudyError) as caught:
         check(changed())
     assert str(caught.value) == message

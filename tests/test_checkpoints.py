@@ -15,10 +15,11 @@ import recipes
 import torch
 from torch import Tensor, nn
 
-from robustness_study import losses
+from robustness_study import losses, training_sets
 from robustness_study.classifier import storage
 from robustness_study.classifier.model import Classifier
 from robustness_study.core import imports, params
+from robustness_study.core.cell import Cell
 from robustness_study.core.errors import StudyError
 from robustness_study.core.files import write_record
 from robustness_study.networks import Network
@@ -58,7 +59,7 @@ def test_fingerprint_depends_on_values_and_arrays() -> None:
     assert len({first, *others}) == len(others) + 1
 
 
-# Each with whether training with the loss `angular` and the network `resnet18` runs it.
+# Each with whether training with loss `angular`, network `resnet18` and training set `clean` runs it.
 CODE = {
     "robustness_study/losses/angular.py": True,
     "robustness_study/losses/head.py": True,
@@ -69,6 +70,9 @@ CODE = {
     "robustness_study/networks/_timm.py": False,
     "robustness_study/training/one_model.py": True,
     "robustness_study/training/engine.py": True,
+    "robustness_study/training/under_attack.py": True,
+    "robustness_study/training_sets/clean.py": True,
+    "robustness_study/training_sets/adversarial.py": False,
     "robustness_study/augmentation/trivial_augment.py": True,
     "robustness_study/classifier/model.py": True,
     "robustness_study/schema/recipe.py": True,
@@ -85,8 +89,10 @@ def test_fingerprint_depends_on_the_code_that_training_runs(tmp_path: Path, monk
     monkeypatch.setattr(imports, "ROOT", tmp_path)
     loss, recipe = losses.make("angular", CONFIGS["angular"]), Recipe.model_validate(recipes.RECIPE)
 
+    cell, settings = Cell("angular", "clean", 0), training_sets.config_class("clean")()
+
     def found() -> str:
-        return one_model.fingerprint_of("angular-clean-0", loss, recipe, torch.device("cpu"), ARRAYS)
+        return one_model.fingerprint_of(cell, loss, settings, recipe, torch.device("cpu"), ARRAYS)
 
     before = found()
     assert found() == before
@@ -101,7 +107,11 @@ def test_fingerprint_depends_on_the_code_that_training_runs(tmp_path: Path, monk
 
 def test_code_is_followed_from_the_network_that_trains() -> None:
     def files(network: str) -> set[str]:
-        return {path.rpartition("/")[2] for path in one_model.code_files("arcface", network) if "/networks/" in path}
+        return {
+            path.rpartition("/")[2]
+            for path in one_model.code_files("arcface", network, "clean")
+            if "/networks/" in path
+        }
 
     assert files("resnet18") == {"__init__.py", "resnet18.py", "_convolution.py"}
     assert files("wide_resnet") == {"__init__.py", "wide_resnet.py", "_convolution.py"}
@@ -111,6 +121,7 @@ def test_code_is_followed_from_the_network_that_trains() -> None:
 # Each with a change to the inputs of a train stage that `surroundings` returns.
 DECIDES: dict[str, Callable[[dict[str, Any]], object]] = {
     "the loss's parameters": lambda at: at["params"]["loss_config"]["arcface"].update(scale=1.5),
+    "the training set's parameters": lambda at: at["params"]["train_set_config"]["adversarial"].update(step=1.25),
     "the recipe": lambda at: at["params"]["recipes"][at["params"]["recipe"]].update(epochs=2),
     "images": lambda at: at["images"].fill(1),
     "labels": lambda at: at["labels"].fill(1),
@@ -123,6 +134,7 @@ DECIDES: dict[str, Callable[[dict[str, Any]], object]] = {
 DOES_NOT: dict[str, Callable[[dict[str, Any]], object]] = {
     "nothing": lambda at: None,
     "another loss's parameters": lambda at: at["params"]["loss_config"]["cosface"].update(scale=1.5),
+    "another training set's parameters": lambda at: at["params"]["train_set_config"]["augmix"].update(depth=2),
     "another recipe": lambda at: at["params"]["recipes"]["gpu"].update(epochs=2),
     "how models are attacked": lambda at: at["params"]["attack"].update(images=7),
 }
@@ -148,6 +160,7 @@ def surroundings() -> dict[str, Any]:
         "train": np.arange(4),
         "val": np.arange(4, 8),
         "loss": "arcface",
+        "train_set": "adversarial",
         "version": "1",
         "threads": 1,
         "instructions": "some",
@@ -158,12 +171,12 @@ def checkpoint_of(at: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> str:
     """The name of the checkpoint that the train stage would keep with these inputs."""
     for folder in ("raw", "split", "training_sets"):
         Path("data", folder).mkdir(parents=True, exist_ok=True)
-    np.savez("data/training_sets/clean.npz", images=at["images"])
+    np.savez(f"data/training_sets/{at['train_set']}.npz", images=at["images"])
     np.savez("data/raw/train.npz", images=at["images"], labels=at["labels"].astype(np.uint8))
     np.savez("data/split/0.npz", train=at["train"], val=at["val"])
     write_record("data/raw/source.json", {"classes": ["a", "b"]})
     Path("params.yaml").write_text(json.dumps(at["params"]))
-    monkeypatch.setattr(sys, "argv", ["train", "--loss", at["loss"], "--train-set", "clean", "--seed", "0"])
+    monkeypatch.setattr(sys, "argv", ["train", "--loss", at["loss"], "--train-set", at["train_set"], "--seed", "0"])
     monkeypatch.setattr(one_model, "version", lambda library: at["version"])
     monkeypatch.setattr(torch, "get_num_threads", lambda: at["threads"])
     monkeypatch.setattr(torch.backends.cpu, "get_cpu_capability", lambda: at["instructions"])
@@ -175,7 +188,9 @@ def checkpoint_of(at: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> str:
 
 def stop(*arguments: Any) -> NoReturn:
     """Stands in for training: raises an error with the checkpoint's name."""
-    raise KilledError(arguments[-1].checkpoints.path.name)
+    kept = next(each.checkpoints for each in arguments if isinstance(each, Progress))
+    assert kept is not None
+    raise KilledError(kept.path.name)
 
 
 # --- the files -----------------------------------------------------------------------------------------------
@@ -270,6 +285,9 @@ def a_run(name: str, **changes: Any) -> tuple[Training, dict[str, Images]]:
     images = torch.from_numpy(rng.integers(0, 256, (26, 24, 24, 3), dtype=np.uint8))
     both = Images(images, torch.arange(26) % 4)
     dropout, whole = changes.pop("dropout", False), changes.pop("resnet18", False)
+    settings = params.read(REPOSITORY / "params.yaml")["train_set_config"]["adversarial"]
+    config = training_sets.config_class("adversarial").model_validate(settings)
+    attack = training_sets.batch_attack("adversarial", config) if changes.pop("adversarial", False) else None
     loss = losses.make(name, CONFIGS[name])
     torch.manual_seed(0)
     model = storage.build(Network("resnet18", "half", 24), loss, 4, [0.5] * 3, [0.25] * 3)
@@ -277,7 +295,8 @@ def a_run(name: str, **changes: Any) -> tuple[Training, dict[str, Images]]:
         model.backbone = recipes.Tiny()
     if dropout:
         model.backbone = Dropping(model.backbone)
-    return Training(model, both, Recipe.model_validate(RECIPE | changes), loss.batches, 0), {"train": both, "val": both}
+    recipe, watched = Recipe.model_validate(RECIPE | changes), {"train": both, "val": both, "val_pgd": both}
+    return Training(model, both, recipe, loss.batches, 0, attack), watched
 
 
 def final(run: Training, watched: dict[str, Images], watcher: Progress) -> tuple[Classifier, list[Epoch]]:
@@ -292,6 +311,8 @@ def final(run: Training, watched: dict[str, Images], watcher: Progress) -> tuple
         ("cross_entropy", {"average_decay": 0.7, "cutout_pixels": 3, "flip": "alternating", "trivial_augment": True}),
         ("cross_entropy", {"low_resolution_share": 0.7, "momentum": 0.0}),
         ("cross_entropy", {"dropout": True}),
+        ("cross_entropy", {"adversarial": True, "dropout": True, "average_decay": 0.7}),
+        ("angular", {"adversarial": True, "low_resolution_share": 0.7}),
         pytest.param("angular", {"resnet18": True}, marks=pytest.mark.slow),
     ],
 )

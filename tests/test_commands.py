@@ -15,7 +15,12 @@ import numpy as np
 import pytest
 import torch
 from repositories import SMALL, Repository, ran
+from safetensors.torch import save_file
 
+from robustness_study import losses, networks
+from robustness_study.classifier import storage
+from robustness_study.core import params
+from robustness_study.natural import cifar10_1
 from tools import workspace
 
 pytestmark = pytest.mark.slow
@@ -28,6 +33,8 @@ QUICK = {
     "recipes.cpu.network": "resnet18",
     "recipes.cpu.stem": "imagenet",
 }
+# Of all 10,000 test images, few are attacked and corrupted.
+FEW = {key: value for key, value in SMALL.items() if key.startswith(("attack.", "suite.", "embed."))}
 SHORT = {"stem": "imagenet", "epochs": 1, "batch_size": 25, "watched_images": 50, "compile": False}
 CELLS = [f"{loss}-{train_set}-1" for loss in ("angular", "cross_entropy") for train_set in ("clean", "corrupted")]
 
@@ -45,7 +52,7 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> Repository:
     printed = repository.typed("dvc exp run -S loss=angular headline")
     assert trained(printed) == CELLS[:2] and "compare" not in ran(printed)
     repository.run("git", "checkout", "-q", "params.yaml")
-    printed = repository.typed("python -m tools.side_by_side --jobs 2")
+    printed = repository.typed("python -m tools.scale --jobs 2")
     assert set(repository.json("reports/comparison.json")) == {"cross_entropy", "angular"}
     assert not ran(repository.dvc("repro"))
     repository.commit("The study")
@@ -71,9 +78,17 @@ def test_setting_up_again_and_activating(tmp_path: Path) -> None:
 def test_repro_of_a_finished_study_runs_nothing(study: Repository) -> None:
     assert not ran(study.typed("STUDY_DEVICE=cpu dvc repro"))
     assert not ran(study.typed("dvc repro split"))
-    study.typed("python -m tools.side_by_side --gpus 0 1 2 3")
+    study.typed("python -m tools.scale --gpus 0 1 2 3")
     assert "up to date" in study.typed("dvc status")
     assert "0 problems" in study.typed("python -m tools.verify")
+    assert not study.run("git", "status", "--porcelain")
+
+
+def test_page_of_the_study_and_of_another_revision_beside_it(study: Repository) -> None:
+    page = (study.path / "reports/report.html").read_text(encoding="utf-8")
+    assert "Robustness report" in page and "Against" not in page
+    assert "reports/against.html" in study.typed("python -m tools.report --against main")
+    assert "Against main" in (study.path / "reports/against.html").read_text(encoding="utf-8")
     assert not study.run("git", "status", "--porcelain")
 
 
@@ -83,10 +98,34 @@ def test_one_more_loss_trains_only_its_models(study: Repository) -> None:
     assert study.json("reports/metrics.json") == study.json("reports/comparison.json")["arcface"]
 
 
+def test_one_more_loss_on_workers_in_clones(study: Repository, tmp_path: Path) -> None:
+    """The committed files name the loss, so that the study may go back to them."""
+    study.typed("cp tools/scale/sites/laptop.yaml site.yaml")
+    site = study.path / "site.yaml"
+    site.write_text(site.read_text().replace("$HOME/.cache/study-clones", str(tmp_path)), encoding="utf-8")
+    workspace.change_params(study.path / "params.yaml", {"losses": ["cross_entropy", "angular", "cosface"]})
+    printed = study.typed("python -m tools.scale --site site.yaml --dry")
+    assert "2 models" in printed and "cosface-clean-1: train, evaluate, attack, stress, embed" in printed
+    printed = study.typed("python -m tools.scale --site site.yaml")
+    assert not trained(printed)  # here; the workers' output is beside their clones
+    assert set(study.json("reports/comparison.json")) == {"cross_entropy", "angular", "cosface"}
+    assert "2 done, 4 up to date" in study.typed("python -m tools.scale --status")
+    assert len([*tmp_path.glob("*/cosface-*-1.log")]) == 2
+    assert "most workers" in study.typed("python -m bench.scale")
+
+
 def test_augmix_trains_only_its_models_and_is_compared(study: Repository) -> None:
     printed = study.typed("dvc exp run -S 'train_sets=[clean,corrupted,augmix]'")
     assert trained(printed) == ["angular-augmix-1", "cross_entropy-augmix-1"]
     assert "augmix" in study.typed("python -m bench.augmix")
+
+
+def test_adversarial_training_is_watched_and_shown_apart(study: Repository) -> None:
+    printed = study.typed("dvc exp run -S 'train_sets=[clean,corrupted,adversarial]'")
+    assert trained(printed) == ["angular-adversarial-1", "cross_entropy-adversarial-1"]
+    report = (study.path / "reports/report.md").read_text(encoding="utf-8")
+    assert "`adversarial`: These models are a positive control" in report
+    assert "val_pgd_accuracy" in (study.path / "reports/curves.csv").read_text(encoding="utf-8")
 
 
 def test_the_other_recipe(study: Repository) -> None:
@@ -127,9 +166,13 @@ def test_trials_and_settings(study: Repository) -> None:
 def test_autoattack(study: Repository) -> None:
     (study.path / ".venv").symlink_to(workspace.ROOT / ".venv")
     study.typed("make autoattack")
-    row = study.json("bench/results/autoattack.json")
-    assert row["model"] == "cross_entropy-clean-1" and row["images"] == 10
-    assert row["autoattack"] <= row["pgd"]
+    written = study.json("bench/results/autoattack.json")
+    assert written["model"] == "cross_entropy-clean-1" and 10 <= written["images"] <= 200
+    assert [row["epsilon_255"] for row in written["rows"]] == [2, 4]
+    for row in written["rows"]:
+        share, agree = row["accuracy"], row["agree"]
+        assert share["published_apgd"] <= share["published_apgd_ce"] and share["apgd"] <= share["apgd_ce"]
+        assert abs(share["apgd"] - share["published_apgd"]) <= 1 - agree["apgd"] <= 0.1
 
 
 def test_corruptions_without_installing(study: Repository) -> None:
@@ -140,7 +183,60 @@ def test_corruptions_without_installing(study: Repository) -> None:
     assert (study.path / "SHEET.png").is_file()
 
 
-def test_another_archive_is_unofficial(tmp_path: Path) -> None:
+def test_audit_of_a_model_of_the_pipeline_gives_its_results_image_by_image(study: Repository) -> None:
+    study.run(
+        *("python", "-m", "robustness_study.audit", "models/angular-clean-1", "models/cross_entropy-clean-1"),
+        *("--images", "data/raw/test.npz", "--out", "both"),
+    )
+    for key in ("angular-clean-1", "cross_entropy-clean-1"):
+        loss, _, rest = key.partition("-")
+        found = {name: study.json(f"both/models/{key}/{name}.json") for name in ("evaluate", "attack", "stress")}
+        cell = {name: study.json(f"reports/cells/{loss}/{rest}/{name}.json") for name in found}
+        for of in ("test_clean", "test_corrupted"):
+            one, other = (each["evaluate"]["details"][of]["predictions"] for each in (found, cell))
+            assert one == other
+        attacks, of_cell = found["attack"]["attacks"], cell["attack"]["attacks"]
+        assert set(of_cell) - set(attacks) == {"knn_fgsm"} and "worst_case" in attacks
+        for name, attacked in attacks.items():
+            for part in ("positions", "predictions"):
+                assert attacked[part] == of_cell[name][part]
+        assert set(found["attack"]["alarms"]) == set(cell["attack"]["alarms"]) - {"knn_masked"}
+        assert found["stress"]["predictions"] == cell["stress"]["predictions"]
+        planes = [study.json(f"{path}/{key}/plane.json")["measures"] for path in ("both/models", "reports/planes")]
+        assert planes[0] == planes[1]
+    metrics = study.json("both/metrics.json")["angular-clean-1"]
+    of_study = study.json("reports/comparison.json")["angular"]["clean_trained"]
+    assert metrics["test_clean"] == of_study["test_clean"] and metrics["robust_2"] == of_study["robust_2"]
+    study.run("rm", "-r", "both")
+
+
+MY_MODEL = """
+from safetensors.torch import load_file
+from torch import nn
+
+
+def load(weights):
+    model = nn.Sequential(nn.AvgPool2d(8), nn.Flatten(), nn.Linear(48, 10))
+    model.load_state_dict(load_file(weights))
+    return model
+"""
+
+
+def add_models(repository: Repository) -> None:
+    """A person's model with its weights, and one as the pipeline saves it; neither has learned anything."""
+    (repository.path / "my_model.py").write_text(MY_MODEL, encoding="utf-8")
+    save_file({"2.weight": torch.randn(10, 48), "2.bias": torch.zeros(10)}, repository.path / "my.safetensors")
+    network = networks.make("resnet18", "imagenet", 32)
+    # The head of `angular` has no gradient before it was trained.
+    loss = losses.make("cross_entropy", params.read(repository.path / "params.yaml")["loss_config"]["cross_entropy"])
+    model = storage.build(network, loss, 10, [0.5] * 3, [0.25] * 3)
+    folder = repository.path / "models/angular-clean-0"
+    storage.save(folder, model, network, loss, list(cifar10_1.CLASSES), {"model": folder.name})
+
+
+def test_another_archive_is_unofficial_and_another_natural_set_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """The archive has as many images as CIFAR-10, each of one colour."""
     repository = Repository(tmp_path / "repository")
     workspace.create(repository.path, {"download.dataset": "cifar10"})
@@ -148,7 +244,7 @@ def test_another_archive_is_unofficial(tmp_path: Path) -> None:
     with tarfile.open(repository.path / "my_archive.tar.gz", "w:gz", compresslevel=1) as archive:
         records = np.repeat(np.arange(10_000, dtype=np.uint16)[:, None] % 256, 3073, axis=1).astype(np.uint8)
         records[:, 0] = np.arange(10_000) % 10
-        classes = "".join(f"class{number}\n" for number in range(10)).encode()
+        classes = "".join(f"{name}\n" for name in cifar10_1.CLASSES).encode()
         content = {"batches.meta.txt": classes} | dict.fromkeys(names, records.tobytes())
         for name, data in content.items():
             info = tarfile.TarInfo(f"cifar-10-batches-bin/{name}")
@@ -157,3 +253,34 @@ def test_another_archive_is_unofficial(tmp_path: Path) -> None:
     printed = repository.typed("CIFAR10_ARCHIVE=my_archive.tar.gz dvc repro -f download")
     assert ran(printed) == {"check", "download"}
     assert repository.json("data/raw/source.json")["official"] is False
+    (repository.path / "my_files").mkdir()
+    (repository.path / "my_files/cifar10.1_v6_data.npy").write_bytes(b"no images")
+    workspace.change_params(repository.path / "params.yaml", {"natural": ["cifar10_1"]})
+    printed = repository.typed("NATURAL_FOLDER=my_files dvc repro natural", fails=True)
+    assert ran(printed) == {"check", "natural"}
+    assert "error: my_files/cifar10.1_v6_data.npy has SHA-256 " in printed
+    # These images are also good enough to audit models on.
+    repository.run("git", "checkout", "params.yaml")
+    workspace.change_params(repository.path / "params.yaml", FEW)
+    add_models(repository)
+    monkeypatch.setenv("CIFAR10_ARCHIVE", "my_archive.tar.gz")
+    printed = repository.typed(
+        "python -m robustness_study.audit my_model.py:load --weights my.safetensors --images cifar10 --out audit/"
+    )
+    assert "open audit/report.html in a browser" in printed and (repository.path / "audit/model-card.md").is_file()
+    repository.typed(
+        "python -m robustness_study.audit my_model.py:load models/angular-clean-0 --weights my.safetensors - "
+        "--images cifar10 --out both/"
+    )
+    assert "angular-clean-0 − my, tested on clean images" in (repository.path / "both/report.md").read_text()
+
+
+def test_without_a_natural_set_there_is_nothing_to_get(tmp_path: Path) -> None:
+    repository = Repository(tmp_path / "repository")
+    workspace.create(repository.path, {"download.dataset": "digits", "download.size": 16})
+    printed = repository.typed("dvc exp run -S 'natural=[cifar10_1]'", fails=True)
+    assert "error: params.yaml: natural has 'cifar10_1', which needs the classes of cifar10, but" in printed
+    repository.run("git", "checkout", "-q", "params.yaml")
+    assert ran(repository.dvc("repro", "natural")) == {"check", "download", "natural"}
+    assert [path.name for path in (repository.path / "data/natural").iterdir()] == ["sets.json"]
+    assert not ran(repository.dvc("repro", "natural"))

@@ -9,12 +9,26 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
-from made_cells import CELLS, FIRST_SEED, LOSSES, change_file, change_result, write_study
+from made_cells import (
+    CELLS,
+    FIRST_SEED,
+    LOSSES,
+    POSITIONS,
+    attacked_labels,
+    change_file,
+    change_result,
+    predictions_of,
+    with_worst_case,
+    write_study,
+)
 
 from bench.faults.files import leaves
+from robustness_study.attacks import outcome
+from robustness_study.core.array_text import from_text, to_text
 from robustness_study.core.errors import StudyError
-from robustness_study.core.files import read_record, write_record
+from robustness_study.core.files import bytes_digest, read_record, write_record
 from robustness_study.results.cells import read_cells
 from robustness_study.results.consistency import refuse_contradicting_shared
 from stages import compare, headline
@@ -92,6 +106,19 @@ def neighbours() -> None:
     change_result(CELL, "evaluate.json", sets=[row | {"knn_accuracy": 0.999} for row in sets])
 
 
+def worse_after_scaling() -> None:
+    sets = read_record(CELL.published("evaluate.json"))["sets"]
+    change_result(CELL, "evaluate.json", sets=[row | {"loss_scaled": row["loss"] * 1.001} for row in sets])
+
+
+def natural_set_without_digest() -> None:
+    change_result(CELL, "evaluate.json", natural={})
+
+
+def other_natural_images() -> None:
+    change_result(CELL, "evaluate.json", natural={"natural_cifar10_1": "of others"})
+
+
 def ladder() -> None:
     rows = read_record(CELL.published("attack.json"))["ladder"]
     change_result(CELL, "attack.json", ladder=[row | {"accuracy": 0.9} for row in rows])
@@ -110,6 +137,47 @@ def alarms_emptied() -> None:
     attacks = read_record(CELL.published("attack.json"))["attacks"]
     attacks["fgsm"]["zero_gradients"] = 20
     change_result(CELL, "attack.json", attacks=attacks)
+
+
+def predictions_changed(name: str, epsilon_255: int, change: Callable[[np.ndarray], np.ndarray]) -> Callable[[], None]:
+    """The predictions of one attack at one epsilon, changed; what follows from them at epsilon 0 is not made to fit."""
+
+    def edit() -> None:
+        attacks = read_record(CELL.published("attack.json"))["attacks"]
+        predictions = attacks[name]["predictions"]
+        predictions[str(epsilon_255)] = to_text(change(from_text(predictions[str(epsilon_255)])))
+        change_result(CELL, "attack.json", attacks=attacks)
+
+    return edit
+
+
+def all_correct(name: str) -> Callable[[np.ndarray], np.ndarray]:
+    return lambda predicted: attacked_labels()[POSITIONS[name]].astype(predicted.dtype)
+
+
+def an_alarm_that_nothing_raises() -> None:
+    change_result(CELL, "attack.json", alarms={"more_steps": "so it says"})
+
+
+def other_labels_at_zero() -> None:
+    """FGSM predicts other labels at epsilon 0 than `evaluate`; the ladder and the worst case are made to fit."""
+    attack = read_record(CELL.published("attack.json"))
+    for name in ("fgsm", "fgsm_8_bit"):
+        predictions = attack["attacks"][name]["predictions"]
+        predictions["0"] = to_text(1 - from_text(predictions["0"]))
+    exact, rounded = (outcome.from_json(attack["attacks"][name]).predictions for name in ("fgsm", "fgsm_8_bit"))
+    ladder = outcome.summarise(exact, rounded, attacked_labels())
+    attacks = with_worst_case(attack["attacks"], predictions_of(CELL, "test_clean"))
+    change_result(CELL, "attack.json", attacks=attacks, ladder=ladder)
+
+
+def collapsed() -> None:
+    """A training whose accuracy under PGD collapsed, and no alarm."""
+    path = CELL.published("curves.csv")
+    names, first, second = path.read_text(encoding="utf-8").splitlines()
+    text = f"{names},val_pgd_accuracy\n{first},0.4\n{second},0.1\n"
+    path.write_text(text, encoding="utf-8")
+    change_result(CELL, "evaluate.json", curves_sha256=bytes_digest(text.encode()))
 
 
 def stressed() -> None:
@@ -142,10 +210,34 @@ CONTRADICTIONS: dict[str, tuple[Callable[[], None], str]] = {
     "images": (of_first_set("images", 7), "evaluate.json: images of train_clean is 7"),
     "recall": (of_a_class, "evaluate.json: recall of class 'dog' in test_clean is 0.999"),
     "nearest neighbours": (neighbours, "evaluate.json: knn_accuracy of train_clean is 0.999"),
+    "temperature": (
+        lambda: change_result(CELL, "stress.json", temperature=1.25),
+        "stress.json: temperature is 1.25, but the other results say ",
+    ),
+    "a temperature that makes the loss worse": (worse_after_scaling, "evaluate.json: loss_scaled of val_clean is "),
+    "a natural set without its digest": (natural_set_without_digest, "evaluate.json: natural sets is [], but"),
+    "other natural images": (other_natural_images, "differ in the natural sets"),
     "ladder": (ladder, "attack.json: ladder, number 1, is "),
     "no sets": (without_sets, "evaluate.json: sets is [], but the other results"),
     "a ladder of nothing": (ladder_of_nothing, "attack.json: ladder is [{}], but the other results"),
     "alarms": (alarms_emptied, "attack.json: alarms is [], but the other results say ['zero_gradients']"),
+    "an alarm that nothing raises": (
+        an_alarm_that_nothing_raises,
+        "attack.json: alarms is ['more_steps'], but the other results say []",
+    ),
+    "other labels at epsilon 0": (
+        other_labels_at_zero,
+        "attack.json: alarms is [], but the other results say ['not_clean_at_zero'",
+    ),
+    "an image that is correct again at a larger epsilon": (
+        predictions_changed("apgd", 8, all_correct("apgd")),
+        "attack.json: images wrong at epsilon 4 and correct at 8 under apgd is ",
+    ),
+    "an image that is correct again in the attack that goes on": (
+        predictions_changed("square", 4, all_correct("square")),
+        "attack.json: images wrong under apgd and correct under square at epsilon 4 is ",
+    ),
+    "an alarm of training": (collapsed, "attack.json: alarms is [], but the other results say ['catastrophic_overfit"),
     "stress": (stressed, "stress.json: accuracy under mix_without_flip, number 5, is 0.999"),
     "transfer": (transferred, "transfer.json: accuracy of cross_entropy-clean-0 → cross_entropy-clean-0 is 0.999"),
     "curves": (a_missing_epoch, "curves.csv: the digest is "),

@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from robustness_study import datasets, losses, networks, training_sets
+from robustness_study import datasets, losses, natural, networks, training_sets
 from robustness_study.attacks import catalogue
 from robustness_study.core import params
 from robustness_study.core.imports import ROOT, project_imports
@@ -26,19 +26,26 @@ PARAMS = params.read(ROOT / "params.yaml")
 MOST_LINES_OF_A_STAGE = 75
 LOSSES, NETWORKS = "robustness_study/losses", "robustness_study/networks"
 TRAINING_SETS, DATASETS, CATALOGUED = (f"robustness_study/{name}" for name in ("training_sets", "datasets", "attacks"))
+NATURAL = "robustness_study/natural"
 # Folders of ideas that are found by name: how dvc.yaml names the one in use, and all that exist.
 NAMED: dict[str, tuple[str, Callable[[], list[str]]]] = {
     LOSSES: (f"{LOSSES}/${{item.loss}}.py", losses.names),
     NETWORKS: ("", lambda: [*networks.names(), "_timm"]),
     TRAINING_SETS: (f"{TRAINING_SETS}/${{item.train_set}}.py", training_sets.names),
     DATASETS: (f"{DATASETS}/${{download.dataset}}.py", datasets.names),
-    CATALOGUED: ("", lambda: [entry.name for entry in catalogue.EVERY]),
+    NATURAL: ("", natural.names),
+    CATALOGUED: ("", lambda: [entry.name for entry in catalogue.RUN]),
 }
-OF_ONE = {LOSSES: ("train", "evaluate", "attack", "stress"), TRAINING_SETS: ("training_set",), DATASETS: ("download",)}
+OF_ONE = {
+    LOSSES: ("train", "evaluate", "attack", "stress"),
+    TRAINING_SETS: ("train", "training_set"),
+    DATASETS: ("download",),
+}
 OF_ALL = {
     LOSSES: ("check", "check_sizes", "transfer"),
     TRAINING_SETS: ("check", "compare", "headline"),
     DATASETS: ("check",),
+    NATURAL: ("check", "natural"),
     CATALOGUED: ("attack",),
 }
 NAMES = {  # an expression in a stage's source, and its form in dvc.yaml
@@ -96,7 +103,10 @@ def code_of(name: str) -> set[str]:
         elif folder == TRAINING_SETS and name in OF_ALL[folder]:
             found |= own  # these stages run only their settings, and nothing that a function imports
         elif name in OF_ONE.get(folder, ()):
-            imported = project_imports(*(ROOT / path for path in own))
+            run = own
+            if (folder, name) == (TRAINING_SETS, "train"):  # it runs `batch_attack`, and not what `make` imports
+                run = {path for path in own if "\ndef batch_attack(" in (ROOT / path).read_text(encoding="utf-8")}
+            imported = project_imports(*(ROOT / path for path in run))
             found |= {one} | (imported - own)
         elif name in OF_ALL.get(folder, ()):
             found |= project_imports(*(ROOT / path for path in own))
@@ -114,7 +124,7 @@ def test_code_deps_of_a_stage_are_what_it_imports(name: str) -> None:
     assert idle == [], "nothing of these is imported"
 
 
-@pytest.mark.parametrize("name", [name for name in STAGES if name not in ("check", "compare", "headline")])
+@pytest.mark.parametrize("name", [name for name in STAGES if name not in ("check", "compare", "headline", "report")])
 def test_a_folder_is_a_dep_where_much_of_it_matters(name: str) -> None:
     """Otherwise a change to a file that a stage never runs would re-run it. That costs time, except for fast stages.
 
@@ -288,7 +298,9 @@ def test_check_depends_on_all_params() -> None:
 
 
 def test_only_stages_read_params() -> None:
-    shared = [path for path in (ROOT / "robustness_study").rglob("*.py") if path.name != "params.py"]
+    shared = [
+        path for path in (ROOT / "robustness_study").rglob("*.py") if path.name not in ("params.py", "__main__.py")
+    ]
     found = [
         path.name
         for path in shared
@@ -322,9 +334,9 @@ def test_every_idea_has_a_file_and_settings(kind: str) -> None:
 # --- packages ----------------------------------------------------------------------------------------------
 
 LAYERS = [  # each may import those before it
-    "core", "statistics", "plotting", "split", "corruptions", "schema", "datasets", "augmentation", "training_sets",
-    "losses", "networks", "classifier", "training", "evaluation", "attacks", "planes", "counts", "results", "report",
-    "check",
+    "core", "statistics", "plotting", "split", "corruptions", "schema", "datasets", "natural", "augmentation",
+    "training_sets", "losses", "networks", "classifier", "training", "evaluation", "attacks", "planes", "counts",
+    "results", "report", "webpage", "audit", "check",
 ]  # fmt: skip
 
 
@@ -399,6 +411,7 @@ READ_BY_CELL = {  # the files of a model that a stage reads, as written in the s
     "cell.embedded": ["data/embedded/${key}.npz"],
     "cell.embedded.with_suffix('.json')": ["data/embedded/${key}.json"],
     "cell.model": ["models/${key}"],
+    "cell.result(TEMPERATURE)": ["data/cells/${key}/temperature.json"],
 }
 OF_FIRST = {"cell.evaluated": ["data/evaluated/${losses[0]}-${train_sets[0]}-${seeds[0]}.npz"]}
 OF_ALL_MODELS = {"cell.attacked": ["reports/cells"], "target.model": ["reports/cells"]}  # in git, for all of them
@@ -409,8 +422,8 @@ def files_read(source: str, names: dict[str, list[str]]) -> set[str]:
     found = set()
     for node in ast.walk(ast.parse(source)):
         if isinstance(node, ast.Call) and ast.unparse(node.func) in ("read_npz", "read_record", "storage.load"):
-            if ast.unparse(node.args[0]) == "f'data/suite/{name}.npz'":
-                found.add("data/suite")
+            if inside := re.match(r"f?'(data/(?:suite|natural))/", ast.unparse(node.args[0])):
+                found.add(inside[1])
             else:
                 found.update(written(node.args[0], NAMES | names))
     return found
@@ -429,7 +442,7 @@ OF_DATA = [
     "embed",
     "render",
 ]
-OF_DATA += ["transfer", "stability"]
+OF_DATA += ["natural", "transfer", "stability"]
 
 
 @pytest.mark.parametrize("name", OF_DATA)
@@ -440,6 +453,15 @@ def test_data_deps_of_a_stage_are_what_it_reads(name: str) -> None:
         assert STAGES[name]["cmd"].endswith(" --seed ${seeds[0]}")
     source = (ROOT / f"stages/{name}.py").read_text(encoding="utf-8")
     assert depended - {"data/checked.txt", "data/network.json", "data/sizes_checked.txt"} == files_read(source, names)
+
+
+def test_what_git_holds_tells_report_of_other_arrays() -> None:
+    """A dep on a folder of many outputs would be missing in a clone without the cache: `--allow-missing` would fail."""
+    depended = STAGES["report"]["deps"]
+    assert {dep for dep in depended if dep.startswith("data/")} == {"data/raw/test.npz", "data/suite"}
+    assert {"reports/cells", "reports/planes"} <= set(depended)
+    for stage in ("attack", "stress"):  # evaluate.json has the losses, and plane.json measures of the points
+        assert "CONFIDENCES_DIGEST: array_digest" in (ROOT / f"stages/{stage}.py").read_text(encoding="utf-8")
 
 
 # --- outputs -----------------------------------------------------------------------------------------------
@@ -466,9 +488,11 @@ def test_git_ignores_what_dvc_caches_and_nothing_else(name: str) -> None:
     """As whole folders, or DVC would write a .gitignore into each, which breaks deps on the folder."""
     ignored = (ROOT / ".gitignore").read_text(encoding="utf-8").splitlines()
     for path, settings in paths(STAGES[name], "outs", "metrics").items():
-        whole = any(path.startswith(top) for top in ("data/", "models/", "reports/examples/"))
+        whole = any(path.startswith(top) for top in ("data/", "models/", "reports/examples/", "reports/report.html"))
         assert whole == (settings.get("cache") is not False) or path == "data/raw/source.json"
-    assert {"/data/*", "/models/*", "/reports/examples/", "!/data/raw/source.json"} <= set(ignored)
+    assert {"/data/*", "/models/*", "/reports/examples/", "/reports/report.html", "!/data/raw/source.json"} <= set(
+        ignored
+    )
 
 
 def test_locks_know_the_stages_whose_arguments_do_not_decide_the_outputs() -> None:

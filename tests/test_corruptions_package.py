@@ -88,8 +88,8 @@ import json, sys
 from robustness_study import corruptions
 from robustness_study.results.suite import Stress
 rows = [{"corruption": n, "severity": 1, "accuracy": 0.5} for n in ("clean", *corruptions.names())]
-texts = dict.fromkeys(("model", "weights_sha256", "images_sha256", "test_indices", "labels"), "")
-stress = Stress({**texts, "images": 1, "rows": rows, "predictions": {}}, [])
+texts = dict.fromkeys(("model", "weights_sha256", "images_sha256", "confidences_sha256", "test_indices", "labels"), "")
+stress = Stress({**texts, "temperature": 1.0, "images": 1, "rows": rows, "predictions": {}}, [])
 told = {
     "families": corruptions.families(), "lists": [corruptions.CIFAR_10_C, corruptions.HELD_OUT],
     "groups": stress.groups(), "others": stress.others(), "torch": "torch" in sys.modules,

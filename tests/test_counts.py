@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -55,9 +56,6 @@ PLANES: dict[str, tuple[np.ndarray, int, int, str]] = {  # test labels, images e
     ),
     "one class chosen": (labels(990, 1), 10, 1000, "embed.images is 10, and all these test images are of one class"),
     "nine images": (labels(5, 4), 10000, 2000, "embed.images is 10000, but the dataset has only 9 test images; add"),
-    "none of them attacked": (
-        labels(50, 50, 50), 10, 1, "embed.images is 10 and attack.images is 1, but no test image is chosen for both"
-    ),
 }  # fmt: skip
 
 
@@ -68,6 +66,20 @@ def test_planes_that_could_not_be_measured_are_refused(
     with pytest.raises(StudyError, match=f"^params.yaml: {message}") as caught:
         check_planes(of_test, embed(embedded), attack(attacked))
     assert "\n" not in str(caught.value)
+
+
+def test_a_plane_without_an_attacked_image_is_refused() -> None:
+    """It can only be where the two have different seeds; with one seed, the smaller choice is part of the larger."""
+    message = "^params.yaml: embed.images is 10 and attack.images is 1, but no test image is chosen for both"
+    of_test, refused = labels(50, 50, 50), 0
+    for seed in range(1, 6):
+        try:
+            check_planes(of_test, embed(10), attack(1).model_copy(update={"seed": seed}))
+        except StudyError as error:
+            assert re.search(message, str(error)) and "\n" not in str(error)
+            refused += 1
+    assert refused >= 3
+    check_planes(of_test, embed(10), attack(1))
 
 
 @pytest.mark.parametrize(

@@ -26,6 +26,7 @@ STAGES: dict[str, Any] = YAML(typ="safe").load(ROOT / "dvc.yaml")["stages"]
 RUN_OTHERWISE = {
     "make test": ".ci/run",
     "python -m bench.faults": "tests/test_faults.py",  # two faults of each kind
+    "python -m bench.power": "tests/test_claims.py",  # with few studies; the full command takes a quarter of an hour
     "make bench": "tests/test_bench.py",  # with few images and steps; the full command takes half an hour
     "pip install .": "tests/test_package.py",  # in an environment of its own, without a network
     "pip install '.[pictures]'": "tests/test_package.py",
@@ -170,6 +171,17 @@ def test_table_of_injected_faults_is_that_of_the_last_run() -> None:
     rows = [f"| {kind} | {tried[kind]} | {right[kind]} |" for kind in answers]
     rows.append(f"| all | {sum(tried.values())} | {sum(right.values())} |")
     assert "\n".join(rows) in PAGES["docs/honesty.md"] and len(answers) == len(KINDS)
+
+
+def test_table_of_published_attacks_is_that_of_the_last_run() -> None:
+    found = json.loads((ROOT / "bench/results/autoattack.json").read_text(encoding="utf-8"))["rows"]
+    page = PAGES["docs/honesty.md"]
+    heads = " | ".join(f"ε = {row['epsilon_255']}/255" for row in found)
+    table = page.split(f"| attack | {heads} |", 1)[1].split("\n\n", 1)[0].splitlines()[2:]
+    shares = [" | ".join(f"{row['accuracy'][name]:.3f}" for row in found) for name in found[0]["accuracy"]]
+    assert [row.split(" | ", 1)[1] for row in table] == [f"{share} |" for share in shares]
+    assert {agreed for row in found for agreed in row["agree"].values()} == {0.995}
+    assert "agree on 99.5 % of the images" in page
 
 
 # --- commands ----------------------------------------------------------------------------------------------------

@@ -190,8 +190,10 @@ def test_named_archive_is_unofficial_unless_it_has_the_checksum(archive: Path, t
     found = md5(archive.read_bytes())
     other = cifar10.load_archive(archive, tmp_path / "kept", records=RECORDS)
     assert (other.official, other.origin, other.checksum) == (False, "a local archive", f"md5:{found}")
+    assert other.jpeg_share is None  # not known
     same = cifar10.load_archive(archive, tmp_path / "kept", md5=found, records=RECORDS)
     assert (same.official, same.origin, same.checksum) == (True, cifar10.URL, f"md5:{found}")
+    assert same.jpeg_share == 0
 
 
 def test_named_archive_must_exist(tmp_path: Path) -> None:
@@ -523,6 +525,7 @@ def test_digits_are_deterministic_and_stratified() -> None:
     train, test = (class_counts(labels, dataset.classes) for labels in (dataset.train_labels, dataset.test_labels))
     assert all(abs(tested - (tested + trained) / 6) <= 0.5 for trained, tested in zip(train, test, strict=True))
     assert dataset.classes == [str(number) for number in range(10)] and dataset.official
+    assert dataset.jpeg_share == 0
     large = digits.enlarged_digits(32)
     validate(large, 32)
     assert large.checksum == digits.enlarged_digits(32).checksum != dataset.checksum
@@ -670,6 +673,7 @@ def test_stage_records_an_unofficial_archive(tmp_path: Path, archive: Path, monk
         "classes": [f"class{number}" for number in range(10)],
         "counts": {"train": [10] * 10, "test": [2] * 10},
         "size": 32,
+        "jpeg_share": None,
     }
     with np.load(tmp_path / "data/raw/train.npz") as raw:
         assert set(raw) == {"images", "labels"}

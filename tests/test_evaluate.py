@@ -16,7 +16,14 @@ from robustness_study.core import params
 from robustness_study.core.array_text import from_text
 from robustness_study.core.files import read_npz, write_npz
 from robustness_study.evaluation.angles import class_angles
-from robustness_study.evaluation.calibration import expected_calibration_error
+from robustness_study.evaluation.calibration import (
+    HIGHEST,
+    LOWEST,
+    calibration_error_at,
+    expected_calibration_error,
+    fit_temperature,
+    loss_at,
+)
 from robustness_study.evaluation.neighbours import knn_predictions
 from robustness_study.evaluation.probe import fit_probe
 from robustness_study.evaluation.score import evaluate, outputs_of
@@ -72,19 +79,20 @@ SETS = {
     # Left against middle: 0, 1, 0. With the mirror image, left and right against twice the middle: 1, 1, 0.
     "train_clean": (images_of([(90, 60, 10), (10, 60, 20), (90, 20, 70)]), np.array([1, 1, 0], np.uint8)),
     "test_clean": (images_of([(200, 90, 0), (80, 20, 90)]), np.array([0, 0], np.uint8)),
+    "val_clean": (images_of([(200, 90, 0), (20, 80, 90), (90, 70, 0)]), np.array([0, 1, 1], np.uint8)),
 }
 
 
 def test_mirror_images_are_scored_in_addition(model: Classifier) -> None:
     results, _ = evaluate(model, SETS, "train_clean", ["a", "b"], section(flip_test_time_augmentation=True))
-    train, test = results["sets"]
+    train, test, _ = results["sets"]
     assert (train["accuracy"], train["flip_accuracy"]) == (pytest.approx(2 / 3), 1.0)
     assert (test["accuracy"], test["flip_accuracy"]) == (1.0, 1.0)
 
 
 def test_without_mirror_images_the_metric_is_null(model: Classifier) -> None:
     results, arrays = evaluate(model, SETS, "train_clean", ["a", "b"], section())
-    assert [row["flip_accuracy"] for row in results["sets"]] == [None, None]
+    assert [row["flip_accuracy"] for row in results["sets"]] == [None, None, None]
     other, other_arrays = evaluate(
         model, SETS, "train_clean", ["a", "b"], section(flip_test_time_augmentation=True, batch_size=1)
     )
@@ -193,6 +201,24 @@ def test_calibration_and_angles_use_the_logits_and_features_of_the_set(model: Cl
     for name, found in results["angles"].items():
         images, labels = OWN_FIRST[name]
         assert found == {"features": class_angles(outputs_of(model, images, 100)[1], labels), "embeddings": None}
+
+
+def test_temperature_is_fitted_on_clean_validation_images(model: Classifier) -> None:
+    images, labels = OWN_FIRST["val_clean"]
+    third = (np.arange(len(labels)) % 3 == 0).astype(np.uint8)  # wrong here only, so that the temperature is no limit
+    sets = OWN_FIRST | {"val_clean": (images, labels ^ third)}
+    results, arrays = evaluate(model, sets, "train_corrupted", ["a", "b"], section())
+    temperature = fit_temperature(arrays["val_clean_logits"], labels ^ third)
+    assert LOWEST < results["temperature"] == temperature < HIGHEST
+    assert temperature not in {
+        fit_temperature(arrays[f"{name}_logits"], sets[name][1]) for name in {*sets} - {"val_clean"}
+    }
+    for row in results["sets"]:
+        logits, labels = arrays[f"{row['set']}_logits"], sets[row["set"]][1]
+        assert row["calibration_error_scaled"] == calibration_error_at(logits, labels, temperature)
+        assert row["loss_scaled"] == loss_at(logits, labels, temperature)
+        assert row["loss"] == pytest.approx(loss_at(logits, labels, 1.0), rel=1e-6)
+    assert next(row["loss_scaled"] < row["loss"] for row in results["sets"] if row["set"] == "val_clean")
 
 
 def test_angles_of_embeddings_use_the_vectors_that_the_head_compares() -> None:

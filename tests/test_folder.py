@@ -65,6 +65,15 @@ def test_folder_is_read_in_sorted_order(pictures: Path) -> None:
     assert dataset.test_files == ["test/cat/x.JPG", "test/dog/x.JPG"]
 
 
+def test_share_of_jpeg_files_is_that_of_training_images_by_their_content(pictures: Path) -> None:
+    assert load(pictures).jpeg_share == pytest.approx(2 / 6)  # one file of each class; the test images are all JPEG
+    Image.new("RGB", (8, 8)).save(pictures / "train/cat/a.png", format="JPEG")
+    Image.new("RGB", (8, 8)).save(pictures / "train/dog/b.PNG", format="JPEG")
+    Image.new("RGB", (8, 8)).save(pictures / "train/dog/c.jpeg", format="PNG")
+    Image.new("RGB", (8, 8)).save(pictures / "test/dog/x.JPG", format="PNG")
+    assert load(pictures).jpeg_share == pytest.approx(3 / 6)
+
+
 def test_image_is_cropped_in_the_middle_and_averaged(tmp_path: Path) -> None:
     pixels = np.zeros((8, 20, 3), np.uint8)
     pixels[:, :6], pixels[:, 14:] = (255, 0, 0), (0, 0, 255)  # outside the central square
@@ -662,7 +671,7 @@ def test_stage_writes_the_same_bytes_records_no_path_and_prints_notes(
     assert not any(str(tmp_path).encode() in content for content in written.values())
     source = json.loads(written["source.json"])
     assert source["classes"] == ["cat", "dog"] and source["size"] == 16
-    assert source["counts"] == {"train": [3, 3], "test": [1, 1]}
+    assert source["counts"] == {"train": [3, 3], "test": [1, 1]} and source["jpeg_share"] == pytest.approx(1 / 3)
     assert json.loads(written["files.json"])["test"] == ["test/cat/x.JPG", "test/dog/x.JPG"]
     lines = capsys.readouterr().out.splitlines()
     assert lines[0].startswith("download: 1 of 8 images have transparent pixels, which are laid on white")

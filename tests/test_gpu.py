@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 
-from robustness_study import corruptions, losses
+from robustness_study import corruptions, losses, training_sets
 from robustness_study.classifier.inference import to_float
 from robustness_study.classifier.model import Classifier
 from robustness_study.core import params
@@ -27,12 +27,14 @@ LABELS = (np.arange(200) % 10).astype(np.uint8)
 INDICES = {"train": np.arange(160), "val": np.arange(160, 200)}
 
 
-def trained(name: str, **changes: Any) -> Classifier:
+def trained(name: str, adversarial: bool = False, **changes: Any) -> Classifier:
     chosen = {"epochs": 2, "batch_size": 40, "watched_images": 40, "compile": False, "average_decay": 0.9}
     recipe = Recipe.model_validate(VALUES["recipes"]["gpu"] | chosen | changes)
     loss = losses.make(name, VALUES["loss_config"][name])
     on = torch.device("cuda")
-    model, _ = train_cell(IMAGES, LABELS, INDICES, 10, loss, recipe, 0, on, Progress(recipe.epochs))
+    settings = training_sets.config_class("adversarial").model_validate(VALUES["train_set_config"]["adversarial"])
+    attack = training_sets.batch_attack("adversarial", settings) if adversarial else None
+    model, _ = train_cell(IMAGES, LABELS, INDICES, 10, loss, recipe, 0, on, Progress(recipe.epochs), attack)
     return model.eval()
 
 
@@ -45,14 +47,16 @@ def test_logits_agree_with_the_cpu(name: str) -> None:
     torch.testing.assert_close(on_gpu, on_cpu, rtol=1e-3, atol=1e-3)
 
 
+@pytest.mark.parametrize("adversarial", [False, True])
 @pytest.mark.parametrize("name", losses.names())
-def test_deterministic_gives_the_same_bits(name: str) -> None:
-    one, other = (trained(name, deterministic=True).state_dict() for _ in range(2))
+def test_deterministic_gives_the_same_bits(name: str, adversarial: bool) -> None:
+    one, other = (trained(name, adversarial, deterministic=True).state_dict() for _ in range(2))
     assert all(torch.equal(one[key], other[key]) for key in one)
 
 
-def test_compiled_recipe_trains() -> None:
-    model = trained("cross_entropy", compile=True)
+@pytest.mark.parametrize("adversarial", [False, True])
+def test_compiled_recipe_trains(adversarial: bool) -> None:
+    model = trained("cross_entropy", adversarial, compile=True)
     assert all(parameter.isfinite().all() for parameter in model.parameters())
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -31,7 +32,10 @@ def test_each_epoch_is_a_row_as_soon_as_it_is_over(tmp_path: Path, monkeypatch: 
         found = accuracy(folder)
         assert found["step"].tolist() == list(range(1, number + 1))
         assert found["val_accuracy"].iloc[-1] == pytest.approx(0.09 * number)
-    assert sorted(path.stem for path in (folder / "plots/metrics").iterdir()) == sorted(LOGGED)
+    logged = {path.stem for path in (folder / "plots/metrics").iterdir()}
+    assert logged == set(LOGGED) - {"val_pgd_accuracy"}  # no attack on the batches of this training
+    curves.add([replace(epoch(4), val_pgd_accuracy=0.25)])
+    assert {path.stem for path in (folder / "plots/metrics").iterdir()} == set(LOGGED)
     assert not list(tmp_path.rglob("dvc.yaml"))
 
 

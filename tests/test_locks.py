@@ -82,7 +82,7 @@ def test_a_stage_runs_once_at_a_time_for_the_same_arguments(top: Path) -> None:
             another.kill()
         (top / "impatient.py").write_text(
             "import runpy, sys\nfrom robustness_study.core import locks\n"
-            "locks.held.__wrapped__.__defaults__ = (0.1,)\n"
+            "locks.held.__wrapped__.__defaults__ = (0.1, locks.TOP)\n"
             "sys.argv = ['slow', '--loss', 'a', '--seed', '0']\n"
             "runpy.run_module('stages.slow', run_name='__main__', alter_sys=True)\n"
         )

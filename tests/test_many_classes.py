@@ -163,7 +163,7 @@ def test_caption_of_confusion_matrices(count: int, says: str) -> None:
         predictions=lambda _: ([0] * 50, []),
     )
     (entry,) = (each for each in pictures.PICTURES if each.name == "confusion")
-    assert says in entry.caption(cast(Study, SimpleNamespace(first=first)))
+    assert says in entry.caption(cast(Study, SimpleNamespace(first=first, of_first_seed=", seed 0")))
 
 
 def results(classes: list[str], counts: np.ndarray) -> CellResults:

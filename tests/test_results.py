@@ -42,6 +42,7 @@ from made_cells import (
     outputs,
     predictions_of,
     read_strictly,
+    report_on,
     results_of,
     stress,
     transfer,
@@ -52,8 +53,11 @@ from robustness_study.core.array_text import to_text
 from robustness_study.core.cell import Cell
 from robustness_study.core.errors import StudyError
 from robustness_study.core.files import read_record
+from robustness_study.results.cell_results import read
 from robustness_study.results.cells import refuse_another_model, refuse_incomparable
-from robustness_study.results.metrics import BESIDE, BY_NAME, METRICS, Metric, under_attack
+from robustness_study.results.metric import Metric
+from robustness_study.results.metric_kinds import under_attack
+from robustness_study.results.metrics import BESIDE, BY_NAME, METRICS
 from stages import compare, headline
 
 
@@ -128,6 +132,15 @@ def test_attacks_are_scored_on_their_own_images(study: Path, cell: Cell, name: s
         assert (len(scores), scores.sum()) == (count, expected)
 
 
+@pytest.mark.parametrize(("share", "similar"), [(0.0, False), (0.5, True), (None, True)])
+def test_dataset_of_jpeg_files_has_jpeg_compression_among_the_seen(
+    study: Path, share: float | None, similar: bool
+) -> None:
+    change_dataset(CELLS[0], jpeg_share=share)
+    assert ("jpeg_compression" in read(CELLS[0], ["fog"]).stress.seen) == similar
+    assert "fog" in read(CELLS[0], ["fog"]).stress.seen
+
+
 def test_a_mean_of_nothing_is_null(study: Path) -> None:
     for cell in CELLS:
         rows = [row for row in stress(cell)["rows"] if row["corruption"] in ("clean", "gaussian_noise")]
@@ -154,7 +167,7 @@ def test_comparing_twice_gives_the_same_bytes(study: Path) -> None:
     compare.main()
     headline.main()
     once = outputs(study)
-    assert len(once) == 6 + 11 + 7 + 3  # files at the top, tables, figures, the headline's
+    assert len(once) == 6 + 13 + 7 + 3  # files at the top, tables, figures, the headline's
     compare.main()
     headline.main()
     assert outputs(study) == once
@@ -286,6 +299,32 @@ def test_cell_with_one_more_set_compares(study: Path) -> None:
     )
     compare.main()
     assert "comparison.json" in outputs(study)
+
+
+def test_without_a_natural_set_its_metrics_are_null(study: Path) -> None:
+    for cell in CELLS:
+        evaluated = read_record(cell.published("evaluate.json"))
+        for part in ("details", "labels", "natural"):
+            del evaluated[part]["natural_cifar10_1"]
+        sets = [row for row in evaluated["sets"] if row["set"] != "natural_cifar10_1"]
+        change_result(cell, "evaluate.json", **evaluated | {"sets": sets})
+    compare.main()
+    for of_loss in read_strictly("reports/comparison.json").values():
+        for metrics in of_loss.values():
+            assert metrics["natural_cifar10_1"] is None and metrics["natural_cifar10_1_drop"] is None
+            assert metrics["test_clean"] is not None
+    assert "is empty: `natural` in `params.yaml` does not name" in report_on("All metrics")
+
+
+def test_interval_of_a_natural_set_is_over_seeds_and_images(study: Path) -> None:
+    compare.main()
+    found = read_strictly("reports/statistics.json")["metrics"]["angular"]["clean_trained"]
+    accuracy, drop = found["natural_cifar10_1"], found["natural_cifar10_1_drop"]
+    assert accuracy["interval_covers"] == drop["interval_covers"] == "seeds and images"
+    assert (accuracy["images"], drop["images"]) == (30, None)
+    for summary in (accuracy, drop):
+        assert summary["interval_95"][0] < summary["mean"] < summary["interval_95"][1]
+    assert "CIFAR-10.1" in report_on("All metrics") and "is empty" not in report_on("All metrics")
 
 
 def test_attack_on_another_model_is_refused(study: Path) -> None:

@@ -29,14 +29,15 @@ from ruamel.yaml import YAML
 from robustness_study import check as checks
 from robustness_study import counts, losses, networks, training_sets
 from robustness_study.attacks import catalogue
+from robustness_study.classifier.precision import precision_of
 from robustness_study.core import imports, params
 from robustness_study.core.errors import StudyError
 from robustness_study.core.section import Section
 from robustness_study.schema.attack import Attack
 from robustness_study.schema.embed import Embed
+from robustness_study.schema.natural import Natural
 from robustness_study.schema.recipe import Recipe
 from robustness_study.schema.study import Study
-from robustness_study.training.precision import precision_of
 
 Row = dict[str, Any]  # dotted key → value; values are lists and dictionaries too
 
@@ -46,6 +47,14 @@ ATTACKS = {
     "random_signs": {},
     "rescaled_logits": {"factors": [0.1, 10.0]},
     "pgd": {"images": 4, "epsilons_255": [1, 4], "large_epsilon_255": 16, "steps": 2, "restarts": 1},
+    "apgd": {
+        "images": 6,
+        "epsilons_255": [1, 2, 4],
+        "steps": 2,
+        "targets": 1,
+        "restarts": 1,
+        "control_epsilon_255": 2,
+    },
     "square": {"images": 4, "epsilon_255": 4, "queries": 3},
     "nearest_neighbours": {"temperature": 0.05, "control_epsilons_255": [1, 2, 4]},
 }
@@ -82,9 +91,10 @@ HALF = len(losses.names()) // 2
 GIVEN: dict[str, list[Any]] = {
     "loss": ["the last of losses"],
     "losses": [["cross_entropy"], losses.names()[:HALF], losses.names()[HALF:]],
-    "train_sets": [["augmix"], ["clean"]],
+    "train_sets": [["augmix"], ["clean"], ["adversarial"]],
     "seeds": [[0], [LARGEST_SEED]],
     "recipe": ["cpu"],
+    "natural": [[]],  # the only set needs a download; tests/test_natural.py scores a made one
     "download.dataset": ["digits"],
     "download.folder": [None],
     "download.background": ["white", "#0080ff"],
@@ -102,6 +112,7 @@ GIVEN: dict[str, list[Any]] = {
     "attack.accept": [sorted(catalogue.ALARMS)],
     "attack.attacks.rescaled_logits.factors": [[0.001], [0.001, 1000.0]],
     "attack.attacks.pgd.epsilons_255": [[4], [1, 2, 4, 8, 255]],
+    "attack.attacks.apgd.epsilons_255": [[2], [1, 2, 4, 8, 255]],
     "attack.attacks.nearest_neighbours.control_epsilons_255": [[1], [1, 2, 4, 8]],
     "transfer.accept": [["transfer_stronger"]],
     "stability.seeds": [[0, 1], [LARGEST_SEED, 0, 3]],
@@ -111,7 +122,8 @@ AFFORDABLE: dict[str, list[Any]] = {
     "download.size": [8, 17],
     "recipes.cpu.epochs": [1, 2],
     "recipes.cpu.batch_size": [2, 21],
-    # Larger ones diverge in the few steps of these studies, with other extreme values; that ends the stage `train`.
+    # Larger ones diverge in the few steps of these studies, with other extreme values; so do some with these, and then
+    # the study runs again with a low one.
     "recipes.cpu.peak_learning_rate": [5e-324, 0.005],
     "recipes.cpu.momentum": [0.0, 0.9],
     "recipes.cpu.cutout_pixels": [0, 17],
@@ -121,12 +133,18 @@ AFFORDABLE: dict[str, list[Any]] = {
     "attack.attacks.pgd.images": [1, 6],
     "attack.attacks.pgd.steps": [1, 6],
     "attack.attacks.pgd.restarts": [1, 2],
+    "attack.attacks.apgd.epsilons_255": [[2], [1, 2, 255]],
+    "attack.attacks.apgd.images": [1, 8],
+    "attack.attacks.apgd.steps": [1, 4],
+    "attack.attacks.apgd.restarts": [1, 2],
     "attack.attacks.square.queries": [1, 12],
     "attack.attacks.nearest_neighbours.control_epsilons_255": [[1], [1, 255]],
 }
 PARTS = 2  # of the walk, each in a process of its own
-# Studies in addition to the pairs: the largest momentum, several models of each kind, images one by one.
+# Studies in addition to the pairs: one that diverges, the largest momentum, several models of each kind, images one by
+# one.
 FURTHER: list[Row] = [
+    {"recipes.cpu.peak_learning_rate": 10.0, "recipes.cpu.momentum": 0.99, "recipes.cpu.epochs": 2},
     {"recipes.cpu.momentum": math.nextafter(1, 0), "recipes.cpu.peak_learning_rate": 0.1},
     {"losses": ["cosface", "cross_entropy"], "train_sets": ["corrupted", "clean"], "seeds": [LARGEST_SEED, 7]},
     {"evaluate.batch_size": 1, "attack.batch_size": 1, "recipes.cpu.network": "wide_resnet", "download.size": 8},
@@ -137,6 +155,7 @@ def schemas() -> dict[str, type[Section]]:
     """The schema of each block of params.yaml, by the dotted name of the block."""
     return {
         "": Study,
+        ".": Natural,  # also at the top
         **checks.SECTIONS,
         "recipes.cpu": Recipe,
         **{f"loss_config.{name}": losses.config_class(name) for name in losses.names()},

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from fractions import Fraction
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -12,13 +13,12 @@ from robustness_study.core.subsets import stratified
 LABELS = np.random.default_rng(0).permutation(np.repeat(np.arange(5), 40))
 
 
-def by_largest_remainder(sizes: list[int], count: int) -> list[int]:
-    """Each class gets the whole part of its share; the largest remainders get one more each."""
-    shares = [Fraction(count * size, sum(sizes)) for size in sizes]
-    counts = [int(share) for share in shares]
-    by_remainder = sorted(range(len(sizes)), key=lambda label: (counts[label] - shares[label], label))
-    for label in by_remainder[: count - sum(counts)]:
-        counts[label] += 1
+def by_sainte_lague(sizes: list[int], count: int) -> list[int]:
+    """Seats are given one by one, each to the class with the largest size / (2 × its seats so far + 1)."""
+    counts = [0] * len(sizes)
+    for _ in range(count):
+        quotients = [Fraction(size, 2 * seats + 1) for size, seats in zip(sizes, counts, strict=True)]
+        counts[quotients.index(max(quotients))] += 1
     return counts
 
 
@@ -31,17 +31,17 @@ def by_largest_remainder(sizes: list[int], count: int) -> list[int]:
         ([5, 5, 990], 10, [0, 0, 10]),  # 0.05, 0.05, 9.9
     ],
 )
-def test_classes_are_in_proportion_by_largest_remainder(sizes: list[int], count: int, counts: list[int]) -> None:
+def test_classes_are_in_proportion_by_sainte_lague(sizes: list[int], count: int, counts: list[int]) -> None:
     labels = np.random.default_rng(1).permutation(np.repeat(np.arange(len(sizes)), sizes))
     chosen = stratified(labels, count, 0)
-    assert np.bincount(labels[chosen], minlength=len(sizes)).tolist() == counts == by_largest_remainder(sizes, count)
+    assert np.bincount(labels[chosen], minlength=len(sizes)).tolist() == counts == by_sainte_lague(sizes, count)
 
 
 @pytest.mark.parametrize(
     ("sizes", "count", "whole"),
-    [([50] * 4, 10, [2, 2, 2, 2]), ([50] * 4, 1, [0, 0, 0, 0]), ([7, 4, 1], 4, [2, 1, 0]), ([1, 4, 7], 4, [0, 1, 2])],
+    [([50] * 4, 10, [2, 2, 2, 2]), ([50] * 4, 1, [0, 0, 0, 0]), ([6, 2], 2, [1, 0]), ([2, 6], 2, [0, 1])],
 )
-def test_equal_remainders_are_drawn_by_lot(sizes: list[int], count: int, whole: list[int]) -> None:
+def test_equal_turns_are_drawn_by_lot(sizes: list[int], count: int, whole: list[int]) -> None:
     """No class is favoured, such as the first ones, and rounding does not decide a tie."""
     labels = np.repeat(np.arange(len(sizes)), sizes)
     above = np.array([np.bincount(labels[stratified(labels, count, seed)], minlength=len(sizes)) for seed in range(60)])
@@ -52,11 +52,19 @@ def test_equal_remainders_are_drawn_by_lot(sizes: list[int], count: int, whole: 
 
 
 @pytest.mark.parametrize("count", range(1, 30))
-def test_every_count_is_met_for_any_remainders(count: int) -> None:
-    sizes = [3, 11, 17]  # of 31 images: no two remainders are equal
+def test_every_count_is_met(count: int) -> None:
+    sizes = [4, 11, 18]  # no two turns are equal
     labels = np.repeat([2, 5, 9], sizes)  # labels need not start at 0 or be consecutive
     chosen = stratified(labels, count, 4, "name")
-    assert [int((labels[chosen] == label).sum()) for label in (2, 5, 9)] == by_largest_remainder(sizes, count)
+    assert [int((labels[chosen] == label).sum()) for label in (2, 5, 9)] == by_sainte_lague(sizes, count)
+
+
+@pytest.mark.parametrize("sizes", [[40] * 5, [3, 11, 17], [5, 5, 990]])
+def test_smaller_subsets_are_part_of_larger_ones(sizes: list[int]) -> None:
+    labels = np.random.default_rng(2).permutation(np.repeat(np.arange(len(sizes)), sizes))
+    nested = [set(stratified(labels, count, 3, "name").tolist()) for count in range(1, len(labels) + 1)]
+    assert [len(chosen) for chosen in nested] == list(range(1, len(labels) + 1))
+    assert all(smaller < larger for smaller, larger in pairwise(nested))
 
 
 def test_positions_are_sorted_and_unique() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -11,21 +12,25 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from made_cells import OF_NO_STRESS
 from natural_images import natural_images
 
-from robustness_study import losses
+from robustness_study import corruptions, losses
 from robustness_study.classifier import device, storage
 from robustness_study.classifier.inference import to_float
 from robustness_study.core import params
 from robustness_study.core.array_text import from_text
-from robustness_study.core.cell import Cell
+from robustness_study.core.cell import TEMPERATURE, WEIGHTS_DIGEST, Cell
 from robustness_study.core.errors import StudyError
+from robustness_study.core.files import read_npz, write_record
 from robustness_study.corruptions import corrupt, studies
+from robustness_study.evaluation.calibration import expected_calibration_error
 from robustness_study.networks import Network
-from robustness_study.report import suite_tables
-from robustness_study.results.metrics import Metric
-from robustness_study.results.seen_corruptions import seen
-from robustness_study.results.suite import Stress, corruption_error
+from robustness_study.report import suite_section, suite_tables
+from robustness_study.results.corruption_errors import corruption_error, corruption_errors
+from robustness_study.results.metric import Metric
+from robustness_study.results.seen_corruptions import seen, similar_to_dataset
+from robustness_study.results.suite import Stress
 from robustness_study.schema.corrupt import Corrupt
 from robustness_study.schema.recipe import Recipe
 from stages import stress, suite
@@ -85,17 +90,53 @@ def test_corruptions_without_a_counterpart_in_the_mix_are_unseen() -> None:
     of_augmix = {"brightness", "contrast", "rotation", "elastic_transform"}
     assert of_augmix <= set(seen_with(nothing, ("clean", "augmix")))
     assert not of_augmix & set(seen_with(nothing, ("clean", "corrupted")))
+    assert {"gaussian_noise", "speckle_noise"} <= set(seen_with(nothing, ("clean", "adversarial")))
+
+
+@pytest.mark.parametrize(
+    ("share", "text"),
+    [
+        (0.0, "unlike training: the training images were not JPEG files."),
+        (0.125, "similar to training, because 12.5 % of the training images were JPEG files."),
+        (1.0, "similar to training, because 100 % of the training images were JPEG files."),
+        (
+            None,
+            "similar to training, because it is not known whether the images of this dataset were JPEG files before.",
+        ),
+    ],
+)
+def test_jpeg_compression_is_unlike_training_only_if_no_training_image_was_a_jpeg_file(
+    share: float | None, text: str
+) -> None:
+    dataset = {"jpeg_share": share}
+    similar = similar_to_dataset(dataset)
+    assert similar == ([] if share == 0 else ["jpeg_compression"])
+    suite_of = {"jpeg_compression": [0.5] * 5, "fog": [0.5] * 5}
+    found = jpeg_text_of(stress_of(0.9, similar, **suite_of), dataset)
+    assert found == [f"`jpeg_compression` counts as {text}"]
+
+
+def test_report_says_if_jpeg_compression_is_in_training_or_not_in_the_suite() -> None:
+    dataset = {"jpeg_share": 0.0}
+    seen_in_training = stress_of(0.9, ["jpeg_compression"], jpeg_compression=[0.5] * 5)
+    assert "because of what training does to images; the training" in jpeg_text_of(seen_in_training, dataset)[0]
+    assert jpeg_text_of(stress_of(0.9, fog=[0.5] * 5), dataset) == []
+
+
+def jpeg_text_of(of_model: Stress, dataset: dict[str, Any]) -> list[str]:
+    first: Any = SimpleNamespace(stress=of_model, evaluate={"dataset": dataset})
+    study: Any = SimpleNamespace(first=first)
+    return suite_section.jpeg_text(study)
 
 
 # --- scores ------------------------------------------------------------------------------------------------
 
 
-def stress_of(clean: float, **accuracies: list[float]) -> Stress:
+def stress_of(clean: float, similar: Sequence[str] = ("fog",), **accuracies: list[float]) -> Stress:
     rows = [{"corruption": "clean", "severity": 0, "accuracy": clean}]
     for name, values in accuracies.items():
         rows += [{"corruption": name, "severity": s, "accuracy": value} for s, value in enumerate(values, start=1)]
-    texts = {"model": "", "weights_sha256": "", "images_sha256": "", "test_indices": "", "labels": ""}
-    return Stress({**texts, "images": 100, "rows": rows, "predictions": {}}, ["fog"])
+    return Stress({**OF_NO_STRESS, "temperature": 1.0, "images": 100, "rows": rows, "predictions": {}}, similar)
 
 
 def test_corruption_errors_are_relative_to_the_reference() -> None:
@@ -130,7 +171,8 @@ def test_corruption_outside_the_benchmark_has_a_row_of_its_own_in_the_table() ->
 
     with pytest.MonkeyPatch.context() as patched:
         patched.setattr(suite_tables, "summarise", summarise)
-        table = suite_tables.means_table(cells)  # type: ignore[arg-type]
+        errors = corruption_errors(cells)  # type: ignore[arg-type]
+        table = suite_tables.means_table(cells, errors)  # type: ignore[arg-type]
     groups = ["clean", "main", "held out", "noise", "blur", "weather", "digital", "seen", "unseen"]
     assert list(table.index)[: len(groups) + 3] == [*groups, "rotation", "shade", "mCE"]
     assert {"suite_of_rotation", "suite_of_shade"} < set(asked)
@@ -155,6 +197,8 @@ def study(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[np.ndarray, 
     with torch.no_grad():
         model.train().features(to_float(torch.from_numpy(images)))
     storage.save(CELL.model, model, network, loss, ["a", "b", "c"], {"recipe": "cpu", "environment": {}})
+    _, notes = storage.load(CELL.model, torch.device("cpu"))
+    write_record(CELL.result(TEMPERATURE), {WEIGHTS_DIGEST: notes[WEIGHTS_DIGEST], "temperature": 2.5})
     suite.main()
     monkeypatch.setattr(sys, "argv", ["stress", "--loss", CELL.loss, "--train-set", CELL.train_set, "--seed", "0"])
     return images, labels
@@ -206,11 +250,38 @@ def test_stress_scores_each_corruption_and_severity(study: tuple[np.ndarray, np.
             with np.load(f"data/suite/{row['corruption']}.npz") as archive:
                 copies = archive["images"][row["severity"] - 1]
         with torch.no_grad():
-            predictions = model(to_float(torch.from_numpy(copies))).argmax(1).numpy()
+            logits = model(to_float(torch.from_numpy(copies))).double()
+        predictions = logits.argmax(1).numpy()
+        for key, divisor in (("calibration_error", 1.0), ("calibration_error_scaled", 2.5)):
+            probabilities = (logits / divisor).softmax(1).numpy()
+            assert row[key] == pytest.approx(expected_calibration_error(probabilities, labels[chosen]), abs=1e-5)
         assert row["accuracy"] == pytest.approx((predictions == labels[chosen]).mean())
+        (kept_confidences,) = read_npz(CELL.stressed, row["corruption"])
+        confidences = kept_confidences[max(row["severity"] - 1, 0)]
+        np.testing.assert_allclose(confidences, logits.softmax(1).amax(1), atol=6e-4)
         kept = found["predictions"][row["corruption"]][max(row["severity"] - 1, 0)]
         assert np.array_equal(from_text(kept), predictions)
-    assert found["images"] == 9
+    assert (found["images"], found["temperature"]) == (9, 2.5)
+    assert any(row["calibration_error"] != row["calibration_error_scaled"] for row in found["rows"])
+
+
+def test_temperature_of_another_model_is_refused(study: tuple[np.ndarray, np.ndarray]) -> None:
+    write_record(CELL.result(TEMPERATURE), {WEIGHTS_DIGEST: "of another", "temperature": 2.5})
+    with pytest.raises(StudyError, match=r"temperature\.json was made from other weights .* `dvc repro -f evaluate@"):
+        stress.main()
+    assert not CELL.result("stress.json").exists()
+
+
+def test_calibration_under_a_family_is_the_mean_over_corruptions_and_severities() -> None:
+    model = stress_of(0.9, fog=[0.8] * 5, snow=[0.7] * 5, pixelate=[0.6] * 5)
+    for row in model.rows:  # 0 for clean images
+        row["calibration_error"] = row["severity"] / 10 + (row["corruption"] == "snow") / 2
+        row["calibration_error_scaled"] = row["calibration_error"] / 5
+    weather, digital, blur = (corruptions.CIFAR_10_C_FAMILIES[name] for name in ("weather", "digital", "blur"))
+    assert model.calibration_error(weather, "calibration_error") == pytest.approx(0.3 + 0.25)
+    assert model.calibration_error(weather, "calibration_error_scaled") == pytest.approx(0.11)
+    assert model.calibration_error(digital, "calibration_error") == pytest.approx(0.3)
+    assert model.calibration_error(blur, "calibration_error") is None
 
 
 def test_parts_of_different_images_are_refused(study: tuple[np.ndarray, np.ndarray]) -> None:

@@ -15,7 +15,7 @@ from robustness_study.classifier.batches import each_batch, in_batches
 from robustness_study.classifier.inference import outputs, to_float
 from robustness_study.evaluation import score
 from robustness_study.evaluation.probe import fit_probe
-from robustness_study.evaluation.stress import predictions_of
+from robustness_study.evaluation.stress import logits_of
 from robustness_study.schema.evaluate import Evaluate
 
 CPU = torch.device("cpu")
@@ -64,7 +64,7 @@ def test_logits_features_and_gradients_do_not_depend_on_the_threads() -> None:
             logits.numpy(),
             features.numpy(),
             subject.gradient.signs.numpy(),
-            predictions_of(model, images.numpy()),
+            logits_of(model, images.numpy(), 100),
             *predictions,
         ]
 
@@ -101,5 +101,6 @@ def test_evaluation_multiplies_matrices_on_one_thread(monkeypatch: pytest.Monkey
     images, labels = some_images(12).numpy(), (np.arange(12) % CLASSES).astype(np.uint8)
     section = Evaluate(batch_size=5, knn_neighbours=3, probe_inverse_penalty=0.01, flip_test_time_augmentation=False)
     with threadpool_limits(2, user_api="blas"):
-        score.evaluate(tiny_model(), {"train_clean": (images, labels)}, "train_clean", ["a", "b", "c"], section)
+        sets = {"train_clean": (images, labels), "val_clean": (images, labels)}
+        score.evaluate(tiny_model(), sets, "train_clean", ["a", "b", "c"], section)
     assert seen and set(seen) == {1}

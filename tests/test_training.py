@@ -22,6 +22,7 @@ from robustness_study import losses
 from robustness_study.classifier import device
 from robustness_study.classifier.inference import accuracy, all_features, to_float
 from robustness_study.classifier.model import Classifier
+from robustness_study.classifier.precision import precision_of, repeatable
 from robustness_study.core import params
 from robustness_study.core.errors import StudyError
 from robustness_study.core.files import write_record
@@ -30,12 +31,12 @@ from robustness_study.schema.recipe import Recipe
 from robustness_study.training import engine, one_model
 from robustness_study.training.engine import Training, image_width
 from robustness_study.training.optimiser import Average, Optimiser, contiguous_view, one_cycle
-from robustness_study.training.precision import precision_of, repeatable
 from robustness_study.training.progress import Progress
 from robustness_study.training.watcher import Epoch, Images
 from stages import train as stage
 
-CONFIGS = params.read(Path(__file__).resolve().parents[1] / "params.yaml")["loss_config"]
+PARAMS = params.read(Path(__file__).resolve().parents[1] / "params.yaml")
+CONFIGS, SETS = PARAMS["loss_config"], PARAMS["train_set_config"]
 CPU = torch.device("cpu")
 STUDIED = ("cross_entropy", "angular")  # a loss for each way to draw batches
 SIDE, CLASSES = 16, 4
@@ -591,7 +592,7 @@ def test_shuffled_labels_give_chance_accuracy(name: str, shuffled: bool) -> None
 
 def write_inputs(top: Path) -> dict[str, np.ndarray]:
     """Writes only the stage's inputs: there are no test images."""
-    sets = {"clean": IMAGES, "corrupted": 255 - IMAGES // 2}
+    sets = {"clean": IMAGES, "corrupted": 255 - IMAGES // 2, "adversarial": IMAGES}
     for folder in ("raw", "split", "training_sets"):
         (top / "data" / folder).mkdir(parents=True)
     for name, images in sets.items():
@@ -599,13 +600,18 @@ def write_inputs(top: Path) -> dict[str, np.ndarray]:
     np.savez(top / "data/raw/train.npz", images=IMAGES, labels=LABELS)
     np.savez(top / "data/split/3.npz", train=INDICES["train"], val=INDICES["val"], test=np.arange(9))
     write_record(top / "data/raw/source.json", {"classes": ["a", "b", "c", "d"]})
-    written = {"recipe": "tiny", "recipes": {"tiny": RECIPE}, "loss_config": CONFIGS}
+    written = {"recipe": "tiny", "recipes": {"tiny": RECIPE}, "loss_config": CONFIGS, "train_set_config": SETS}
     (top / "params.yaml").write_text(json.dumps(written))
     return sets
 
 
+def read_curves(text: str) -> dict[str, list[float]]:
+    names, *rows = (line.split(",") for line in text.splitlines())
+    return {name: [float(row[place]) for row in rows] for place, name in enumerate(names)}
+
+
 @pytest.mark.parametrize("name", losses.names())
-@pytest.mark.parametrize("train_set", ["clean", "corrupted"])
+@pytest.mark.parametrize("train_set", ["clean", "corrupted", "adversarial"])
 def test_stage_trains_on_its_own_images(
     name: str, train_set: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -625,6 +631,9 @@ def test_stage_trains_on_its_own_images(
     mean, std = one_model.channel_statistics(sets[train_set][INDICES["train"]])
     np.testing.assert_allclose([notes["mean"], notes["std"]], [mean, std], rtol=1e-6)
     assert (notes["recipe"], notes["loss"], notes["classes"]) == ("tiny", name, ["a", "b", "c", "d"])
+    curve = read_curves(Path(f"data/cells/{key}/curves.csv").read_text(encoding="utf-8"))
+    assert notes.get("val_pgd_accuracy") == curve.get("val_pgd_accuracy")  # None, unless training attacks its batches
+    assert ("val_pgd_accuracy" in curve) == (train_set == "adversarial")
     assert notes["environment"]["device"] == "cpu" and notes["environment"]["precision"] == "float32"
     assert str(tmp_path) not in json.dumps(notes)
 

@@ -81,5 +81,7 @@ def test_stage_writes_only_images_and_refuses_an_unknown_name(tmp_path: Path, mo
     with np.load(tmp_path / "data/training_sets/corrupted.npz") as archive:
         assert archive.files == ["images"] and np.array_equal(archive["images"], CORRUPTED)
     monkeypatch.setattr(sys, "argv", ["training_set", "--train-set", "noisy"])
-    with pytest.raises(StudyError, match="'noisy' does not exist in training_sets; choose one of augmix, clean, "):
+    with pytest.raises(
+        StudyError, match="'noisy' does not exist in training_sets; choose one of adversarial, augmix, clean, "
+    ):
         stage.main()

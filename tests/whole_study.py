@@ -69,6 +69,7 @@ def commands(values: dict[str, Any]) -> Iterator[tuple[str, ...]]:
     yield from (("split", "--seed", str(seed)) for seed in values["seeds"])
     yield from (("corrupt", "--split", split) for split in ("train", "test"))
     yield from (("training_set", "--train-set", name) for name in values["train_sets"])
+    yield ("natural",)
     yield ("suite",)
     for stage in ("train", "evaluate", "attack", "stress"):
         yield from each(stage, values["seeds"])
@@ -100,8 +101,17 @@ def import_all() -> None:
             importlib.import_module(f"stages.{path.stem}")
 
 
+DIVERGED = "lower the recipe's peak_learning_rate"
+LOW = 1e-6  # a peak learning rate with which the few steps of these studies change almost nothing
+ENOUGH = 8  # images in a batch: where two are equal, as they can be in a batch of two, gradients of batch norm explode
+
+
 def fault_of(top: Path, values: dict[str, Any], made: Dataset) -> str | None:
-    """Run the whole study in the folder `top`; None, or the stage that failed with its error."""
+    """Run the whole study in the folder `top`; None, or the stage that failed with its error.
+
+    Whether a training with extreme settings diverges depends on the processor's rounding. If it does, the study runs
+    again in a folder beside with what the error advises.
+    """
     import_all()
     top.mkdir(parents=True)
     (top / "params.yaml").write_text(json.dumps(values), encoding="utf-8")
@@ -109,8 +119,14 @@ def fault_of(top: Path, values: dict[str, Any], made: Dataset) -> str | None:
         if name == "check_sizes":
             write_raw(top, made, values["download"]["size"])
         said = in_a_fork(top, name, *arguments)
-        if said is not None:
-            return f"{name}: {said}"
+        if said is None:
+            continue
+        recipe = values["recipes"][values["recipe"]]
+        if name == "train" and DIVERGED in said and recipe["peak_learning_rate"] > LOW:
+            advised = {"peak_learning_rate": LOW, "batch_size": max(ENOUGH, recipe["batch_size"])}
+            lowered = values | {"recipes": {values["recipe"]: recipe | advised}}
+            return fault_of(top.with_name(f"{top.name}-lower"), lowered, made)
+        return f"{name}: {said}"
     return None
 
 

@@ -11,7 +11,9 @@ from typing import Any
 
 from robustness_study.attacks.catalogue import ALARMS
 from robustness_study.core.program import run
-from tools import side_by_side, workspace
+from tools import workspace
+from tools.scale.__main__ import reproduce
+from tools.scale.plan import cores
 
 TARGET = workspace.ROOT / ".demo"
 OVERRIDES: dict[str, Any] = {
@@ -33,8 +35,11 @@ OVERRIDES: dict[str, Any] = {
     "attack.attacks.pgd.steps": 10,
     "attack.attacks.pgd.restarts": 1,
     "attack.attacks.pgd.large_epsilon_255": 128,  # digits are black and white, so ε = 16/255 changes them little
-    "attack.attacks.square.images": 20,
-    "attack.attacks.square.queries": 50,
+    "attack.attacks.apgd.images": 100,
+    "attack.attacks.apgd.steps": 10,
+    "attack.attacks.apgd.targets": 2,
+    "attack.attacks.square.images": 40,
+    "attack.attacks.square.queries": 100,
     # With 40 digits, a single image can raise one of these, and the processor's rounding decides about it. The report
     # names those that were raised.
     "attack.accept": sorted({*ALARMS} - {"zero_gradients", "not_clean_at_zero"}),
@@ -48,13 +53,13 @@ def main() -> int:
     started = time.monotonic()
     workspace.create(TARGET, OVERRIDES)
     print("Running the pipeline on scikit-learn's digits, in .demo/ (no tracked file changes)", flush=True)
-    status = side_by_side.reproduce(TARGET, jobs=min(side_by_side.cores(), 4))
+    status = reproduce(TARGET, jobs=min(cores(), 4))
     if status:
         return status
     report = (TARGET / "reports/report.md").read_text(encoding="utf-8")
     print("\n" + "\n".join(line for line in report.splitlines() if line.startswith("> **Accepted alarm**")))
     print("\n" + report.split("## Test accuracy")[1].split("![")[0].strip())
-    print(f"\nDone in {time.monotonic() - started:.0f} s. The report, with pictures: .demo/reports/report.md")
+    print(f"\nDone in {time.monotonic() - started:.0f} s. The report, to open in a browser: .demo/reports/report.html")
     return 0
 
 

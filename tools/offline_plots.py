@@ -7,25 +7,17 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import vl_convert
-
 from robustness_study.core.files import write_text
 from robustness_study.core.program import run
+from robustness_study.webpage.vega import library
 
 SCRIPT = Path(__file__).resolve().parents[1] / ".dvc" / "vega" / "vega.js"
-SNIPPET = "window.vegaEmbed = vegaEmbed;"
 VEGA_LITE = "5.21"  # the templates of DVC and of this project are for Vega-Lite 5
-
-
-def library(version: str = VEGA_LITE) -> str:
-    """Vega, Vega-Lite and vega-embed as one script. It defines only `vegaEmbed`."""
-    bundle = vl_convert.javascript_bundle(SNIPPET, version)
-    return f'(() => {{\n"use strict";\n{bundle}\n}})();\n'  # a function: its variables must not clash with the page's
 
 
 def main() -> None:
     """Write the script."""
-    write_text(SCRIPT, library())
+    write_text(SCRIPT, library(VEGA_LITE))
     print(f"wrote {SCRIPT.relative_to(SCRIPT.parents[2])}: `dvc plots` needs no network")
 
 

@@ -68,7 +68,7 @@ def every_stage() -> list[tuple[str, ...]]:
     """All stages of the study, in the order in which they run."""
     first = ["check", "download", "check_sizes", "split", "corrupt"]
     found = [arguments(stage) for stage in first] + [("corrupt", "--split", "test")]
-    found += [arguments(stage) for stage in ("training_set", "suite")]
+    found += [arguments(stage) for stage in ("natural", "training_set", "suite")]
     found += [arguments(stage, loss) for loss in LOSSES for stage in OF_A_MODEL]
     return found + [arguments(stage) for stage in ("transfer", "stability", "publish_shared", "compare", "headline")]
 

@@ -7,19 +7,22 @@ decides whether clearly fewer images are correct. It also holds for few images. 
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import combinations
 
 import numpy as np
 
-from robustness_study.attacks.catalogue import ALARMS
+from robustness_study.attacks.catalogue import ALARMS, OF_TRAINING
+from robustness_study.attacks.entry import RULES
 from robustness_study.core.errors import StudyError
 from robustness_study.statistics import mcnemar, wilson_interval
 
 MOST_ZERO_GRADIENTS = 0.01  # share of images; Athalye et al. 2018 (arXiv 1802.00420)
 MOST_LEFT = 0.02  # share of images that may stay correct under an attack that nothing should survive
+MOST_RANDOM = 1e-3  # of the largest logit: rounding changes a logit by less when it is computed again
 MOST_DIFFERENT = 0.001  # share of images; two logits that differ by rounding only can swap when the batch changes
+SMALLEST_COLLAPSE = 0.10  # share of images: three standard errors of an accuracy of 0.3 on 200 images
 LEVEL = 0.05  # significance level of McNemar's test
 NAMES = (*ALARMS, "transfer_stronger")  # attacks/transfer.py raises the last one
 
@@ -57,6 +60,18 @@ def zero_gradients(zero: int, images: int, name: str = "zero_gradients", of: str
     )
 
 
+def random_logits(random: int, images: int) -> Alarm | None:
+    """Alarm if the logits of any image changed when they were computed a second time, as with dropout left on."""
+    if not random:
+        return None
+    return Alarm(
+        "random_logits",
+        f"the logits of {random} of {images} images changed when they were computed a second time. An attack then "
+        "follows gradients of another model than the one that is scored, so robust accuracy is overstated. Turn off "
+        "what is random in the model",
+    )
+
+
 def not_clean_at_zero(differ: int, images: int) -> Alarm | None:
     """Alarm if predictions at epsilon 0 differ from those of the stage `evaluate` for more than 0.1 % of the images."""
     if differ <= MOST_DIFFERENT * images:
@@ -86,6 +101,22 @@ def rises_with_epsilon(ladder: dict[int, np.ndarray], chance: float) -> Alarm | 
     return None
 
 
+def fewer(correct: np.ndarray, others: np.ndarray, margin: float = 0.0) -> bool:
+    """Whether the accuracy is lower by more than `margin`, without a test: for an attack that starts where one ended.
+
+    What it finds, the other attack missed; chance has no part in it.
+    """
+    return bool(int(others.sum()) - int(correct.sum()) > margin * len(correct))  # in counts, so no rounding decides
+
+
+def disagree(correct: np.ndarray, others: np.ndarray, margin: float = 0.0) -> bool:
+    """Whether more than `margin` of the images are correct in one of the two only."""
+    return bool((correct != others).sum() > margin * len(correct))
+
+
+JUDGED_BY = dict(zip(RULES, (clearly_fewer, fewer, disagree), strict=True))
+
+
 def stronger(
     name: str,
     weak: str,
@@ -93,25 +124,51 @@ def stronger(
     weak_correct: dict[int, np.ndarray],
     strong_correct: dict[int, np.ndarray],
     margin: float = 0.0,
+    rule: str = "clearly_fewer",
 ) -> Alarm | None:
-    """Alarm if clearly fewer images are correct under a supposedly weak attack than under a strong one, at any epsilon.
+    """Alarm if two attacks differ as the rule says, at any epsilon: the one that should be weak is the stronger one.
 
     `weak` and `strong` say in words what the two attacks are. The other two dictionaries map epsilon in units of 1/255
     to which images are correct, bool N. The reason names the epsilon with the largest difference.
     """
-    gains = {
-        epsilon_255: strong_correct[epsilon_255].mean() - correct.mean()
+    differences = {
+        epsilon_255: (strong_correct[epsilon_255] != correct).mean()
+        if rule == "disagree"
+        else strong_correct[epsilon_255].mean() - correct.mean()
         for epsilon_255, correct in weak_correct.items()
-        if clearly_fewer(correct, strong_correct[epsilon_255], margin)
+        if JUDGED_BY[rule](correct, strong_correct[epsilon_255], margin)
     }
-    if not gains:
+    if not differences:
         return None
-    worst = max(gains, key=gains.__getitem__)
+    worst = max(differences, key=differences.__getitem__)
     correct, others = weak_correct[worst], strong_correct[worst]
-    return Alarm(
-        name,
+    accuracies = (
         f"accuracy at epsilon {worst}/255 is {correct.mean():.3f} under {weak} but {others.mean():.3f} under {strong} "
-        f"({len(correct)} images), so the second value overstates robustness",
+        f"({len(correct)} images)"
+    )
+    if rule == "disagree":
+        return Alarm(
+            name,
+            f"{accuracies}, and the two disagree on {(correct != others).sum()} images, so each of them misses errors "
+            "and overstates robustness. Raise attack.attacks.apgd.restarts",
+        )
+    return Alarm(name, f"{accuracies}, so the second value overstates robustness")
+
+
+def catastrophic_overfitting(watched: Sequence[float]) -> Alarm | None:
+    """Alarm if adversarial training has lost its robustness at its end (Wong et al. 2020, arXiv 2001.03994).
+
+    `watched` are the accuracies, in [0, 1], under PGD after each epoch; empty for other trainings. A collapse: the last
+    is below half of the best, and lower by more than 0.10. One that recovered until the end is none.
+    """
+    best, last = max(watched, default=0.0), watched[-1] if watched else 0.0
+    if last >= best / 2 or best - last <= SMALLEST_COLLAPSE:
+        return None
+    return Alarm(
+        OF_TRAINING,
+        f"accuracy under PGD on validation images was {best:.3f} after epoch {watched.index(best) + 1} of training but "
+        f"{last:.3f} at its end, so the model lost the robustness that it was trained for and is no positive control. "
+        "In its block under train_set_config, raise noise or lower step",
     )
 
 

@@ -1,139 +1,39 @@
-"""The list of attacks: their settings, their titles in the report, and the comparisons that raise an alarm.
+"""The list of attacks: their titles in the report, and the comparisons that raise an alarm.
 
 An attack is three things: an entry here, a file of the same name in this folder with `run(subject, settings)`, and a
-block under `attack.attacks` in params.yaml. Without the block the attack does not run. This file imports no torch,
-because `check` and the report read it.
-
-Names of results (`fgsm`, `pgd_8_bit`, …) are those in attack.json. A name that ends with `*` is a pattern: it stands
-for every name that begins with the part before the `*`. The rest of the name replaces the `*` in the pattern's texts.
+block under `attack.attacks` in params.yaml. Without the block the attack does not run. settings.py has the settings,
+entry.py says what an entry has. This file imports no torch, because `check` and the report read it.
 """
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
-
 import numpy as np
-from pydantic import Field, field_validator
 
+from robustness_study.attacks.entry import Comparison, Entry, filled_in
+from robustness_study.attacks.settings import (
+    AutoPGD,
+    NearestNeighbours,
+    ProjectedGradientDescent,
+    RescaledLogits,
+    Settings,
+    Square,
+)
 from robustness_study.core import params
 from robustness_study.core.errors import StudyError
-from robustness_study.core.section import Count, Section
-from robustness_study.core.subsets import stratified
+from robustness_study.core.subsets import TEST_IMAGES, stratified
 from robustness_study.schema.attack import Attack
 
 NEEDS = ("run",)  # what an attack's file must define
 MARGIN = 0.02  # share of images: the accuracy of ordinary models also changes a little with rescaled logits
+A_POINT = 0.01  # share of images: what a stronger control may gain (Croce & Hein 2020, arXiv 2003.01690)
+DISAGREE = 0.05  # share of images: two random starts of the same search may differ in so many
 RESCALED = "fgsm_of_logits_x"  # followed by the factor: the names of the results of `rescaled_logits`
-
-
-class Settings(Section):
-    """An attack's block in params.yaml. An attack without settings uses this class as it is."""
-
-    def faults(self, epsilons_255: list[int], blocks: Mapping[str, Settings]) -> dict[str, str]:
-        """Settings that do not fit the other settings: the key → what is allowed there.
-
-        `epsilons_255` are the values of `attack.epsilons_255` without 0; `blocks` are those of all attacks that run.
-        """
-        return {}
-
-
-class RescaledLogits(Settings):
-    """The factors that the logits are multiplied by."""
-
-    factors: list[float] = Field(min_length=1)
-
-    @field_validator("factors")
-    @classmethod
-    def _distinct(cls, values: list[float]) -> list[float]:
-        named = {f"{value:g}" for value in values}
-        if min(values) < 0.001 or max(values) > 1000 or "1" in named or len(named) < len(values):
-            raise ValueError("factors must be from 0.001 to 1000, not 1, and all different, as in [0.1, 10]")
-        return values
-
-
-class ProjectedGradientDescent(Settings):
-    """PGD attacks `images` of the attacked images. Almost none should stay correct at `large_epsilon_255`."""
-
-    images: Count
-    epsilons_255: list[int] = Field(min_length=1)
-    large_epsilon_255: int = Field(ge=1, le=255)
-    steps: int = Field(ge=1, le=10_000)
-    restarts: int = Field(ge=1, le=1000)
-
-    def faults(self, epsilons_255: list[int], blocks: Mapping[str, Settings]) -> dict[str, str]:
-        """Each epsilon must be in attack.epsilons_255, so that FGSM has the same one."""
-        return rising_among("epsilons_255", self.epsilons_255, epsilons_255)
-
-
-class Square(Settings):
-    """Square attacks `images` of the images that PGD attacks. It queries the logits of each at most `queries` times."""
-
-    images: Count
-    epsilon_255: int = Field(ge=1, le=255)
-    queries: int = Field(ge=1, le=10_000)
-
-    def faults(self, epsilons_255: list[int], blocks: Mapping[str, Settings]) -> dict[str, str]:
-        """The epsilon must be one of PGD's if PGD runs, or else one of attack.epsilons_255."""
-        pgd = blocks.get("pgd")
-        allowed = pgd.epsilons_255 if isinstance(pgd, ProjectedGradientDescent) else epsilons_255
-        if self.epsilon_255 in allowed:
-            return {}
-        whose = "pgd's epsilons_255" if "pgd" in blocks else "attack.epsilons_255"
-        return {"epsilon_255": f"it must be one of {whose} ({allowed})"}
-
-
-class NearestNeighbours(Settings):
-    """`temperature` divides the stand-in's cosines. Other gradients are tried at `control_epsilons_255`."""
-
-    temperature: float = Field(ge=0.001, le=100)
-    control_epsilons_255: list[int] = Field(min_length=1)
-
-    def faults(self, epsilons_255: list[int], blocks: Mapping[str, Settings]) -> dict[str, str]:
-        """Each epsilon must be in attack.epsilons_255, so that the attack itself has the same one."""
-        return rising_among("control_epsilons_255", self.control_epsilons_255, epsilons_255)
+RESCALED_APGD = "apgd_ce_of_logits_x"
 
 
 def attacked_images(labels: np.ndarray, count: int, seed: int) -> np.ndarray:
     """Sorted positions of `count` of the test images, with classes in proportion. `labels`, N, are of all of them."""
-    return stratified(labels, count, seed, "attack")
-
-
-def rising_among(key: str, values: list[int], allowed: list[int]) -> dict[str, str]:
-    """Empty if the values rise and are all in `allowed`; otherwise `key` → what is allowed."""
-    if sorted(set(values)) == values and set(values) <= set(allowed):
-        return {}
-    return {key: f"the values must rise and be among {allowed}, which attack.epsilons_255 gives"}
-
-
-@dataclass(frozen=True)
-class Comparison:
-    """Raises `alarm` if clearly fewer images are correct under `weak` than under `strong`, at an epsilon of both.
-
-    It compares the images that both attacked. If one of the two is marked `only_right_images`, an image that is wrong
-    without an attack counts as wrong under both.
-    """
-
-    alarm: str
-    weak: str  # a result's name
-    strong: str  # a result's name, without *
-    called: tuple[str, str]  # what the alarm's text calls the two: "accuracy … under …"
-    margin: float = 0.0  # share of images: a smaller difference raises no alarm
-
-
-@dataclass(frozen=True)
-class Entry:
-    """One attack of the catalogue."""
-
-    name: str  # of its file and of its block in params.yaml
-    settings: type[Settings]
-    titles: Mapping[str, str]  # the results it writes: name → title in the report
-    about: str  # one or two sentences for the report
-    must_be_equal: tuple[str, ...] = ()  # settings in attack.json that must be equal in models that are compared
-    alarms: tuple[str, ...] = ()  # names of the alarms that its file raises
-    comparisons: tuple[Comparison, ...] = ()  # with results of earlier entries; these raise alarms as well
-    only_right_images: bool = False  # images that are wrong without an attack are not attacked, and count as wrong
+    return stratified(labels, count, seed, TEST_IMAGES)
 
 
 FAST_GRADIENT_SIGN = Entry(  # always runs, because the study is about it
@@ -141,7 +41,7 @@ FAST_GRADIENT_SIGN = Entry(  # always runs, because the study is about it
     settings=Settings,
     titles={"fgsm": "FGSM", "fgsm_8_bit": "FGSM, rounded to 8 bits"},
     about="The fast gradient sign method takes one step along the signs of the gradient.",
-    alarms=("zero_gradients", "not_clean_at_zero", "rises_with_epsilon"),
+    alarms=("zero_gradients", "random_logits", "not_clean_at_zero", "rises_with_epsilon"),
 )
 
 ATTACKS = (  # in the order in which they run and are reported
@@ -153,10 +53,57 @@ ATTACKS = (  # in the order in which they run and are reported
         comparisons=(Comparison("noise_stronger", "noise", "fgsm", ("random signs", "FGSM")),),
     ),
     Entry(
+        name="pgd",
+        settings=ProjectedGradientDescent,
+        titles={"pgd": "PGD", "pgd_8_bit": "PGD, rounded to 8 bits"},
+        about="PGD takes many steps of one size from random starts, and looks every few steps.",
+        must_be_equal=("steps", "looked_at_every", "restarts"),
+        alarms=("pgd_leaves_some",),
+        comparisons=(Comparison("pgd_weaker", "fgsm", "pgd", ("FGSM", "PGD")),),
+        only_right_images=True,
+    ),
+    Entry(
+        name="apgd",
+        settings=AutoPGD,
+        titles={
+            "apgd_ce": "APGD, cross-entropy",
+            "apgd": "APGD, cross-entropy and targeted",
+            "apgd_ce_second_start": "APGD, cross-entropy, another random start",
+            "apgd_longer": "APGD, then again with five times the steps",
+        },
+        about=(
+            "APGD (Auto-PGD) chooses its step sizes by itself. It raises the cross-entropy first. Images that stay "
+            "correct are then pushed towards their likeliest wrong classes. It is the strongest single attack here."
+        ),
+        must_be_equal=("steps", "targets", "restarts"),
+        comparisons=(
+            Comparison("apgd_weaker", "pgd", "apgd", ("PGD", "APGD")),
+            Comparison(
+                "starts_disagree",
+                "apgd_ce_second_start",
+                "apgd_ce",
+                ("APGD (cross-entropy) from another random start", "APGD (cross-entropy)"),
+                DISAGREE,
+                "disagree",
+            ),
+            Comparison(
+                "more_steps", "apgd_longer", "apgd", ("APGD with five times the steps", "APGD"), A_POINT, "fewer"
+            ),
+        ),
+        only_right_images=True,
+        goes_on_from={"apgd": "apgd_ce", "apgd_longer": "apgd"},
+    ),
+    Entry(
         name="rescaled_logits",
         settings=RescaledLogits,
-        titles={f"{RESCALED}*": "FGSM, by the gradient of * × the logits"},
-        about="FGSM with the gradient of rescaled logits shows whether the scale of the logits makes FGSM weak.",
+        titles={
+            f"{RESCALED}*": "FGSM, by the gradient of * × the logits",
+            f"{RESCALED_APGD}*": "APGD, cross-entropy of * × the logits",
+        },
+        about=(
+            "FGSM and APGD (cross-entropy) with the gradient of rescaled logits show whether the scale of the logits "
+            "makes these attacks weak."
+        ),
         comparisons=(
             Comparison(
                 "rescaled_logits",
@@ -165,32 +112,32 @@ ATTACKS = (  # in the order in which they run and are reported
                 ("FGSM with the gradient of * × the logits", "FGSM"),
                 MARGIN,
             ),
+            Comparison(
+                "rescaled_logits_apgd",
+                f"{RESCALED_APGD}*",
+                "apgd_ce",
+                ("APGD with the cross-entropy of * × the logits", "APGD with the cross-entropy"),
+                MARGIN,
+            ),
         ),
-    ),
-    Entry(
-        name="pgd",
-        settings=ProjectedGradientDescent,
-        titles={"pgd": "PGD", "pgd_8_bit": "PGD, rounded to 8 bits"},
-        about=(
-            "PGD takes many steps from random starts. Every few steps it checks whether the prediction is wrong. It is "
-            "the strongest attack here."
-        ),
-        must_be_equal=("steps", "looked_at_every", "restarts"),
-        alarms=("pgd_leaves_some",),
-        comparisons=(Comparison("pgd_weaker", "fgsm", "pgd", ("FGSM", "PGD")),),
-        only_right_images=True,
+        only_after={f"{RESCALED_APGD}*": "apgd_ce"},
     ),
     Entry(
         name="square",
         settings=Square,
-        titles={"square": "Square"},
+        titles={"square": "Square, after APGD"},
         about=(
-            "Square uses logits only, so a masked gradient does not stop it. With so few queries it detects only "
-            "strong masking."
+            "Square uses logits only, so a masked gradient does not stop it. It tries the images that stay correct "
+            "under APGD; its accuracy is that under both attacks."
         ),
         must_be_equal=("queries",),
-        comparisons=(Comparison("square_stronger", "square", "pgd", ("Square, which uses no gradient,", "PGD")),),
+        comparisons=(
+            Comparison(
+                "square_stronger", "square", "apgd", ("Square, which uses no gradient,", "APGD"), A_POINT, "fewer"
+            ),
+        ),
         only_right_images=True,
+        goes_on_from={"square": "apgd"},
     ),
     Entry(
         name="nearest_neighbours",
@@ -202,87 +149,35 @@ ATTACKS = (  # in the order in which they run and are reported
         ),
         must_be_equal=("neighbours",),
         alarms=("knn_masked",),
+        of_the_model=False,
     ),
 )
-EVERY = (FAST_GRADIENT_SIGN, *ATTACKS)
-ALARMS = tuple(
-    dict.fromkeys(alarm for entry in EVERY for alarm in (*entry.alarms, *(each.alarm for each in entry.comparisons)))
+WORST_CASE = Entry(  # of the results above, so it has no file; only where APGD ran
+    name="worst_case",
+    settings=Settings,
+    titles={"worst_case": "worst case of all attacks"},
+    about=(
+        "The worst case counts an image as correct only if it stays correct under every attack that it was given to, "
+        "at this ε and all smaller ones. The accuracy in the worst case is the robust accuracy: compare models by it."
+    ),
+    comparisons=(
+        Comparison(
+            "worst_case_stronger",
+            "worst_case",
+            "apgd",
+            ("all attacks together", "APGD alone"),
+            A_POINT,
+            "fewer",
+            on_images_of_all=True,
+        ),
+    ),
+    only_right_images=True,
 )
-
-
-def check_entries(entries: Sequence[Entry]) -> None:
-    """Raise StudyError, in one line, if entries contradict each other. `entries` are in the order in which they run.
-
-    Names, results and titles must occur once. A comparison must use a result of its own entry, and compare it with
-    another result of the same entry or of an earlier one.
-    """
-    results: list[str] = []
-    for what, values in (
-        ("entry", [entry.name for entry in entries]),
-        ("result", [result for entry in entries for result in entry.titles]),
-        ("title", [title for entry in entries for title in entry.titles.values()]),
-    ):
-        twice = [value for value, count in Counter(values).items() if count > 1]
-        if twice:
-            raise _fault(f"has the {what} {twice[0]!r} twice; rename one")
-    for entry in entries:
-        for result in entry.titles:
-            other = next((each for each in results if _stands_for(each, result) or _stands_for(result, each)), None)
-            if other is not None:
-                raise _fault(f"has the results {other!r} and {result!r}, which can stand for the same name; rename one")
-            results.append(result)
-        for comparison in entry.comparisons:
-            of_both = {"weak": comparison.weak, "strong": comparison.strong}
-            for key, result in of_both.items():
-                if not any(_stands_for(each, result) for each in results):
-                    raise _fault(
-                        f"has a comparison under {entry.name} with {key} = {result!r}, which is no result of this "
-                        f"entry or of an earlier one; use one of {', '.join(results)}"
-                    )
-            if "*" in comparison.strong:
-                raise _fault(
-                    f"has a comparison under {entry.name} with strong = {comparison.strong!r}; name a single result, "
-                    "without *"
-                )
-            if not any(_stands_for(each, result) for each in entry.titles for result in of_both.values()):
-                raise _fault(
-                    f"has the comparison {comparison.alarm!r} under {entry.name}, which writes neither of its two "
-                    "results; move it to the entry that writes one of them"
-                )
-
-
-def check_written(entry: Entry, written: Mapping[str, Collection[str]], raised: Collection[str]) -> None:
-    """Raise StudyError, in one line, if an attack did not do what its entry says. Call it after the attack has run.
-
-    `written` maps the name of each result to the names of its settings; `raised` names the alarms its file raised.
-    """
-    for result, settings in written.items():
-        if not any(filled_in(pattern, pattern, result) for pattern in entry.titles):
-            raise _fault(f"has no title for {result!r}, which {entry.name}.py writes; add it to `titles`")
-        absent = [name for name in entry.must_be_equal if name not in settings]
-        if absent:
-            raise _fault(
-                f"says under {entry.name} that {absent[0]} must be equal, but {entry.name}.py does not write it with "
-                f"{result!r}; add it to the `settings` of this Found"
-            )
-    for pattern in entry.titles:
-        if not any(filled_in(pattern, pattern, result) for result in written):
-            raise _fault(
-                f"has a title for {pattern!r} under {entry.name}, but {entry.name}.py wrote no such result; remove the "
-                "title or write the result"
-            )
-    for alarm in raised:
-        if alarm not in entry.alarms:
-            raise _fault(f"does not name the alarm {alarm!r}, which {entry.name}.py raises; add it to `alarms` there")
-
-
-def _fault(what: str) -> StudyError:
-    return StudyError(f"robustness_study/attacks/catalogue.py {what}")
-
-
-def _stands_for(pattern: str, result: str) -> bool:
-    """Whether `pattern` is the name `result`, or a pattern with `*` that stands for it."""
-    return pattern == result or filled_in(pattern, pattern, result) is not None
+RUN = (FAST_GRADIENT_SIGN, *ATTACKS)
+EVERY = (*RUN, WORST_CASE)
+OF_TRAINING = "catastrophic_overfitting"  # the alarm that no attack raises: the training curves do
+OF_ATTACKS = (alarm for entry in EVERY for alarm in (*entry.alarms, *(each.alarm for each in entry.comparisons)))
+ALARMS = tuple(dict.fromkeys((*OF_ATTACKS, OF_TRAINING)))
 
 
 def settings_of(section: Attack) -> dict[str, Settings]:
@@ -309,14 +204,6 @@ def settings_of(section: Attack) -> dict[str, Settings]:
         for key, allowed in block.faults(section.sizes(), blocks).items():
             raise StudyError(f"params.yaml: attack.attacks.{name}.{key} is {getattr(block, key)!r}: {allowed}")
     return blocks
-
-
-def filled_in(pattern: str, text: str, name: str) -> str | None:
-    """The pattern's `text` for `name`, with the `*` filled in; None if `pattern` does not stand for `name`."""
-    stem = pattern.removesuffix("*")
-    if stem == pattern:
-        return text if name == pattern else None
-    return text.replace("*", name.removeprefix(stem)) if name.startswith(stem) and name != stem else None
 
 
 def entry_of(result: str) -> Entry:

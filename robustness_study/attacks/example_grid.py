@@ -15,7 +15,7 @@ from robustness_study.plotting import class_labels, save
 
 def draw(path: str | Path, subject: ModelUnderAttack, count: int, epsilon_255: int, classes: list[str]) -> None:
     """Draw the picture for one model to `path`, with `count` of its images. FGSM must have run with this epsilon."""
-    shown = subject.chosen(count, "examples")
+    shown = subject.chosen(count)
     target, signs = subject.target.of(shown), subject.gradient.signs[torch.from_numpy(shown).to(subject.device)]
     predictions = subject.found["fgsm"].of(shown)
     attack_examples(

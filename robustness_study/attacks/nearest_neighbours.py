@@ -13,9 +13,10 @@ from torch import Tensor
 from torch.nn.functional import normalize
 
 from robustness_study.attacks import alarms
-from robustness_study.attacks.catalogue import MARGIN, NearestNeighbours
+from robustness_study.attacks.catalogue import MARGIN
 from robustness_study.attacks.outcome import ByEpsilon, Found
 from robustness_study.attacks.scoring import features_of, rescale
+from robustness_study.attacks.settings import NearestNeighbours
 from robustness_study.attacks.signs import step
 from robustness_study.attacks.subject import ModelUnderAttack
 from robustness_study.classifier.model import Classifier

@@ -14,9 +14,9 @@ from torch import Tensor
 
 from robustness_study.attacks import alarms
 from robustness_study.attacks.ball import assert_within
-from robustness_study.attacks.catalogue import ProjectedGradientDescent
 from robustness_study.attacks.outcome import Found
 from robustness_study.attacks.scoring import Logits, Target, predict, to_8_bit
+from robustness_study.attacks.settings import ProjectedGradientDescent
 from robustness_study.attacks.subject import ModelUnderAttack
 from robustness_study.classifier.batches import each_batch
 from robustness_study.core.seeds import streams
@@ -117,7 +117,7 @@ def run(subject: ModelUnderAttack, settings: ProjectedGradientDescent) -> dict[s
 
     Raises StudyError if an attacked image is out of bounds.
     """
-    positions = subject.chosen(settings.images, "pgd")
+    positions = subject.chosen(settings.images)
     target, clean = subject.target.of(positions), subject.clean[positions]
     exact, rounded = {}, {}
     for epsilon in sorted({*settings.epsilons_255, settings.large_epsilon_255}):

@@ -11,8 +11,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from robustness_study.attacks.catalogue import Settings
 from robustness_study.attacks.outcome import Found
+from robustness_study.attacks.settings import Settings
 from robustness_study.attacks.subject import ModelUnderAttack
 from robustness_study.core.seeds import streams
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 import torch
@@ -12,6 +13,7 @@ from torch import Tensor
 from robustness_study.attacks.outcome import ByEpsilon
 from robustness_study.classifier.batches import in_batches
 from robustness_study.classifier.model import Classifier
+from robustness_study.classifier.precision import precision_of
 
 Logits = Callable[[Tensor], Tensor]  # images float32 in [0, 1], N×3×H×W → N×classes
 
@@ -47,9 +49,33 @@ def predict(logits: Logits, images: Tensor, batch_size: int) -> np.ndarray:
     return in_batches(labels, batch_size, images).cpu().numpy()
 
 
-def features_of(model: Classifier, images: Tensor, batch_size: int) -> np.ndarray:
+def features_of(model: Featured, images: Tensor, batch_size: int) -> np.ndarray:
     """Features float32 N×D of float32 images in [0, 1], N×3×H×W."""
     return in_batches(torch.no_grad()(model.features), batch_size, images).cpu().numpy()
+
+
+class Featured(Protocol):
+    """A model with features."""
+
+    def features(self, images: Tensor) -> Tensor:
+        """Features N×D of images in [0, 1], N×3×H×W."""
+
+
+def in_half_precision(model: Classifier, network: str) -> Logits:
+    """The model's logits, by a backbone in bfloat16 if the device computes in it: faster, and exact enough to search.
+
+    The head computes in float32, as in training. `network` is the network's name. Take gradients of it with respect to
+    images only.
+    """
+    device = model.mean.device
+    dtype = precision_of("auto", device, network)
+
+    def logits(images: Tensor) -> Tensor:
+        with torch.autocast(device.type, torch.bfloat16, enabled=dtype == torch.bfloat16):
+            features = model.features(images)
+        return model.head(features.float())
+
+    return logits
 
 
 def to_8_bit(images: Tensor) -> Tensor:

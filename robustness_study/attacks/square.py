@@ -14,9 +14,9 @@ import torch
 from torch import Tensor
 
 from robustness_study.attacks.ball import assert_within
-from robustness_study.attacks.catalogue import Square
 from robustness_study.attacks.outcome import Found
 from robustness_study.attacks.scoring import Logits
+from robustness_study.attacks.settings import Square
 from robustness_study.attacks.subject import ModelUnderAttack
 from robustness_study.classifier.batches import each_batch
 from robustness_study.core.seeds import streams
@@ -93,13 +93,16 @@ def _draws(
 
 
 def run(subject: ModelUnderAttack, settings: Square) -> dict[str, Found]:
-    """Return the result `square`, on some of the images that PGD attacked, or on some of all images without PGD.
+    """Return the result `square`: what APGD left and Square then made wrong, together. Without APGD, all images.
 
-    An image that is wrong without an attack keeps its label. Raises StudyError if an attacked image is out of bounds.
+    An image that is wrong without an attack, or under APGD, keeps that label. Raises StudyError if an attacked image is
+    out of bounds.
     """
-    among = subject.found["pgd"].positions if "pgd" in subject.found else None
-    positions = subject.chosen(settings.images, "square", among)
+    positions, apgd = subject.chosen(settings.images), subject.found.get("apgd")
     predicted = subject.clean[positions].copy()
+    if apgd is not None:
+        positions = np.intersect1d(positions, apgd.positions)
+        predicted = apgd.of(positions)[settings.epsilon_255].copy()
     remaining = np.flatnonzero(predicted == subject.labels[positions])
 
     def of_batch(batch: slice) -> None:

@@ -54,10 +54,14 @@ class ModelUnderAttack:
         common: Attack,
         clean: np.ndarray,
         neighbours: Neighbours | None = None,
+        guide: Logits | None = None,
     ) -> None:
-        """`clean` are the labels, N, that the stage `evaluate` predicted for the same images without an attack."""
+        """`clean` are the labels, N, that the stage `evaluate` predicted for the same images without an attack.
+
+        `guide` gives logits for searches that need many gradients; it may be less exact than `logits`.
+        """
         self.logits, self.target, self.common, self.clean = logits, target, common, clean
-        self.neighbours = neighbours
+        self.neighbours, self.guide = neighbours, guide or logits
         self.found: dict[str, Found] = {}
         self.alarms: list[Alarm] = []
         self.labels = target.labels.cpu().numpy()
@@ -71,18 +75,17 @@ class ModelUnderAttack:
 
     @cached_property
     def control(self) -> np.ndarray:
-        """Positions of the control images: a subset for the attacks that check FGSM."""
-        return self.chosen(self.common.control_images, "control")
+        """Positions of the control images: a subset for the attacks that check others."""
+        return self.chosen(self.common.control_images)
 
     def watch(self, alarm: Alarm | None) -> None:
         """Keep an alarm; None is ignored."""
         if alarm is not None:
             self.alarms.append(alarm)
 
-    def chosen(self, count: int, name: str, among: np.ndarray | None = None) -> np.ndarray:
-        """Sorted positions of `count` images, classes in proportion, chosen from all or from the positions `among`."""
-        among = np.arange(len(self.labels)) if among is None else among
-        return among[stratified(self.labels[among], count, self.common.seed, name)]
+    def chosen(self, count: int) -> np.ndarray:
+        """Sorted positions of `count` images, classes in proportion. The smaller choice is part of the larger one."""
+        return stratified(self.labels, count, self.common.seed, "attacked")
 
     def gradient_of(self, logits: Logits, target: Target) -> Gradient:
         """The gradient of the loss of any logits with respect to the target's images, in batches."""

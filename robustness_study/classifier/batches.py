@@ -19,8 +19,12 @@ MOST_THREADS = 16  # each needs the memory of a batch
 
 
 def each_batch(function: Callable[[slice], Result], count: int, batch_size: int, device: torch.device) -> list[Result]:
-    """The results of the function for each slice of `batch_size` rows out of `count`, in their order."""
-    batches = [slice(start, min(start + batch_size, count)) for start in range(0, count, batch_size)]
+    """The results of the function for slices of at most `batch_size` rows out of `count`, in their order.
+
+    The slices have the same size, or differ by one row: a small last one would leave threads idle.
+    """
+    number = -(-count // batch_size)
+    batches = [slice(count * each // number, count * (each + 1) // number) for each in range(number)]
     if device.type != "cpu" or torch.get_num_threads() == 1:
         return [function(batch) for batch in batches]
     threads = max(1, min(torch.get_num_threads(), MOST_THREADS, len(batches)))

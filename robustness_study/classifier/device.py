@@ -11,18 +11,19 @@ from robustness_study.core.errors import StudyError
 VARIABLE = "STUDY_DEVICE"
 
 
-def choose() -> torch.device:
+def choose(named: str | None = None) -> torch.device:
     """The device that STUDY_DEVICE names: "cpu", "cuda", or "auto" (the default: a GPU if there is one, else the CPU).
 
-    Also turns off TensorFloat-32 in cuDNN. Raises StudyError for any other value, and for "cuda" without a GPU.
+    If `named` is given, it counts instead. Also turns off TensorFloat-32 in cuDNN. Raises StudyError for any other
+    value, and for "cuda" without a GPU.
     """
-    wanted = os.environ.get(VARIABLE, "auto")
+    wanted, where = (named, "--device") if named else (os.environ.get(VARIABLE, "auto"), VARIABLE)
     if wanted not in ("auto", "cpu", "cuda"):
-        raise StudyError(f"{VARIABLE} is {wanted!r}; set it to auto, cpu or cuda")
+        raise StudyError(f"{where} is {wanted!r}; set it to auto, cpu or cuda")
     available = torch.cuda.is_available()
     if wanted == "cuda" and not available:
         raise StudyError(
-            f"{VARIABLE} is cuda, but torch {torch.__version__} finds no CUDA device here; set it to cpu or auto"
+            f"{where} is cuda, but torch {torch.__version__} finds no CUDA device here; set it to cpu or auto"
         )
     # By default, float32 convolutions on a GPU round their inputs to 10 bits of mantissa (TensorFloat-32).
     torch.backends.cudnn.allow_tf32 = False

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Protocol
 
 import torch
 from torch import Tensor
@@ -30,7 +31,18 @@ def all_features(model: Classifier, images: Tensor, batch_size: int) -> Tensor:
     return torch.cat(list(features_in_batches(model, images, batch_size)))
 
 
-def outputs(model: Classifier, images: Tensor, batch_size: int) -> tuple[Tensor, Tensor]:
+class Scored(Protocol):
+    """What a model needs to be scored: a `Classifier`, or a model from elsewhere that was wrapped."""
+
+    @property
+    def mean(self) -> Tensor:
+        """A tensor on the model's device."""
+
+    def outputs(self, images: Tensor) -> tuple[Tensor, Tensor]:
+        """Logits float32 N×classes and features float32 N×D of images in [0, 1], N×3×H×W."""
+
+
+def outputs(model: Scored, images: Tensor, batch_size: int) -> tuple[Tensor, Tensor]:
     """Logits float32 N×classes and features float32 N×D of uint8 images N×H×W×3, on the model's device.
 
     The same bits for any number of threads. The model must be in evaluation mode.
@@ -39,8 +51,7 @@ def outputs(model: Classifier, images: Tensor, batch_size: int) -> tuple[Tensor,
 
     @torch.no_grad()  # of the thread that computes the batch
     def of_batch(batch: slice) -> tuple[Tensor, Tensor]:
-        features = model.features(to_float(images[batch].to(device))).float()
-        return model.head(features), features
+        return model.outputs(to_float(images[batch].to(device)))
 
     logits, features = zip(*each_batch(of_batch, len(images), batch_size, device), strict=True)
     return torch.cat(logits), torch.cat(features)

@@ -32,6 +32,11 @@ class Classifier(nn.Module):
         """The backbone's features, N×D, of images in [0, 1], N×3×H×W."""
         return self.backbone((images - self.mean) / self.std)
 
+    def outputs(self, images: Tensor) -> tuple[Tensor, Tensor]:
+        """Class logits, N×classes, and features, N×D, both float32, of images in [0, 1], N×3×H×W."""
+        features = self.features(images).float()
+        return self.head(features), features
+
     def forward(self, images: Tensor) -> Tensor:
         """Class logits, N×classes, of images in [0, 1], N×3×H×W."""
         return self.head(self.features(images))

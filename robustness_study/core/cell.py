@@ -15,11 +15,32 @@ from robustness_study.core.errors import StudyError
 
 # The small results of a cell → the stage that writes each.
 RESULTS = {"curves.csv": "train", "evaluate.json": "evaluate", "attack.json": "attack", "stress.json": "stress"}
+TEMPERATURE = "temperature.json"  # of `evaluate` for `stress`; no other setting of `evaluate` re-runs `stress`
 
 # Keys in the results of a cell that tie it to its model, its curves and the images that it was scored on.
 WEIGHTS_DIGEST = "weights_sha256"
 CURVES_DIGEST = "curves_sha256"
 IMAGES_DIGEST = "images_sha256"
+CONFIDENCES_DIGEST = "confidences_sha256"  # of the arrays for the report that DVC caches
+
+# The images that the temperature is fitted on. Clean ones, for every model: who uses a model has such images, and
+# cannot know which corruption will come. So the calibration under a corruption shows what is left of the correction
+# (Ovadia et al. 2019, arXiv 1906.02530).
+FITTED_ON = "val_clean"
+NATURAL = "natural_"  # begins the names of sets of images that others collected, such as `natural_cifar10_1`
+
+
+def split_of(name: str) -> str:
+    """The split that a set of images is of, for example `test` for `test_clean`. A natural set is a split of its own.
+
+    Sets of one split have the same labels.
+    """
+    return name if name.startswith(NATURAL) else name.split("_")[0]
+
+
+def model_name(loss: str, train_set: str) -> str:
+    """What reports call the models of one loss and training set. A model from elsewhere has no training set."""
+    return f"{loss}, {train_set}" if train_set else loss
 
 
 @dataclass(frozen=True, order=True)
@@ -47,8 +68,13 @@ class Cell:
 
     @property
     def attacked(self) -> Path:
-        """The file with the signs of the gradients and the features of attacked images."""
+        """The file with the signs of the gradients, and features and confidences of attacked images."""
         return Path("data/attacked") / f"{self.key}.npz"
+
+    @property
+    def stressed(self) -> Path:
+        """The file with the confidences of the predictions under every corruption, for the report."""
+        return Path("data/stressed") / f"{self.key}.npz"
 
     @property
     def embedded(self) -> Path:

@@ -19,17 +19,17 @@ PATIENCE_S = 10.0  # when the parent of a stage is killed, the stage needs a mom
 
 
 @contextmanager
-def held(name: str, patience_s: float = PATIENCE_S) -> Iterator[None]:
+def held(name: str, patience_s: float = PATIENCE_S, top: Path = TOP) -> Iterator[None]:
     """Keep every other process that asks for the same `name` waiting while the `with` block runs.
 
     Waits up to `patience_s` seconds for another process; then raises StudyError, which names that process. The
     operating system releases the lock when the process ends, however it ends. The lock file stays: it holds the
-    number of the process that has the lock, or had it last.
+    number of the process that has the lock, or had it last. It lies in the folder `top`.
     """
     from filelock import FileLock, Timeout
 
-    TOP.mkdir(exist_ok=True)
-    holder = TOP / f"{name}.lock"
+    top.mkdir(exist_ok=True)
+    holder = top / f"{name}.lock"
     try:
         lock = FileLock(holder).acquire(timeout=patience_s)
     except Timeout:

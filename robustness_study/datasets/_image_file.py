@@ -51,10 +51,14 @@ class UnreadableImageError(Exception):
 
 @dataclass(frozen=True)
 class Picture:
-    """The pixels of an image file, uint8 size×size×3, and the keys of `TRAITS` that are true of it."""
+    """The pixels of an image file, uint8 size×size×3, and the keys of `TRAITS` that are true of it.
+
+    `is_jpeg` is by the file's content, whatever its name.
+    """
 
     pixels: np.ndarray
     traits: tuple[str, ...]
+    is_jpeg: bool
 
 
 def read_picture(path: Path, size: int, background: str) -> Picture:
@@ -103,7 +107,7 @@ def _picture(opened: Image, content: bytes, size: int, background: str) -> Pictu
         "enlarged": side < size,
         "plain": bool((pixels == pixels[0, 0]).all()),
     }
-    return Picture(pixels, tuple(name for name in TRAITS if found[name]))
+    return Picture(pixels, tuple(name for name in TRAITS if found[name]), opened.format == "JPEG")
 
 
 def _refuse_deep(opened: Image, content: bytes) -> None:

@@ -39,8 +39,9 @@ class Places:
 class Dataset:
     """Images uint8 N×S×S×3 with labels uint8 (N,). `official`: they are the original release of the publisher.
 
-    If images come from single files, `train_files` and `test_files` name them, in the same order. `notes` are sentences
-    that `download` prints.
+    If images come from single files, `train_files` and `test_files` name them, in the same order. `jpeg_share` is the
+    share of training images that were JPEG files, from 0 to 1; None if this is not known. `notes` are sentences that
+    `download` prints.
     """
 
     name: str
@@ -54,6 +55,7 @@ class Dataset:
     test_labels: np.ndarray
     train_files: list[str] | None = None
     test_files: list[str] | None = None
+    jpeg_share: float | None = None
     notes: list[str] = field(default_factory=list)
 
 
@@ -160,6 +162,7 @@ def describe(dataset: Dataset, size: int) -> dict[str, Any]:
             "test": class_counts(dataset.test_labels, dataset.classes),
         },
         "size": size,
+        "jpeg_share": dataset.jpeg_share,
     }
 
 

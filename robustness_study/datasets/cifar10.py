@@ -65,6 +65,7 @@ def load_archive(named: Path | None, kept: Path, url: str = URL, md5: str = MD5,
         train_labels=np.concatenate([batches[member][1] for member in TRAIN]),
         test_images=batches[TEST][0],
         test_labels=batches[TEST][1],
+        jpeg_share=0.0 if checksum == md5 else None,  # another archive may hold images that were JPEG files
     )
 
 

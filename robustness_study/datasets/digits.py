@@ -43,6 +43,7 @@ def enlarged_digits(size: int) -> Dataset:
         train_labels=arrays[1],
         test_images=arrays[2],
         test_labels=arrays[3],
+        jpeg_share=0.0,
     )
 
 

@@ -1,4 +1,4 @@
-"""Downloads one large file over HTTP, continues after an interruption, and checks the MD5 checksum.
+"""Downloads one file over HTTP, continues after an interruption, and checks its checksum, MD5 or SHA-256.
 
 During the download the bytes are in a `.part` file in the same folder. If the download stops, the next run continues
 this file. A server that sends the whole file again, or something else, writes into a `.new` file. It replaces the
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from requests import Response
 
 CHUNK = 1 << 16  # bytes; an interruption can lose at most this many
+ALGORITHMS = {32: ("md5", "MD5"), 64: ("sha256", "SHA-256")}  # hexadecimal digits → hashlib's name, the usual name
 
 
 @dataclass(frozen=True)
@@ -80,8 +81,11 @@ class Watched:
         raise self.result
 
 
-def fetch(url: str, target: Path, md5: str, limits: Limits) -> None:
-    """Download `url` to `target`. Raises StudyError if that fails or if the file does not have this MD5 checksum."""
+def fetch(url: str, target: Path, checksum: str, limits: Limits) -> None:
+    """Download `url` to `target`. Raises StudyError if that fails or if the file does not have this checksum.
+
+    `checksum` is an MD5 or a SHA-256 in hexadecimal; its length says which.
+    """
     import requests
     import urllib3
 
@@ -91,7 +95,7 @@ def fetch(url: str, target: Path, md5: str, limits: Limits) -> None:
     start = part.stat().st_size if part.exists() else 0
     try:
         received = Watched().run(lambda watched: transfer(url, part, new, limits, watched), limits)
-        if received == part and start and md5_of(part) != md5:
+        if received == part and start and digest_of(part, checksum) != checksum:
             # What came does not continue what was here. One of the two is wrong, so the whole file is asked for.
             os.truncate(part, start)
             received = Watched().run(lambda watched: whole(url, new, limits, watched), limits)
@@ -107,13 +111,13 @@ def fetch(url: str, target: Path, md5: str, limits: Limits) -> None:
             f"cannot write {error.filename or part} while downloading {url} ({error.strerror or error}); correct this, "
             "then run the command again to continue"
         ) from None
-    found = md5_of(received)
-    if found != md5:
+    found = digest_of(received, checksum)
+    if found != checksum:
         received.unlink()
         before = f", and {part.stat().st_size:,} bytes from before are kept" if part.exists() else ""
         raise StudyError(
-            f"the file from {url} has MD5 {found}, not {md5}; it was deleted{before}; run the command again to "
-            "download it, perhaps from another network: some answer with a page of their own"
+            f"the file from {url} has {algorithm(checksum)} {found}, not {checksum}; it was deleted{before}; "
+            "run the command again to download it, perhaps from another network: some answer with a page of their own"
         )
     flush(received)
     received.replace(target)
@@ -141,8 +145,22 @@ def same_beginning(shorter: Path, longer: Path) -> bool:
 
 def md5_of(path: Path) -> str:
     """The MD5 of a file in hexadecimal. It identifies a release but does not protect against forgery."""
+    return _digest(path, "md5")
+
+
+def digest_of(path: Path, checksum: str) -> str:
+    """The digest of a file in hexadecimal, by the algorithm of `checksum`."""
+    return _digest(path, ALGORITHMS[len(checksum)][0])
+
+
+def algorithm(checksum: str) -> str:
+    """The name of the algorithm of a checksum, as in a message: "MD5" or "SHA-256"."""
+    return ALGORITHMS[len(checksum)][1]
+
+
+def _digest(path: Path, name: str) -> str:
     with path.open("rb") as stream:
-        return hashlib.file_digest(stream, lambda: hashlib.md5(usedforsecurity=False)).hexdigest()
+        return hashlib.file_digest(stream, lambda: hashlib.new(name, usedforsecurity=False)).hexdigest()
 
 
 def transfer(url: str, part: Path, new: Path, limits: Limits, watched: Watched) -> Path:

@@ -74,7 +74,7 @@ def load_folder(folder: Path, size: int, background: str) -> Dataset:
         raise StudyError("; ".join([str(error), *left_out])) from None
     parts = layout.train, layout.test
     train, test = ([path for paths in part for path in paths] for part in parts)
-    images, noted = read_all(folder, [*train, *test], size, background)
+    images, are_jpeg, noted = read_all(folder, [*train, *test], size, background)
     labels = [np.repeat(np.arange(len(part)), [len(paths) for paths in part]).astype(np.uint8) for part in parts]
     arrays = images[: len(train)], labels[0], images[len(train) :], labels[1]
     return Dataset(
@@ -89,16 +89,18 @@ def load_folder(folder: Path, size: int, background: str) -> Dataset:
         test_labels=arrays[3],
         train_files=[in_utf_8(path.relative_to(folder).as_posix()) for path in train],
         test_files=[in_utf_8(path.relative_to(folder).as_posix()) for path in test],
+        jpeg_share=float(are_jpeg[: len(train)].mean()),
         notes=[*left_out, *noted],
     )
 
 
-def read_all(folder: Path, files: list[Path], size: int, background: str) -> tuple[np.ndarray, list[str]]:
-    """Images uint8 N×size×size×3 of the files, and sentences on what was done to some of them.
+def read_all(folder: Path, files: list[Path], size: int, background: str) -> tuple[np.ndarray, np.ndarray, list[str]]:
+    """Images uint8 N×size×size×3 of the files, bool N: which are JPEG, and sentences on what was done to some of them.
 
     Raises StudyError, with the number of files that cannot be read and the first of them.
     """
     images = np.empty((len(files), size, size, 3), dtype=np.uint8)
+    are_jpeg = np.zeros(len(files), dtype=bool)
     faults, traits, examples = [], Counter[str](), dict[str, str]()
     for index, path in enumerate(files):
         shown = repr(path.relative_to(folder).as_posix())
@@ -107,7 +109,7 @@ def read_all(folder: Path, files: list[Path], size: int, background: str) -> tup
         except UnreadableImageError as error:
             faults.append(f"{shown} {error}")
             continue
-        images[index] = picture.pixels
+        images[index], are_jpeg[index] = picture.pixels, picture.is_jpeg
         traits.update(picture.traits)
         for trait in picture.traits:
             examples.setdefault(trait, shown)
@@ -123,4 +125,4 @@ def read_all(folder: Path, files: list[Path], size: int, background: str) -> tup
         for trait, text in TRAITS.items()
         if traits[trait]
     ]
-    return images, notes
+    return images, are_jpeg, notes

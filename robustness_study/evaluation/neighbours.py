@@ -20,7 +20,7 @@ def knn_predictions(reference: np.ndarray, labels: np.ndarray, queries: np.ndarr
 
 def compact(features: np.ndarray) -> np.ndarray:
     """Features N×D in half the memory, as float16; unchanged if a value is too large for that."""
-    return features.astype(np.float16) if np.abs(features).max() <= np.finfo(np.float16).max else features
+    return features.astype(np.float16) if np.abs(features).max(initial=0) <= np.finfo(np.float16).max else features
 
 
 def unit(features: np.ndarray) -> np.ndarray:

@@ -5,23 +5,30 @@ Everything is computed in float32, so that the accuracies equal those of the sta
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
 import torch
 
-from robustness_study.classifier.inference import accuracy, outputs
+from robustness_study.classifier.inference import Scored, accuracy, outputs
 from robustness_study.classifier.model import Classifier
 from robustness_study.core.array_text import to_text
+from robustness_study.core.cell import FITTED_ON, NATURAL, split_of
 from robustness_study.core.threads import matrices_on_one_thread
 from robustness_study.evaluation.angles import class_angles
-from robustness_study.evaluation.calibration import expected_calibration_error
+from robustness_study.evaluation.calibration import (
+    calibration_error_at,
+    expected_calibration_error,
+    fit_temperature,
+    loss_at,
+)
 from robustness_study.evaluation.neighbours import compact, knn_predictions
 from robustness_study.evaluation.probe import fit_probe
 from robustness_study.schema.evaluate import Evaluate
 
 Sets = dict[str, tuple[np.ndarray, np.ndarray]]  # name → images uint8 N×H×W×3 and labels N
+SPLITS = {"train": "train", "val": "train", "test": "test"}  # split → the raw images that it is a part of
 
 
 def sets_of(
@@ -30,26 +37,33 @@ def sets_of(
     clean: Mapping[str, np.ndarray],
     corrupted: Mapping[str, np.ndarray],
     labels: Mapping[str, np.ndarray],
+    indices: Mapping[str, np.ndarray],
 ) -> Sets:
-    """Every set that a model is scored on, from the images and labels of the splits `train`, `val` and `test`.
+    """Every set that a model is scored on, natural sets excepted.
 
-    The sets: training images as the model saw them (`own`, first) and clean; validation and test images, clean and
-    corrupted.
+    `clean`, `corrupted` and `labels` hold the raw images `train` and `test`, their corrupted copies and their labels;
+    `own` are the images of the model's training set, in the order of the raw ones; `indices` are those of the splits
+    `train`, `val` and `test`. The sets: training images as the model saw them (first) and clean; validation and test
+    images, clean and corrupted.
     """
-    sets = {f"train_{train_set}": own, "train_clean": clean["train"]}
+    of = {f"train_{train_set}": own, "train_clean": clean["train"]}
     for split in ("val", "test"):
-        sets |= {f"{split}_clean": clean[split], f"{split}_corrupted": corrupted[split]}
-    return {name: (images, labels[name.split("_")[0]]) for name, images in sets.items()}
+        of |= {f"{split}_clean": clean[SPLITS[split]], f"{split}_corrupted": corrupted[SPLITS[split]]}
+    return {
+        name: (images[indices[split]], labels[SPLITS[split]][indices[split]])
+        for name, images in of.items()
+        for split in [split_of(name)]
+    }
 
 
-def outputs_of(model: Classifier, images: np.ndarray, batch_size: int) -> tuple[np.ndarray, np.ndarray]:
+def outputs_of(model: Scored, images: np.ndarray, batch_size: int) -> tuple[np.ndarray, np.ndarray]:
     """Logits float32 N×classes and features float32 N×D of uint8 images N×H×W×3."""
     logits, features = outputs(model, torch.from_numpy(images), batch_size)
     return logits.cpu().numpy(), features.cpu().numpy()
 
 
 def flip_accuracy(
-    model: Classifier, images: np.ndarray, logits: np.ndarray, labels: np.ndarray, section: Evaluate
+    model: Scored, images: np.ndarray, logits: np.ndarray, labels: np.ndarray, section: Evaluate
 ) -> float | None:
     """Accuracy, in [0, 1], of the mean of each image's logits and those of its mirror image; None if turned off."""
     if not section.flip_test_time_augmentation:
@@ -59,12 +73,14 @@ def flip_accuracy(
 
 
 @torch.no_grad()
-def embeddings_of(model: Classifier, features: np.ndarray) -> np.ndarray | None:
-    """The head's embeddings, float32 N×E, of features N×D; None for a head that has no embeddings.
+def embeddings_of(model: Scored, features: np.ndarray) -> np.ndarray | None:
+    """The head's embeddings, float32 N×E, of features N×D; None for a model or a head that has no embeddings.
 
     They are scored separately, because their angles can be larger: features of a ResNet come out of a ReLU and are
     never negative, so no two features are more than 90° apart.
     """
+    if not isinstance(model, Classifier):
+        return None
     embeddings = model.head.embeddings(torch.from_numpy(features).to(model.mean.device))
     return None if embeddings is None else embeddings.cpu().numpy()
 
@@ -96,6 +112,19 @@ def score_set(
     return row, details
 
 
+def scaled(logits: np.ndarray, labels: np.ndarray, temperature: float | None) -> dict[str, float | None]:
+    """The values of one set of images that depend on the temperature; `logits` are N×classes, `labels` N.
+
+    They are None without a temperature.
+    """
+    if temperature is None:
+        return {"loss_scaled": None, "calibration_error_scaled": None}
+    return {
+        "loss_scaled": loss_at(logits, labels, temperature),
+        "calibration_error_scaled": calibration_error_at(logits, labels, temperature),
+    }
+
+
 def per_class(labels: np.ndarray, predictions: np.ndarray, names: list[str]) -> dict[str, dict[str, float]]:
     """Precision, recall, F1 (all in [0, 1]) and number of images of each class; undefined values are 0."""
     from sklearn.metrics import precision_recall_fscore_support
@@ -107,39 +136,60 @@ def per_class(labels: np.ndarray, predictions: np.ndarray, names: list[str]) -> 
     }
 
 
-@matrices_on_one_thread()
-def evaluate(
-    model: Classifier,
-    sets: Sets,
-    reference: str,
-    classes: list[str],
-    section: Evaluate,
-) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
-    """Score every set, (images uint8 N×H×W×3, labels N). kNN and the probe are fitted on the set named `reference`.
+OnFeatures = Callable[[np.ndarray], dict[str, np.ndarray]]  # features N×D → name of a classifier → its labels, N
 
-    Sets of training images, with names that begin with "train", get no kNN and no probe. Returns the content of
-    `evaluate.json` and the arrays to keep: logits of each set, features of the test sets and of `reference`.
-    """
-    images, known_labels = sets[reference]
-    _, known = outputs_of(model, images, section.batch_size)
+
+def fitted(
+    model: Scored, known_images: np.ndarray, known_labels: np.ndarray, section: Evaluate
+) -> tuple[OnFeatures, dict[str, np.ndarray]]:
+    """The classifiers on the features, fitted on known images uint8 N×H×W×3, and the arrays that `attack` needs."""
+    _, known = outputs_of(model, known_images, section.batch_size)
     probe = fit_probe(known, known_labels, section.probe_inverse_penalty)
     arrays = {
         "reference_features": known,
         "reference_labels": known_labels,
         "knn_neighbours": np.array(section.knn_neighbours),
     }
+
+    def on_features(features: np.ndarray) -> dict[str, np.ndarray]:
+        nearest = knn_predictions(known, known_labels, features, section.knn_neighbours)
+        return {"knn": nearest, "probe": probe(features)}
+
+    return on_features, arrays
+
+
+@matrices_on_one_thread()
+def evaluate(
+    model: Scored,
+    sets: Sets,
+    reference: str | None,
+    classes: list[str],
+    section: Evaluate,
+) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
+    """Score every set, (images uint8 N×H×W×3, labels N). kNN and the probe are fitted on the set named `reference`.
+
+    Sets of training images, with names that begin with "train", get no kNN and no probe. The temperature is fitted on
+    the set `val_clean`. A model from elsewhere has neither set: `reference` is None, and there is no temperature. Its
+    features may be missing too, N×0.
+
+    Returns the content of `evaluate.json` and the arrays to keep: logits of each set, features of the test sets and of
+    `reference`. Nothing is kept of natural sets, so that these re-run no attack.
+    """
+    others, arrays = (None, {}) if reference is None else fitted(model, *sets[reference], section)
     rows, details, angles = [], {}, {}
+    logits_of: dict[str, np.ndarray] = {}
     for name, (images, labels) in sets.items():
         logits, features = outputs_of(model, images, section.batch_size)
         on_features: dict[str, np.ndarray | None] = {"knn": None, "probe": None}
-        if not name.startswith("train"):
-            on_features["knn"] = knn_predictions(known, known_labels, features, section.knn_neighbours)
-            on_features["probe"] = probe(features)
+        if others is not None and not name.startswith("train"):
+            on_features |= others(features)
         row, details[name] = score_set(logits, on_features, labels, classes)
         row["flip_accuracy"] = flip_accuracy(model, images, logits, labels, section)
         rows.append({"set": name, **row})
-        arrays[f"{name}_logits"] = logits
-        if name.startswith("test"):
+        logits_of[name] = logits
+        if not name.startswith(NATURAL):
+            arrays[f"{name}_logits"] = logits
+        if name.startswith("test") and features.shape[1]:
             arrays[f"{name}_features"] = compact(features)
             embeddings = embeddings_of(model, features)
             angles[name] = {
@@ -147,4 +197,9 @@ def evaluate(
                 "embeddings": None if embeddings is None else class_angles(embeddings, labels),
             }
         print(f"{name:14s} {len(labels):6d} images  accuracy {row['accuracy']:.4f}", flush=True)
-    return {"sets": rows, "angles": angles, "details": details}, arrays
+    temperature = fit_temperature(logits_of[FITTED_ON], sets[FITTED_ON][1]) if FITTED_ON in sets else None
+    for row in rows:
+        row |= scaled(logits_of[row["set"]], sets[row["set"]][1], temperature)
+    texts = {split_of(name): to_text(labels) for name, (_, labels) in sets.items()}
+    results = {"temperature": temperature, "sets": rows, "angles": angles, "details": details, "labels": texts}
+    return results, arrays

@@ -6,7 +6,9 @@ For an image with label y, θⱼ is the angle between its features and the weigh
 
 If θ_y + margin would exceed 180°, cos θ_y − margin · sin(margin) replaces cos(θ_y + margin). So the loss keeps falling
 as the angle falls. The classifier's logits are scale · cos θⱼ. Face recognition uses a scale of 64 and a margin of
-28.6°. With ten classes these values saturate the softmax, which hides the gradient from an attack.
+28.6°. With ten classes these values saturate the softmax, which hides the gradient from an attack. The study's margin
+of 6° with scale 16 is so small that the loss is nearly NormFace: at θ_y = 45° it lowers the logit of the own class by
+1.2 (28.6° with scale 64: by 27).
 """
 
 from __future__ import annotations

@@ -7,7 +7,8 @@ For an image with label y, θⱼ is the angle between its features and the weigh
     loss = −log(e_y / (e_y + Σ over j ≠ y of exp(scale · cos θⱼ))),  e_y = exp(scale · (cos θ_y − margin))
 
 The classifier's logits are scale · cos θⱼ. Face recognition uses a scale of 64 and a margin of 0.35. With ten classes
-these values saturate the softmax, which hides the gradient from an attack.
+these values saturate the softmax, which hides the gradient from an attack. The study's margin of 0.1 with scale 16 is
+so small that the loss is nearly NormFace: it lowers the logit of the own class by 1.6 (0.35 with scale 64: by 22).
 """
 
 from __future__ import annotations

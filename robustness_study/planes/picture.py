@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -58,6 +59,22 @@ def umap_planes(
     else:
         legend(figure, handles, class_labels(classes), loc="outside right upper")
     save(figure, path)
+
+
+def draw(
+    path: str | Path, points: Mapping[str, np.ndarray], labels: np.ndarray, classes: list[str], notes: dict[str, Any]
+) -> None:
+    """Draw the plane of one model to `path`, from the arrays of `data/embedded` and the JSON beside them.
+
+    `labels` are those of all test images.
+    """
+    chosen, attacked = points["test_indices"], points["attacked_indices"]
+    taken = points["clean_taken"]
+    before = {"corrupted": taken, "attacked": taken[np.searchsorted(chosen, attacked)]}
+    after = {name: points[name] for name in before}
+    of = {"corrupted": labels[chosen], "attacked": labels[attacked]}
+    caption = caption_of(notes)  # distances in a UMAP plane mislead (Chari & Pachter 2023)
+    umap_planes(path, points["clean"], labels[chosen], before, after, of, classes, caption)
 
 
 def caption_of(notes: dict[str, Any]) -> str:

@@ -9,7 +9,7 @@ in Venna & Kaski 2001. This file imports no torch.
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -18,7 +18,7 @@ import numpy as np
 
 from robustness_study.core.errors import StudyError
 from robustness_study.core.seeds import derive_seed
-from robustness_study.core.subsets import stratified
+from robustness_study.core.subsets import TEST_IMAGES, stratified
 from robustness_study.core.threads import matrices_on_one_thread
 from robustness_study.planes.numba_cache import PACKAGES, ensure_folder, keep_compiled
 from robustness_study.schema.embed import Embed
@@ -37,7 +37,7 @@ def images_of_plane(labels: np.ndarray, section: Embed) -> np.ndarray:
     Raises StudyError if they are too few, if all are of one class, or if no two are of the same class. Then the
     silhouette, which compares distances within a class and between classes, does not exist.
     """
-    chosen = stratified(labels, section.images, section.seed, "embed")
+    chosen = stratified(labels, section.images, section.seed, TEST_IMAGES)
     classes = len(np.unique(labels[chosen]))
     where = f"params.yaml: embed.images is {section.images}"
     if len(chosen) < FEWEST:
@@ -158,6 +158,51 @@ def quality(features: np.ndarray, plane: Plane, labels: np.ndarray, section: Emb
         "index_recall": (
             None if plane.indexed is None else shared_share(nearest[:, : plane.indexed.shape[1]], plane.indexed)
         ),
+    }
+
+
+def placed(
+    clean: np.ndarray,
+    corrupted: np.ndarray,
+    attacked: np.ndarray,
+    of_attacked: np.ndarray,
+    labels: np.ndarray,
+    section: Embed,
+) -> tuple[dict[str, np.ndarray], dict[str, float | None]]:
+    """The points of all images in a plane fitted to the clean ones, and its measures.
+
+    `clean` and `corrupted` are the features, N×D, of the images of the plane with labels, N. `attacked`, M×D, are those
+    of the images at the positions `of_attacked`, M. The arrays are those of `data/embedded`: points N×2 or M×2.
+    """
+    features = clean.astype(np.float32)
+    plane = fit(features, section, section.seed)
+    moved = {"corrupted": plane.take(corrupted.astype(np.float32)), "attacked": plane.take(attacked.astype(np.float32))}
+    # UMAP transforms even a clean image to another place than where it was fitted. So displacement is measured from the
+    # place to which the clean image is transformed.
+    still = plane.take(features)
+    before = {"corrupted": still, "attacked": still[of_attacked]}
+    measures = quality(features, plane, labels, section)
+    measures["median_displacement_spreads_clean"] = displacement(plane.points, still, plane)
+    for name, points in moved.items():
+        measures[f"median_displacement_spreads_{name}"] = displacement(before[name], points, plane)
+    return {"clean": plane.points, "clean_taken": still, **moved}, measures
+
+
+def notes_of(
+    model: str,
+    points: Mapping[str, np.ndarray],
+    epsilon_255: int,
+    dimensions: int,
+    measures: Mapping[str, float | None],
+) -> dict[str, Any]:
+    """The JSON beside a plane: numbers of images, size of the attack, and the measures of trust."""
+    return {
+        "model": model,
+        "images": len(points["clean"]),
+        "attacked_images": len(points["attacked"]),
+        "epsilon_255": epsilon_255,
+        "dimensions": dimensions,
+        "measures": [{"measure": name, "value": value} for name, value in measures.items()],
     }
 
 

@@ -1,12 +1,13 @@
-"""The text of the report's two sections on attacks."""
+"""The text of the report's three sections on attacks."""
 
 from __future__ import annotations
 
 import numpy as np
 
 from robustness_study.attacks import catalogue
-from robustness_study.report import attack_tables, pictures
-from robustness_study.report.markdown import table
+from robustness_study.core.cell import model_name
+from robustness_study.report import attack_checks, attack_tables, pictures
+from robustness_study.report.markdown import listed, table
 from robustness_study.report.study import Study
 from robustness_study.report.tables import shown
 from robustness_study.results.cell_results import CellResults, Cells
@@ -28,9 +29,11 @@ IN_FULL = (
 
 
 def sections(study: Study) -> list[str]:
-    """The paragraphs of the two sections."""
+    """The paragraphs of the three sections."""
     cells, transfer = study.cells, study.transfer
     return [
+        "## Robust accuracy",
+        *_robust(study),
         "## Fast gradient sign attack",
         _attack_note(study.first),
         table(shown(study.tables["fast_gradient_sign"]).rename_axis("ε (in 1/255)")),
@@ -42,7 +45,7 @@ def sections(study: Study) -> list[str]:
         "## Other attacks",
         *_other_attacks(study),
         CHECKS,
-        table(attack_tables.attack_checks(cells)),
+        table(attack_checks.attack_checks(cells)),
         "Transferred attacks: "
         f"FGSM images of {transfer['images']} test images at ε = {transfer['epsilon_255']}/255, attacked through the "
         "model of the row and classified by the model of the column. Each entry is an accuracy, with its 95 % interval "
@@ -50,6 +53,28 @@ def sections(study: Study) -> list[str]:
         table(attack_tables.transfer_table(transfer, "text").rename_axis("attacked through")),
         *pictures.under("Other attacks", study),
     ]
+
+
+def _robust(study: Study) -> list[str]:
+    """What robust accuracy is, and its table."""
+    worst = study.first.attack["attacks"].get("worst_case")
+    if worst is None:
+        return ["Robust accuracy is not given: APGD did not run (`attack.attacks.apgd` in params.yaml)."]
+    return [
+        f"{catalogue.WORST_CASE.about} It is measured on {worst['images']} clean test images, on which APGD, the "
+        "strongest attack here, ran; other attacks ran on some of them, or on all. A stronger attack can still be "
+        "found, so robust accuracy is an upper bound. FGSM on the same images shows how much one step misses.",
+        table(shown(study.tables["robust_accuracy"])),
+        *_weak_attacks(study.every),
+    ]
+
+
+def _weak_attacks(every: list[CellResults]) -> list[str]:
+    """A warning that names the models with an accepted alarm about the iterative attacks; empty if there is none."""
+    of_fgsm = {*catalogue.FAST_GRADIENT_SIGN.alarms, "noise_stronger", "rescaled_logits", "pgd_weaker", "knn_masked"}
+    found = {result.cell.key: [name for name in result.attack["alarms"] if name not in of_fgsm] for result in every}
+    named = "; ".join(f"{key}: {', '.join(names)}" for key, names in found.items() if names)
+    return [f"> These values may overstate robustness, as alarms were accepted: {named}."] if named else []
 
 
 def _attack_note(first: CellResults) -> str:
@@ -68,7 +93,7 @@ def _moved(cells: Cells) -> list[str]:
     if any("moved_degrees" not in attack for attack in every):
         return []
     medians = {
-        f"{loss}, {train_set}": np.mean([result.attack["moved_degrees"]["50"] for result in results])
+        model_name(loss, train_set): np.mean([result.attack["moved_degrees"]["50"] for result in results])
         for (loss, train_set), results in cells.items()
     }
     each = "; ".join(f"{name} {degrees:.1f}°" for name, degrees in medians.items())
@@ -87,8 +112,8 @@ def _other_attacks(study: Study) -> list[str]:
     if not ran:
         return ["No other attack was run: `attack.attacks` in params.yaml is empty."]
     about = [entry.about for entry in ran]
-    only_correct = [next(iter(entry.titles.values())) for entry in ran if entry.only_right_images]
-    about += [ONLY_CORRECT.format(" and ".join(only_correct))] if only_correct else []
+    only_correct = [next(iter(entry.titles.values())).split(",")[0] for entry in ran if entry.only_right_images]
+    about += [ONLY_CORRECT.format(listed(only_correct))] if only_correct else []
     return [OTHER_ATTACKS.format(about=" ".join(about)), table(shown(study.tables["other_attacks"]))]
 
 
@@ -102,8 +127,8 @@ def _overstated(cells: Cells) -> list[str]:
             if (at := clear_at(result))
         )
         lines.append(
-            f"> **Accepted alarm**, {loss}, {train_set}: these values overstate robustness. The gradient of rescaled "
-            f"logits is clearly the stronger attack at {places} (ε in 1/255). The picture below shows it as a dashed "
-            "line (†), and the section Other attacks gives its results."
+            f"> **Accepted alarm**, {model_name(loss, train_set)}: these values overstate robustness. The gradient of "
+            f"rescaled logits is clearly the stronger attack at {places} (ε in 1/255). The picture below shows it as a "
+            "dashed line (†), and the section Other attacks gives its results."
         )
     return lines

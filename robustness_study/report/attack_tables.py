@@ -7,32 +7,63 @@ from typing import Any
 import pandas as pd
 
 from robustness_study.attacks import catalogue
-from robustness_study.results import overstated
-from robustness_study.results.cell_results import CellResults, Cells
+from robustness_study.core.cell import model_name
+from robustness_study.results.cell_results import CellResults, Cells, decoded
 from robustness_study.results.intervals import summarise, summarise_values
-from robustness_study.results.metrics import under_attack
+from robustness_study.results.metric import Metric, Scores
+from robustness_study.results.metric_kinds import under_attack
 from robustness_study.statistics import wilson_interval
 
 
 def other_results(result: CellResults) -> dict[str, str]:
-    """The results of all attacks except FGSM: name in attack.json → title.
+    """The results of all attacks except FGSM and the worst case: name in attack.json → title.
 
     Raises StudyError if the catalogue of attacks has no title for one.
     """
-    own = catalogue.FAST_GRADIENT_SIGN.titles
+    own = {**catalogue.FAST_GRADIENT_SIGN.titles, **catalogue.WORST_CASE.titles}
     return {name: catalogue.title(name) for name in result.attack["attacks"] if name not in own}
 
 
 def ladder_table(cells: Cells) -> pd.DataFrame:
     """Accuracy under FGSM: a row per epsilon in 1/255, a column per loss and training set."""
     columns = {
-        f"{loss}, {train_set}": {
+        model_name(loss, train_set): {
             row["epsilon_255"]: summarise(results, under_attack("fgsm", row["epsilon_255"]))
             for row in results[0].attack["ladder"]
         }
         for (loss, train_set), results in cells.items()
     }
     return pd.DataFrame(columns).rename_axis("epsilon_255")
+
+
+def robust_table(cells: Cells) -> pd.DataFrame:
+    """Accuracy in the worst case of all attacks, and under FGSM on the same images: two rows per epsilon of APGD.
+
+    Without APGD the table has neither rows nor columns.
+    """
+    columns = {}
+    for (loss, train_set), results in cells.items():
+        worst = results[0].attack["attacks"].get("worst_case", {"predictions": {}})
+        column = {}
+        for epsilon_255 in worst["predictions"]:
+            column[f"ε = {epsilon_255}/255, under every attack"] = summarise(
+                results, under_attack("worst_case", epsilon_255)
+            )
+            column[f"ε = {epsilon_255}/255, under FGSM alone"] = summarise(results, fgsm_on_the_same(epsilon_255))
+        columns[model_name(loss, train_set)] = column
+    frame = pd.DataFrame(columns).rename_axis("attack")
+    return frame if len(frame) else frame[[]]
+
+
+def fgsm_on_the_same(epsilon_255: int | str) -> Metric:
+    """The accuracy under FGSM on the images of the worst case."""
+
+    def scores(result: CellResults) -> Scores:
+        positions = decoded(result.attack["attacks"]["worst_case"]["positions"])
+        labels, predicted = result.attacked("fgsm", epsilon_255)
+        return {"attacked": (predicted == labels)[positions].astype(float)}
+
+    return Metric(f"fgsm_{epsilon_255}_same", f"FGSM on the same images, ε = {epsilon_255}/255", scores)
 
 
 def attack_table(cells: Cells) -> pd.DataFrame:
@@ -47,7 +78,7 @@ def attack_table(cells: Cells) -> pd.DataFrame:
             column[f"ε = {epsilon_255}/255, among images correct when clean"] = summarise_values(shares, images)
             rounded = summarise(results, under_attack("fgsm_8_bit", epsilon_255))
             column[f"ε = {epsilon_255}/255, rounded to 8 bits"] = rounded
-        columns[f"{loss}, {train_set}"] = column
+        columns[model_name(loss, train_set)] = column
     return pd.DataFrame(columns).rename_axis("attack")
 
 
@@ -59,7 +90,7 @@ def other_attacks_table(cells: Cells) -> pd.DataFrame:
     columns = {}
     for (loss, train_set), results in cells.items():
         attacks = results[0].attack["attacks"]
-        columns[f"{loss}, {train_set}"] = {
+        columns[model_name(loss, train_set)] = {
             f"{title}, ε = {epsilon_255}/255, {attacks[name]['images']} images": summarise(
                 results, under_attack(name, epsilon_255)
             )
@@ -68,27 +99,6 @@ def other_attacks_table(cells: Cells) -> pd.DataFrame:
         }
     frame = pd.DataFrame(columns).rename_axis("attack")
     return frame if len(frame) else frame[[]]
-
-
-def attack_checks(cells: Cells) -> pd.DataFrame:
-    """Checks of whether the attacks that ran work as they should: a row per check, a column per model."""
-    every = [result for results in cells.values() for result in sorted(results, key=lambda each: each.cell.seed)]
-    return pd.DataFrame({result.cell.key: checks_of(result) for result in every}).rename_axis("check")
-
-
-def checks_of(result: CellResults) -> dict[str, str]:
-    """The checks of one model: check → its result as text."""
-    attacks, gains = result.attack["attacks"], overstated.gains(result)
-    checks = {"images with a zero gradient": f"{attacks['fgsm']['zero_gradients']} of {attacks['fgsm']['images']}"}
-    if gains:
-        most = max(gain.share for gain in gains)
-        checks["largest gain of the gradient of rescaled logits over FGSM, in points"] = f"{100 * most:+.1f}"
-        clear = ", ".join(map(str, overstated.clear_at(result)))
-        checks["ε, in 1/255, at which this gain is clear"] = clear or "none"
-    if "knn_fgsm" in attacks:
-        agree = share_as_text(attacks["knn_fgsm"]["stand_in_agrees"], attacks["knn_fgsm"]["images"])
-        checks["share of images where stand-in and nearest neighbours agree"] = agree
-    return checks | {"accepted alarms": ", ".join(result.attack["alarms"]) or "none"}
 
 
 def share_as_text(value: float, images: int) -> str:

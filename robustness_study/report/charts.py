@@ -102,7 +102,7 @@ def transfer_matrix(path: str | Path, accuracies: pd.DataFrame, title: str) -> N
 
 
 def training_curves(path: str | Path, curves: dict[str, dict[str, list[float]]]) -> None:
-    """Draws accuracy against epoch for every model: validation solid, training dashed.
+    """Draws accuracy against epoch for every model: validation solid, training dashed, under PGD dotted.
 
     The seeds of one loss and training set share a colour.
     """
@@ -115,6 +115,8 @@ def training_curves(path: str | Path, curves: dict[str, dict[str, list[float]]])
         shade = colours.setdefault(cell, colour(len(colours)))
         axis.plot(curve["epoch"], curve["val_accuracy"], label=label, color=shade)
         axis.plot(curve["epoch"], curve["train_accuracy"], color=shade, linestyle="--", linewidth=1)
+        if "val_pgd_accuracy" in curve:
+            axis.plot(curve["epoch"], curve["val_pgd_accuracy"], color=shade, linestyle=":")
     axis.set_xlabel("epoch")
     axis.xaxis.set_major_locator(MaxNLocator(integer=True))
     axis.set_ylabel("accuracy (validation solid, training dashed)")

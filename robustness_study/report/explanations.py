@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 from robustness_study.core.cell import Cell
-from robustness_study.results.differences import LEVEL
+from robustness_study.results.families import LEVEL
 
 BEYOND_ACCURACY = (
     "All values are for test images, clean or corrupted. The *worst class* is the class with the lowest recall; it may "
     "differ between seeds. *Correct when corrupted, among images correct when clean*: of the images that are "
     "classified correctly without the corruption, the share that are still classified correctly with it. Calibration "
     "error (15 bins) and negative log-likelihood are computed from each loss's own logits, so they also depend on how "
-    "the loss scales its logits. Angles are means over pairs of test images, of the same class (*within*) or of "
-    "different classes (*between*). *Features* are those of the backbone; they are never negative, so no angle exceeds "
-    "90°. *Embeddings* are what some heads compute from the features; for other heads the entry is empty."
+    "the loss scales its logits. *After temperature scaling*: the logits are divided by one number for each model, the "
+    "*temperature*, which makes the likelihood of its clean validation images highest. This changes no prediction. A "
+    "temperature above 1 means that the model was too confident. *Noise*, *blur*, *weather*, *digital*: the mean over "
+    "the corruptions of the suite in this family, and over severities. Angles are means over pairs of test images, of "
+    "the same class (*within*) or of different classes (*between*). *Features* are those of the backbone; they are "
+    "never negative, so no angle exceeds 90°. *Embeddings* are what some heads compute from the features; for other "
+    "heads the entry is empty."
 )
 RECALL = (
     "The recall of a class is the share of its test images that are classified correctly. The arrow means: training "
@@ -55,7 +59,7 @@ CORRUPTED_ONCE = "No interval covers the randomness of the corruptions: each ima
 
 
 def how_to_read(first: Cell, seeds: int) -> str:
-    """A list that says what names, n, ±, brackets, p, "not distinguishable", ε and alarms mean.
+    """A list that says what names, n, ±, brackets, p, simultaneous intervals, "not distinguishable", ε and alarms mean.
 
     `first` is the model that serves as the example; `seeds` is the number of seeds.
     """
@@ -64,18 +68,20 @@ def how_to_read(first: Cell, seeds: int) -> str:
         numbers = [
             "- **n** is the number of seeds, here n = 1 seed. So there is no standard deviation.",
             "- **Brackets** give the 95 % interval over images. It does not cover how models of other seeds would "
-            f"differ. Calibration error, negative log-likelihood, angles and mCE have none. {CORRUPTED_ONCE}",
+            f"differ. Calibration error, negative log-likelihood and angles have none. {CORRUPTED_ONCE}",
         ]
         return "\n".join([names, *numbers, EPSILON, ALARM])
     numbers = [
         f"- **n** is the number of seeds, here n = {seeds} seeds.",
         "- **±** gives the standard deviation over seeds (ddof = 1), after the mean over seeds.",
         "- **Brackets** give a 95 % interval over seeds and images: it covers the choice of both. There are two "
-        "exceptions. The interval is over seeds alone for `train_…` and `val_…` accuracies, mCE, calibration error, "
+        "exceptions. The interval is over seeds alone for `train_…` and `val_…` accuracies, calibration error, "
         "negative log-likelihood and angles. It is over seeds and test images for the generalisation gap. If there is "
         f"no bracket, the value is the same for every seed, and no interval can be computed. {CORRUPTED_ONCE}",
         "- **p** is the probability of a difference at least as large as the observed one, in either direction, if "
         "there were no true difference. It is adjusted for the number of tests (Holm), unless it is McNemar's p.",
+        "- **Simultaneous** intervals are wider than others: in 95 % of studies, all intervals of the table hold their "
+        "true values.",
         f"- **Not distinguishable** (from chance) means that the adjusted p is not below {LEVEL}. It does not mean "
         "that two models are equal.",
     ]

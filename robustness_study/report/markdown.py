@@ -31,3 +31,8 @@ def table(frame: pd.DataFrame) -> str:
 
 def _escaped(value: object) -> object:
     return escaped(value) if isinstance(value, str) else value
+
+
+def listed(parts: list[str]) -> str:
+    """Parts in words: "a", "a and b", "a, b and c"."""
+    return " and ".join([", ".join(parts[:-1]), parts[-1]]) if len(parts) > 1 else "".join(parts)

@@ -6,15 +6,20 @@ from typing import Any
 
 import pandas as pd
 
-from robustness_study.report import attack_sections, explanations, pictures, recall, suite_tables, tables
+from robustness_study.core.cell import model_name
+from robustness_study.report import (
+    attack_sections,
+    conclusion_sections,
+    explanations,
+    pictures,
+    recall,
+    suite_section,
+    tables,
+)
 from robustness_study.report.markdown import escaped, table
 from robustness_study.report.study import Study
-from robustness_study.results import differences
 from robustness_study.results.cell_results import CellResults, Cells
-from robustness_study.results.conclusions import Conclusion
-from robustness_study.results.differences import LEVEL, Difference
 from robustness_study.results.overstated import with_accepted_alarm
-from robustness_study.statistics import half_width
 
 
 def markdown(study: Study) -> str:
@@ -29,15 +34,18 @@ def markdown(study: Study) -> str:
     parts += ["## How to read this report", explanations.how_to_read(first.cell, len(seeds))]
     parts += ["## Test accuracy", _test_accuracy(len(seeds)), _summaries(study.tables["studies"])]
     parts += pictures.under("Test accuracy", study)
+    if study.controls:
+        parts += [f"`{name}`: {sentence}" for name, sentence in study.controls.items()]
+        parts += [_summaries(study.tables["controls"])]
     if "flip_test_time_augmentation" in study.tables:
         parts += ["With flip test-time augmentation (the logits of an image and its mirror image are averaged):"]
         parts += [_summaries(study.tables["flip_test_time_augmentation"])]
-    parts += ["## Conclusions", *_sentences(study.differences, study.conclusions, len(seeds))]
+    parts += ["## Conclusions", *conclusion_sections.sections(study)]
     parts += ["## All metrics", _explanation(first, cells), _summaries(study.tables["all_metrics"])]
     parts += ["## Beyond accuracy", explanations.BEYOND_ACCURACY]
     parts += [_summaries(study.tables["beside_accuracy"])]
     parts += attack_sections.sections(study)
-    parts += ["## Corruptions", *_suite(study), *pictures.under("Corruptions", study)]
+    parts += ["## Corruptions", *suite_section.section(study), *pictures.under("Corruptions", study)]
     parts += ["## Recall of each class", *recall.section(study.tables["recall_per_class"])]
     parts += pictures.under("Recall of each class", study)
     parts += ["## Training", *pictures.under("Training", study)]
@@ -71,7 +79,7 @@ def _dataset(first: CellResults) -> list[str]:
 
 def _setting(every: list[CellResults], seeds: list[int]) -> str:
     first = every[0]
-    counts = ", ".join(f"{row['images']} {row['set'].replace('_', ' ')}" for row in first.evaluate["sets"])
+    counts = ", ".join(f"{row['images']} {row['set'].replace('_', ' ', 1)}" for row in first.evaluate["sets"])
     trained = f"Recipe `{first.evaluate['recipe']}`, seeds {seeds}, trained with {_trained_with(every)}."
     return f"{trained} Numbers of images: {counts}."
 
@@ -102,7 +110,7 @@ def _test_accuracy(seeds: int) -> str:
 
 
 def _explanation(first: CellResults, cells: Cells) -> str:
-    alarmed = [f"{loss}, {train_set}" for loss, train_set in with_accepted_alarm(cells)]
+    alarmed = [model_name(loss, train_set) for loss, train_set in with_accepted_alarm(cells)]
     k = first.evaluate["knn_neighbours"]
     warning = f" For {' and '.join(alarmed)}, some `fgsm_n` overstate robustness: see the accepted alarm."
     return (
@@ -111,83 +119,20 @@ def _explanation(first: CellResults, cells: Cells) -> str:
         f"`knn_…` is the accuracy of the {k} nearest neighbours, by angle, of the backbone's features; the neighbours "
         "are the model's own training images (corrupted images for a model trained on corrupted images). `probe_…` is "
         "the accuracy of a logistic regression fitted to the same features. `fgsm_n` is the accuracy under FGSM with "
-        "ε = n/255. `suite_mean` is the mean accuracy over the main corruptions of CIFAR-10-C, and `suite_unseen_mean` "
-        "over those that are unlike training (see Corruptions). `statistics.json` has the same values as numbers."
-        + (warning if alarmed else "")
+        "ε = n/255, and `robust_n` in the worst case of all attacks (see Robust accuracy). `suite_mean` is the mean "
+        "accuracy over the main corruptions of CIFAR-10-C, and `suite_unseen_mean` "
+        f"over those that are unlike training (see Corruptions). {_natural(first)} `statistics.json` has the same "
+        "values as numbers." + (warning if alarmed else "")
     )
 
 
-def _sentences(found: list[Difference], concluded: list[Conclusion], seeds: int) -> list[str]:
-    if not found:
-        return ["There is only one model, so there is nothing to compare."]
-    if seeds > 1:
-        note = (
-            "The differences are in percentage points of accuracy. They are paired: models of the same seed are "
-            "compared on the same images. Each has its own 95 % interval over seeds and images.\n\n"
-            "The p-values are adjusted for the number of tests (Holm) in two families. One family has only the "
-            "differences that answer the studies' conclusions, so that adding another loss changes no answer. The "
-            f"other has all differences in the table. Where the adjusted p is not below {LEVEL}, the difference is not "
-            "distinguishable from chance. This can happen even if the interval lies on one side of zero, because the "
-            "interval is not adjusted for the other differences. A conclusion is supported if differences that are "
-            "distinguishable from chance point in its direction, and contradicted if they point the other way. "
-            "McNemar's p compares two models of one seed on the same images; it is not adjusted."
-        )
-        verdict = "The studies' conclusions, with the differences that answer them (p adjusted for these alone):"
-    else:
-        note = (
-            "There is one seed. The differences are in percentage points, paired by image, with 95 % intervals over "
-            "images alone. These do not cover how models of other seeds would differ, so nothing is tested and nothing "
-            "is concluded."
-        )
-        verdict = "The studies' conclusions, with the differences that concern them:"
-    claims = [
-        "\n".join(
-            [
-                f"- {conclusion.claim}: **{conclusion.verdict()}**.",
-                *(f"  - {difference.sentence()}" for difference in conclusion.differences),
-            ]
-        )
-        for conclusion in concluded
-    ]
-    return [
-        note,
-        *([verdict, "\n".join(claims)] if claims else []),
-        "All differences:",
-        table(differences.table(found, [each for one in concluded for each in one.differences]).astype(str)),
-    ]
-
-
-def _suite(study: Study) -> list[str]:
-    stress = study.first.stress
-    groups = stress.groups()
-    note = (
-        f"Accuracy on {stress.images} test images, stratified by class, the same for every model and corruption. The "
-        f"95 % interval of one model over images alone is at most ± {half_width(stress.images):.3f}. The corruptions "
-        "are those of CIFAR-10-C, each at five severities (Hendrycks & Dietterich 2019, arXiv 1903.12261), generated "
-        "again on these images. Each row is a mean over severities and over a group of corruptions:"
+def _natural(first: CellResults) -> str:
+    if not first.has("natural_cifar10_1"):
+        return "`natural_…` is empty: `natural` in `params.yaml` does not name CIFAR-10.1."
+    return (
+        "`natural_cifar10_1` is the accuracy on CIFAR-10.1, new images of the same classes (Recht et al. 2018, arXiv "
+        "1806.00451), and `natural_cifar10_1_drop` is test_clean minus this accuracy."
     )
-    rows = [
-        "- `clean`: the same images without a corruption;",
-        f"- `main`: CIFAR-10-C's main corruptions ({len(groups['main'])} of 15);",
-        f"- `held out`: its other corruptions ({len(groups['held out'])} of 4);",
-        "- `noise`, `blur`, `weather`, `digital`: its four families, main and held-out corruptions together;",
-        f"- `{suite_tables.LABELS['seen']}` (`seen` in the files): those of `main` that are similar to what training "
-        "does to images, that is, to the studies' corruption (the mix), the recipe's augmentation or a training set: "
-        f"{', '.join(groups['seen']) or 'none'};",
-        f"- `{suite_tables.LABELS['unseen']}` (`unseen` in the files): the rest of `main`;",
-        "- any other row: one corruption that is not in CIFAR-10-C, by its name.",
-    ]
-    if suite_tables.REFERENCE in study.cells:
-        error = (
-            "mCE is the mean corruption error. For each corruption, a model's error rates are summed over severities "
-            "and divided by the same sum of a reference model. mCE is the mean over corruptions. The reference is the "
-            "cross-entropy model of the same seed trained on clean images, so that model has mCE 1. Lower is better. "
-            "For the relative mCE, each model's error rate on clean images is subtracted first. Where a value is "
-            "missing, `corruption_errors.json` gives the reason."
-        )
-    else:
-        error = f"mCE is not given: {suite_tables.NO_REFERENCE}."
-    return [note, "\n".join(rows), error, _summaries(suite_tables.labelled(study.tables["suite"]))]
 
 
 def _planes(cells: Cells) -> list[str]:

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
+from robustness_study.core.cell import model_name
 from robustness_study.core.errors import StudyError
 from robustness_study.plotting import MANY
 from robustness_study.report import charts, suite_charts, suite_tables
@@ -45,11 +46,6 @@ class Picture:
         return [f"![{caption}](figures/{self.name}.png)", f"*{caption}.*"]
 
 
-def seeds_as_text(study: Study) -> str:
-    """The number of seeds that a value is the mean of, as text."""
-    return "one seed" if study.seeds == 1 else f"mean of {study.seeds} seeds"
-
-
 def chance(study: Study) -> float:
     """The accuracy of guessing, with all classes equally likely."""
     return 1 / len(study.first.evaluate["dataset"]["classes"])
@@ -66,7 +62,7 @@ def accuracy(path: Path, study: Study) -> None:
         ends[loss] = [row["interval_95"] for row in rows]
     images = len(study.first.predictions("test_clean")[0])
     over = covers(study.seeds)
-    note = f"Trained on → tested on; {images} test images, {seeds_as_text(study)}, 95 % interval over {over}"
+    note = f"Trained on → tested on; {images} test images, {study.one_each}, 95 % interval over {over}"
     charts.grouped_bars(path, list(groups), bars, ends, note)
 
 
@@ -76,14 +72,14 @@ def ladder(path: Path, study: Study) -> None:
     series = {str(name): np.array([mean_and_interval(summary) for summary in table[name]]) for name in table}
     title = (
         f"Fast gradient sign method on {study.first.attack['images']} clean test images\n"
-        f"{seeds_as_text(study)}, 95 % interval over {covers(study.seeds)}"
+        f"{study.one_each}, 95 % interval over {covers(study.seeds)}"
     )
     stronger = {}
     for (loss, train_set), row in overstated.with_accepted_alarm(study.cells).items():
         factor, summaries = overstated.under_strongest_factor(row)
         images = next(iter(summaries.values()))["images"]
         accuracies = {epsilon_255: mean_and_interval(summary) for epsilon_255, summary in summaries.items()}
-        stronger[f"{loss}, {train_set}"] = f"† gradient of {factor} × the logits, {images} images", accuracies
+        stronger[model_name(loss, train_set)] = f"† gradient of {factor} × the logits, {images} images", accuracies
     charts.ladder(path, table.index.tolist(), series, stronger, chance(study), title)
 
 
@@ -117,7 +113,7 @@ def suite(path: Path, study: Study) -> None:
     accuracies = {}
     for loss, train_set in study.cells:
         of_model = corrupted[(corrupted["loss"] == loss) & (corrupted["train_set"] == train_set)]
-        accuracies[f"{loss}, {train_set}"] = {
+        accuracies[model_name(loss, train_set)] = {
             name: of_model.loc[of_model["corruption"] == name, "accuracy"].tolist() for name in order
         }
     half_widths = (corrupted["upper_95"] - corrupted["lower_95"]) / 2
@@ -130,7 +126,7 @@ def suite(path: Path, study: Study) -> None:
         stress.seen,
         ends,
         len(groups["main"]),
-        f"{stress.images} test images, {seeds_as_text(study)}; 95 % interval over {covers(study.seeds)} "
+        f"{stress.images} test images, {study.one_each}; 95 % interval over {covers(study.seeds)} "
         f"± {half_widths.median():.3f} (median), ± {half_widths.max():.3f} at most; * similar to training",
     )
 
@@ -139,13 +135,13 @@ def severity(path: Path, study: Study) -> None:
     """Draws accuracy against severity, a panel per group of corruptions."""
     panels = {
         suite_tables.LABELS.get(group, group): {
-            f"{loss}, {train_set}": suite_tables.by_severity(results, group)
+            model_name(loss, train_set): suite_tables.by_severity(results, group)
             for (loss, train_set), results in study.cells.items()
         }
         for group, members in study.first.stress.groups().items()
         if members and group not in ("main", "held out")
     }
-    of = f"{study.first.stress.images} test images, {seeds_as_text(study)}"
+    of = f"{study.first.stress.images} test images, {study.one_each}"
     title = f"Mean accuracy; {of}; 95 % interval over {covers(study.seeds)}"
     suite_charts.by_severity(path, panels, chance(study), title)
 
@@ -175,8 +171,8 @@ def _transfer_caption(study: Study) -> str:
 
 def _confusion_caption(study: Study) -> str:
     classes = len(study.first.evaluate["dataset"]["classes"])
-    of = f"Confusion matrices on {len(study.first.predictions('test_clean')[0])} clean test images, seed "
-    of += f"{study.first.cell.seed}"
+    of = f"Confusion matrices on {len(study.first.predictions('test_clean')[0])} clean test images"
+    of += study.of_first_seed
     if classes <= MANY:
         return f"{of}: numbers of images, shaded by their share of the images with the same true label"
     every = charts.labelled_every(classes)
@@ -187,6 +183,7 @@ def _confusion_caption(study: Study) -> str:
     )
 
 
+STAR = "; a star marks a corruption similar to what training does to images"
 PICTURES = (
     Picture(
         "accuracy",
@@ -203,9 +200,12 @@ PICTURES = (
         "suite",
         "Corruptions",
         lambda study: (
-            f"Accuracy under each corruption at each severity, on {study.first.stress.images} test images; a star "
-            "marks a corruption similar to what training does to images. The file `tables/suite_in_full.csv` has the "
-            "95 % interval of every value"
+            f"Accuracy under each corruption at each severity, on {study.first.stress.images} test images"
+            + (
+                "; a star marks a corruption similar to what training does to images"
+                * study.first.stress.training_is_known
+            )
+            + ". The file `tables/suite_in_full.csv` has the 95 % interval of every value"
         ),
         suite,
     ),
@@ -230,7 +230,9 @@ PICTURES = (
         lambda _: (
             "Training curves of every model: accuracy after each epoch on some of its training images (dashed) and of "
             "its validation images (solid). Both are of the kind that the model trains on, so values cannot be "
-            "compared between training sets. A loss that classifies by class centroids computes them from these "
+            "compared between training sets. For adversarial training, dotted: accuracy on some of the validation "
+            "images under PGD of the size that the model is trained against. A loss that classifies by class "
+            "centroids computes them from these "
             "training images"
         ),
         curves,

@@ -1,16 +1,19 @@
-"""The contents of `reports/statistics.json`: the summary of every metric, every difference, every conclusion."""
+"""The contents of `reports/statistics.json`: the summary of every metric, every difference, every claim."""
 
 from __future__ import annotations
 
 from typing import Any
 
 from robustness_study.report.study import Study
+from robustness_study.results.conclusions import Conclusion
 from robustness_study.results.differences import Difference
+from robustness_study.results.families import Adjusted
 from robustness_study.results.intervals import covers
-from robustness_study.statistics import wilson_interval
+from robustness_study.statistics import Estimate, wilson_interval
 
 TABLES = (
     "beside_accuracy",
+    "robust_accuracy",
     "fast_gradient_sign",
     "fast_gradient_sign_in_full",
     "other_attacks",
@@ -19,21 +22,40 @@ TABLES = (
 )
 
 
-def difference_as_json(difference: Difference) -> dict[str, Any]:
-    """A difference as JSON, in shares, not percentage points."""
-    found = difference.estimate
+def estimate_as_json(found: Estimate, adjusted: Adjusted) -> dict[str, Any]:
+    """A difference with what its family says about it, in shares, not percentage points."""
     return {
-        "model": "-".join(difference.model),
-        "minus": "-".join(difference.other),
-        "metric": difference.metric,
         "mean": found.mean,
         "std": found.std,
         "n": found.n,
         "interval_95": list(found.interval_95),
         "interval_covers": covers(found.n),
+        "simultaneous_95": list(adjusted.simultaneous_95) if found.n > 1 else None,
         "p_value": found.p_value if found.n > 1 else None,
-        "p_holm": difference.p_holm,
+        "p_holm": adjusted.p_holm,
+        "smallest_detectable": adjusted.smallest_detectable,
+    }
+
+
+def difference_as_json(difference: Difference) -> dict[str, Any]:
+    """A single difference."""
+    return {
+        "model": "-".join(difference.model),
+        "minus": "-".join(difference.other),
+        "metric": difference.metric,
+        **estimate_as_json(difference.estimate, difference.adjusted),
         "p_mcnemar_by_seed": difference.p_mcnemar,
+    }
+
+
+def conclusion_as_json(conclusion: Conclusion) -> dict[str, Any]:
+    """A claim with its verdict."""
+    return {
+        "claim": conclusion.claim.text,
+        "verdict": conclusion.verdict(),
+        "contrast": conclusion.claim.contrast(),
+        "metric": conclusion.claim.metric,
+        **estimate_as_json(conclusion.estimate, conclusion.adjusted),
     }
 
 
@@ -52,13 +74,6 @@ def as_json(study: Study) -> dict[str, Any]:
         "transfer": of_pairs,
         "alarms": {model: of_model for model, of_model in alarms.items() if of_model},
         "differences": [difference_as_json(difference) for difference in study.differences],
-        "conclusions": [
-            {
-                "claim": conclusion.claim,
-                "verdict": conclusion.verdict(),
-                "because": [difference.sentence() for difference in conclusion.differences],
-                "differences": [difference_as_json(difference) for difference in conclusion.differences],
-            }
-            for conclusion in study.conclusions
-        ],
+        "conclusions": [conclusion_as_json(conclusion) for conclusion in study.conclusions],
+        "claims_left_out": study.left_out,
     }

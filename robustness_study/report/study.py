@@ -9,10 +9,14 @@ from typing import Any
 
 import pandas as pd
 
+from robustness_study import training_sets
 from robustness_study.core.errors import StudyError
+from robustness_study.core.files import read_record
 from robustness_study.report import attack_tables, suite_tables, tables
-from robustness_study.results import conclusions, differences, intervals
+from robustness_study.results import conclusions, corruption_errors, differences, intervals
 from robustness_study.results.cell_results import CellResults, Cells
+from robustness_study.results.cells import read_cells
+from robustness_study.results.consistency import refuse_contradicting_shared
 
 
 @dataclass(frozen=True)
@@ -34,6 +38,28 @@ class Study:
         return [result for results in self.cells.values() for result in results]
 
     @property
+    def controls(self) -> dict[str, str]:
+        """The training sets that are a control: name → what for, in a sentence. None if the study has no others."""
+        found = {name: training_sets.control(name) for _, name in self.cells}
+        controls = {name: sentence for name, sentence in found.items() if sentence is not None}
+        return controls if len(controls) < len(found) else {}
+
+    @property
+    def compared(self) -> list[str]:
+        """The training sets that are not a control."""
+        return [name for name in dict.fromkeys(name for _, name in self.cells) if name not in self.controls]
+
+    @property
+    def one_each(self) -> str:
+        """How many models a value is the mean of, in words."""
+        return "one seed" if self.seeds == 1 else f"mean of {self.seeds} seeds"
+
+    @property
+    def of_first_seed(self) -> str:
+        """The end of a caption about the models of the first seed."""
+        return f", seed {self.first.cell.seed}"
+
+    @property
     def seeds(self) -> int:
         """The number of seeds; each loss and training set has the same."""
         return len(next(iter(self.cells.values())))
@@ -45,13 +71,38 @@ class Study:
 
     @cached_property
     def differences(self) -> list[differences.Difference]:
-        """Every difference between two losses, or between two training sets."""
-        return differences.differences(self.cells)
+        """Every difference between two losses, or between two training sets; controls are not part of this family."""
+        return differences.differences({name: row for name, row in self.cells.items() if name[1] in self.compared})
+
+    @property
+    def differences_table(self) -> pd.DataFrame:
+        """The same as a table, in percentage points."""
+        return differences.table(self.differences)
 
     @cached_property
     def conclusions(self) -> list[conclusions.Conclusion]:
-        """The two studies' conclusions, each with its verdict."""
-        return conclusions.conclusions(self.differences)
+        """The claims that this study can test, each with its verdict."""
+        return conclusions.conclusions(self.cells)
+
+    @cached_property
+    def left_out(self) -> dict[str, str]:
+        """The other claims: text → what this study lacks to test it."""
+        return conclusions.left_out(self.cells)
+
+    @cached_property
+    def tables_of_models(self) -> dict[str, pd.DataFrame]:
+        """Those of the tables that need neither training sets nor claims."""
+        cells = self.cells
+        return {
+            "all_metrics": tables.metrics_table(self.summaries),
+            "beside_accuracy": tables.beyond_accuracy(cells),
+            "robust_accuracy": attack_tables.robust_table(cells),
+            "fast_gradient_sign": attack_tables.ladder_table(cells),
+            "fast_gradient_sign_in_full": attack_tables.attack_table(cells),
+            "other_attacks": attack_tables.other_attacks_table(cells),
+            "suite": suite_tables.means_table(cells, self.corruption_errors),
+            "recall_per_class": tables.recall_table(cells),
+        }
 
     @cached_property
     def tables(self) -> dict[str, pd.DataFrame]:
@@ -59,16 +110,21 @@ class Study:
         cells = self.cells
         flips = self.first.row("test_clean")["flip_accuracy"] is not None
         return {
-            "studies": tables.studies_table(self.summaries),
-            "all_metrics": tables.metrics_table(self.summaries),
-            "beside_accuracy": tables.beyond_accuracy(cells),
-            "fast_gradient_sign": attack_tables.ladder_table(cells),
-            "fast_gradient_sign_in_full": attack_tables.attack_table(cells),
-            "other_attacks": attack_tables.other_attacks_table(cells),
-            "suite": suite_tables.means_table(cells),
-            "recall_per_class": tables.recall_table(cells),
+            "studies": tables.studies_table(self.summaries, self.compared),
+            **(
+                {"controls": tables.accuracy_table(self.summaries, self.controls, tables.TESTED_ON)}
+                if self.controls
+                else {}
+            ),
+            **self.tables_of_models,
+            **({"corruption_effects": effects} if len(effects := suite_tables.effects_table(cells)) else {}),
             **({"flip_test_time_augmentation": tables.flip_table(cells)} if flips else {}),
         }
+
+    @cached_property
+    def corruption_errors(self) -> corruption_errors.Errors:
+        """The corruption errors (mCE and relative mCE) of every model, over groups of corruptions."""
+        return corruption_errors.corruption_errors(self.cells)
 
     @cached_property
     def transfer_table(self) -> pd.DataFrame:
@@ -85,7 +141,12 @@ class Study:
         """Accuracy under every corruption at every severity, in long format."""
         return suite_tables.every_accuracy(self.cells)
 
-    def check_shared_files(self) -> None:
+    @property
+    def accuracy_in_full(self) -> pd.DataFrame:
+        """The same with the columns that a reader needs."""
+        return self.every_accuracy
+
+    def _check_shared_files(self) -> None:
         """Raises StudyError if transfer.json or stability.json was made from other models than this study's."""
         keys = {row[0].cell.key for row in self.cells.values()}
         if {(row["source"], row["target"]) for row in self.transfer["rows"]} != set(product(keys, keys)):
@@ -96,3 +157,17 @@ class Study:
             raise StudyError(
                 "reports/stability.json was made from another model than the first one; run `dvc repro publish_shared`"
             )
+
+
+def read(losses: list[str], train_sets: list[str], seeds: list[int], similar: list[str]) -> Study:
+    """The study in the files under reports/ that are in git. `similar` names corruptions similar to training.
+
+    Raises StudyError if a file is missing or broken, or if two files contradict each other.
+    """
+    cells = read_cells(losses, train_sets, seeds, similar)
+    transfer = read_record("reports/transfer.json", "epsilon_255", "images", "rows", "alarms")
+    stability = read_record("reports/stability.json", "model", "neighbours", "seeds", "measures")
+    study = Study(cells, transfer, stability)
+    study._check_shared_files()
+    refuse_contradicting_shared(cells, transfer, stability)
+    return study

@@ -6,30 +6,26 @@ from typing import Any
 
 import pandas as pd
 
+from robustness_study.core.cell import model_name
 from robustness_study.corruptions import SEVERITIES
+from robustness_study.results import training_set_effects
 from robustness_study.results.cell_results import CellResults, Cells
-from robustness_study.results.intervals import Summary, mean_and_interval, summarise, summarise_values
-from robustness_study.results.metrics import under_corruptions
-from robustness_study.results.suite import corruption_error
+from robustness_study.results.corruption_errors import Errors
+from robustness_study.results.intervals import Summary, mean_and_interval, summarise
+from robustness_study.results.metric_kinds import under_corruptions
+from robustness_study.results.training_set_effects import as_summary
 
-REFERENCE = ("cross_entropy", "clean")  # the model that corruption errors are relative to
-ERRORS_OF = ("main", "seen", "unseen")
-NOT_WORSE = (
-    "under one of the corruptions the reference model is no worse than on clean images, so the divisor is not positive"
-)
-NO_REFERENCE = "no cross-entropy model trained on clean images is in the study, and mCE is relative to that model"
 LABELS = {
     "seen": "similar to training",
     "unseen": "unlike training",
 }  # what the report calls groups; files keep the names
 
 
-def means_table(cells: Cells) -> pd.DataFrame:
+def means_table(cells: Cells, errors: Errors) -> pd.DataFrame:
     """Mean accuracy and (relative) mCE: a column per loss and training set.
 
     There is a row for each group of CIFAR-10-C's corruptions, and one for each corruption that is not in CIFAR-10-C.
     """
-    errors = corruption_errors(cells)
     columns = {}
     for (loss, train_set), results in cells.items():
         stress = results[0].stress
@@ -38,11 +34,11 @@ def means_table(cells: Cells) -> pd.DataFrame:
             name.replace("_", " "): summarise(results, under_corruptions(name)) if names else {"mean": None}
             for name, names in rows.items()
         }
-        for title, of_groups in errors[f"{loss}, {train_set}"].items():
+        for title, of_groups in errors[model_name(loss, train_set)].items():
             for group, error in of_groups.items():
                 suffix = "" if group == "main" else f", {group}"
-                column[title + suffix] = as_summary(error)
-        columns[f"{loss}, {train_set}"] = column
+                column[title + suffix] = error_as_summary(error)
+        columns[model_name(loss, train_set)] = column
     return pd.DataFrame(columns).rename_axis("corruptions")
 
 
@@ -56,42 +52,29 @@ def labelled(means: pd.DataFrame) -> pd.DataFrame:
     return means.rename(index=label)
 
 
-def as_summary(error: dict[str, Any]) -> Summary:
+def error_as_summary(error: dict[str, Any]) -> Summary:
     """An entry of `corruption_errors` as a `Summary`."""
     if error["value"] is None:
         return {"mean": None}
-    return {"mean": error["value"], **{key: found for key, found in error.items() if key not in ("value", "reason")}}
+    return {"mean": error["value"], **{key: error[key] for key in ("std", "interval_95", "n", "interval_covers")}}
 
 
-def error_of(
-    results: list[CellResults], references: list[CellResults] | None, names: list[str], relative: bool
-) -> dict[str, Any]:
-    """(Relative) mCE over the corruptions `names`; each seed is divided by the reference model of the same seed.
+def effects_table(cells: Cells) -> pd.DataFrame:
+    """Where each training set helps and where it hurts: a row per group of corruptions and severity.
 
-    The mean over seeds is called `value`. If it cannot be computed, it is None and `reason` says why.
+    There is a column for each loss, and one for the mean over losses if there are several.
     """
-    if references is None:
-        return {"value": None, "reason": NO_REFERENCE}
-    if not names:
-        return {"value": None, "reason": "the suite has no such corruption"}
-    pairs = zip((result.stress for result in results), (other.stress for other in references), strict=True)
-    errors = [corruption_error(*pair, names, relative) for pair in pairs]
-    if any(error is None for error in errors):
-        return {"value": None, "reason": NOT_WORSE}
-    summary = summarise_values(errors)
-    return {"value": summary.pop("mean"), "reason": None, **summary}
-
-
-def corruption_errors(cells: Cells) -> dict[str, dict[str, dict[str, dict[str, Any]]]]:
-    """(Relative) mCE for each loss and training set, over the groups of `ERRORS_OF`: CIFAR-10-C's 15, seen, unseen."""
-    references, found = cells.get(REFERENCE), {}
-    for (loss, train_set), results in cells.items():
-        groups = results[0].stress.groups()
-        found[f"{loss}, {train_set}"] = {
-            title: {group: error_of(results, references, groups[group], relative) for group in ERRORS_OF}
-            for title, relative in (("mCE", False), ("relative mCE", True))
-        }
-    return found
+    columns = {}
+    for train_set, losses in training_set_effects.compared(cells).items():
+        for of in [[loss] for loss in losses] + ([losses] if len(losses) > 1 else []):
+            effect = training_set_effects.TrainingSetEffect(cells, train_set, of)
+            columns[f"{train_set} − clean, {of[0] if len(of) == 1 else 'mean over losses'}"] = {
+                LABELS.get(group, group) + ("" if severity is None else f", severity {severity}"): as_summary(
+                    found, effect.images
+                )
+                for (group, severity), found in effect.effects().items()
+            }
+    return pd.DataFrame(columns).rename_axis("corruptions")
 
 
 def every_accuracy(cells: Cells) -> pd.DataFrame:

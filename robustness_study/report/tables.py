@@ -5,24 +5,29 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection, Mapping
 from typing import Any
 
 import pandas as pd
 
+from robustness_study.core.cell import model_name
 from robustness_study.results.cell_results import Cells
 from robustness_study.results.intervals import Summaries, as_text, summarise, summarise_values
-from robustness_study.results.metrics import BESIDE, recall
+from robustness_study.results.metric_kinds import recall
+from robustness_study.results.metrics import BESIDE
 
 
-def studies_table(summaries: Summaries) -> pd.DataFrame:
+def studies_table(summaries: Summaries, train_sets: Collection[str]) -> pd.DataFrame:
     """Test accuracy in the layout of the two studies: a row per training set → test images, a column per loss."""
-    train_sets = list(next(iter(summaries.values())))
+    return accuracy_table(summaries, train_sets, {"test_clean": "clean", "test_corrupted": "corrupted"})
+
+
+def accuracy_table(summaries: Summaries, train_sets: Collection[str], tested_on: Mapping[str, str]) -> pd.DataFrame:
+    """The metrics `tested_on` (name → test images): a row per training set → test images, a column per loss."""
     rows = {
-        f"{train_set.removesuffix('_trained')} → {test}": {
-            loss: of_loss[train_set][f"test_{test}"] for loss, of_loss in summaries.items()
-        }
+        f"{train_set} → {test}": {loss: of_loss[f"{train_set}_trained"][metric] for loss, of_loss in summaries.items()}
         for train_set in train_sets
-        for test in ("clean", "corrupted")
+        for metric, test in tested_on.items()
     }
     return pd.DataFrame.from_dict(rows, orient="index").rename_axis("trained on → tested on")
 
@@ -30,7 +35,7 @@ def studies_table(summaries: Summaries) -> pd.DataFrame:
 def metrics_table(summaries: Summaries) -> pd.DataFrame:
     """The metrics of `METRICS`: a row per metric, a column per loss and training set."""
     columns = {
-        f"{loss}, {train_set.removesuffix('_trained')}": of_cell
+        model_name(loss, train_set.removesuffix("_trained")): of_cell
         for loss, of_loss in summaries.items()
         for train_set, of_cell in of_loss.items()
     }
@@ -52,7 +57,7 @@ def recall_table(cells: Cells) -> pd.DataFrame:
     """Recall on clean and corrupted test images: a row per class, a column per loss, training set and test set."""
     classes = next(iter(cells.values()))[0].evaluate["dataset"]["classes"]
     columns = {
-        f"{loss}, {train_set} → {test}": [
+        f"{model_name(loss, train_set)} → {test}": [
             summarise(results, recall(label, f"test_{test}")) for label in range(len(classes))
         ]
         for (loss, train_set), results in cells.items()
@@ -64,7 +69,7 @@ def recall_table(cells: Cells) -> pd.DataFrame:
 def beyond_accuracy(cells: Cells) -> pd.DataFrame:
     """The metrics of `BESIDE`: a row per metric, a column per loss and training set."""
     columns = {
-        f"{loss}, {train_set}": {metric.title: summarise(results, metric) for metric in BESIDE}
+        model_name(loss, train_set): {metric.title: summarise(results, metric) for metric in BESIDE}
         for (loss, train_set), results in cells.items()
     }
     return pd.DataFrame(columns).rename_axis("metric")
@@ -74,6 +79,7 @@ TESTED_ON = {
     "test_clean": "clean",
     "test_corrupted": "corrupted",
     "fgsm_2": "FGSM ε = 2/255",
+    "robust_2": "every attack, ε = 2/255",
     "suite_mean": "CIFAR-10-C's corruptions",
 }
 
@@ -85,7 +91,7 @@ def comparison_chart(summaries: Summaries) -> pd.DataFrame:
         for loss, of_loss in summaries.items():
             for train_set, of_cell in of_loss.items():
                 low, high = of_cell[metric]["interval_95"] or (None, None)
-                row = {"tested_on": tested_on, "model": f"{loss}, {train_set.removesuffix('_trained')}"}
+                row = {"tested_on": tested_on, "model": model_name(loss, train_set.removesuffix("_trained"))}
                 mean, n = of_cell[metric]["mean"], of_cell[metric]["n"]
                 rows.append({**row, "accuracy": mean, "lower_95": low, "upper_95": high, "n": n})
     return pd.DataFrame(rows)

@@ -15,9 +15,10 @@ import numpy as np
 import pandas as pd
 
 from robustness_study.core.array_text import from_text
-from robustness_study.core.cell import RESULTS, Cell
+from robustness_study.core.cell import RESULTS, Cell, split_of
 from robustness_study.core.errors import StudyError
 from robustness_study.core.files import read_bytes, read_record
+from robustness_study.results.seen_corruptions import similar_to_dataset
 from robustness_study.results.suite import Stress
 
 decoded = lru_cache(maxsize=256)(from_text)  # for the recall of 256 classes, the same text is read thousands of times
@@ -38,6 +39,10 @@ class CellResults:
         """The results on one set of images, such as `test_clean`."""
         return next(row for row in self.evaluate["sets"] if row["set"] == name)
 
+    def has(self, name: str) -> bool:
+        """Whether the model was scored on this set of images; not every study has natural sets."""
+        return name in self.evaluate["details"]
+
     def confusion(self, name: str) -> np.ndarray:
         """The confusion matrix of one set of images, classes × classes; a row per true label."""
         labels, predicted = (array.astype(np.int64) for array in self.predictions(name))
@@ -52,7 +57,7 @@ class CellResults:
 
     def predictions(self, name: str) -> tuple[np.ndarray, np.ndarray]:
         """Labels and predicted labels, N each, of one set of images, in the order of the split's indices."""
-        labels = decoded(self.evaluate["labels"][name.split("_")[0]])
+        labels = decoded(self.evaluate["labels"][split_of(name)])
         return labels, decoded(self.evaluate["details"][name]["predictions"])
 
 
@@ -79,8 +84,9 @@ def readable(what: str | Path, command: str) -> Iterator[None]:
 def read(cell: Cell, seen: Sequence[str], embedded: bool = False) -> CellResults:
     """Reads one model; with its UMAP plane if `embedded`.
 
-    `seen` names the corruptions that are similar to what training does to images. Raises StudyError if a result is
-    missing; the message names the cell and the command that makes it.
+    `seen` names the corruptions that are similar to what training does to images. Those similar to what was done to the
+    dataset are added. Raises StudyError if a result is missing; the message names the cell and the command that makes
+    it.
     """
     wanted = {cell.published(name): f"{stage}@{cell.key} publish@{cell.key}" for name, stage in RESULTS.items()}
     if embedded:
@@ -90,12 +96,12 @@ def read(cell: Cell, seen: Sequence[str], embedded: bool = False) -> CellResults
             raise StudyError(
                 f"the cell {cell.key} is missing ({path}); run `dvc repro {stages}`, or remove it from params.yaml"
             )
-    stressed = read_record(cell.published("stress.json"))
+    stressed, evaluate = read_record(cell.published("stress.json")), read_record(cell.published("evaluate.json"))
     with whole(cell):
-        stress = Stress(stressed, seen)
+        stress = Stress(stressed, [*seen, *similar_to_dataset(evaluate["dataset"])])
     return CellResults(
         cell,
-        read_record(cell.published("evaluate.json")),
+        evaluate,
         read_record(cell.published("attack.json")),
         stress,
         read_curves(cell),

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from robustness_study.attacks import catalogue
 from robustness_study.core.array_text import from_text
-from robustness_study.core.cell import IMAGES_DIGEST, Cell
+from robustness_study.core.cell import IMAGES_DIGEST, Cell, split_of
 from robustness_study.core.errors import StudyError
 from robustness_study.results.cell_results import CellResults, Cells, read, whole
 from robustness_study.results.consistency import refuse_contradictions
@@ -64,8 +64,9 @@ def refuse_incomparable(result: CellResults, first: CellResults) -> None:
         {
             "dataset": each.evaluate["dataset"],
             "recipe": each.evaluate["recipe"],
-            "numbers of images": {row["set"].split("_")[0]: row["images"] for row in each.evaluate["sets"]},
+            "numbers of images": {split_of(row["set"]): row["images"] for row in each.evaluate["sets"]},
             "test images": each.evaluate["labels"]["test"],
+            "the natural sets": each.evaluate["natural"],
             "k of the nearest neighbours": each.evaluate["knn_neighbours"],
             "flip test-time augmentation": each.row("test_clean")["flip_accuracy"] is not None,
             "attacked images": each.attack["test_indices"],

@@ -1,83 +1,86 @@
-"""Tests the conclusions of the two studies.
+"""Tests the claims of `claims.py`, as one family, on the models of a study.
 
-A conclusion is tested on differences between the studies' own losses and training sets. The p-values of these
-differences are adjusted (Holm) as one family. So adding another loss changes no answer. With one seed, no conclusion
-is tested.
+Only the two studies' own losses and training sets take part. So another loss in params changes no verdict. Another
+training set changes one only if it makes training images similar to a corruption that was unlike training. A claim
+about models or a metric that the study does not have is left out, with the reason. With one seed, nothing is tested.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
-from robustness_study.results.differences import Difference, as_family
+import numpy as np
 
-CLAIMED_OF = {"cross_entropy", "angular", "clean", "corrupted"}  # the studies' losses and training sets
+from robustness_study.core.cell import model_name
+from robustness_study.results.cell_results import Cells
+from robustness_study.results.claims import CLAIMS, Claim
+from robustness_study.results.families import LEVEL, Adjusted, adjust
+from robustness_study.results.intervals import contrast_over_seeds
+from robustness_study.results.metrics import BY_NAME
+from robustness_study.results.random_corruptions import right_by_corruption, widened
+from robustness_study.statistics import Estimate
 
-
-@dataclass(frozen=True)
-class Claim:
-    """A conclusion of the two studies: the loss or training set `better` beats `worse` on the metrics `metrics`."""
-
-    text: str
-    better: str
-    worse: str
-    metrics: tuple[str, ...]
-
-    def is_answered_by(self, difference: Difference) -> bool:
-        """Whether a difference compares these two, on one of these metrics."""
-        differ = set(difference.model) ^ set(difference.other)
-        return difference.metric in self.metrics and differ == {self.better, self.worse}
-
-
-CLAIMS = (
-    Claim(
-        "Training on corrupted images makes a model robust to those corruptions",
-        better="corrupted",
-        worse="clean",
-        metrics=("test_corrupted",),
-    ),
-    Claim(
-        "Training on corrupted images makes a model generalise better, to clean images and to other corruptions",
-        better="corrupted",
-        worse="clean",
-        metrics=("test_clean", "suite_unseen_mean"),
-    ),
-    Claim(
-        "The angular loss beats cross-entropy",
-        better="angular",
-        worse="cross_entropy",
-        metrics=("test_clean", "test_corrupted"),
-    ),
-)
+OVER_CORRUPTIONS = "suite_unseen_mean"  # the metric of the claims about corruptions in general
 
 
 @dataclass(frozen=True)
 class Conclusion:
-    """A claim of the two studies and the differences that test it."""
+    """A claim, its contrast as a share, and what the family of all claims says about it."""
 
-    claim: str
-    differences: list[Difference]
+    claim: Claim
+    estimate: Estimate
+    adjusted: Adjusted
 
     def verdict(self) -> str:
-        """The verdict in words; "not distinguishable" if no difference can be distinguished from chance."""
-        if any(difference.p_holm is None for difference in self.differences):
+        """The verdict in words."""
+        if self.adjusted.p_holm is None:
             return "not tested: one seed"
-        signs = [difference.sign() for difference in self.differences]
-        up, down, of = signs.count(1), signs.count(-1), len(signs)
-        if up and down:
-            return f"supported in {up} of {of}, contradicted in {down}"
-        if up or down:
-            word, count = ("supported", up) if up else ("contradicted", down)
-            return word if count == of else f"{word} in {count} of {of}, not distinguishable in the rest"
-        return "not distinguishable"
+        return {1: "supported", -1: "contradicted", 0: "not distinguishable"}[self.adjusted.sign_of(self.estimate.mean)]
 
 
-def conclusions(found: list[Difference]) -> list[Conclusion]:
-    """The studies' conclusions. Conclusions about models that this study does not have are left out."""
-    of_studies = [difference for difference in found if {*difference.model, *difference.other} <= CLAIMED_OF]
-    family = as_family([each for each in of_studies if any(claim.is_answered_by(each) for claim in CLAIMS)])
-    concluded = []
-    for claim in CLAIMS:
-        of_claim = [each.towards(claim.better) for each in family if claim.is_answered_by(each)]
-        concluded += [Conclusion(claim.text, of_claim)] if of_claim else []
-    return concluded
+def conclusions(cells: Cells, claims: Sequence[Claim] = CLAIMS) -> list[Conclusion]:
+    """One conclusion for each claim that this study can answer."""
+    answered = [claim for claim in claims if what_is_missing(claim, cells) is None]
+    estimates = [_estimate(claim, cells) for claim in answered]
+    return [Conclusion(*each) for each in zip(answered, estimates, adjust(estimates), strict=True)]
+
+
+def left_out(cells: Cells, claims: Sequence[Claim] = CLAIMS) -> dict[str, str]:
+    """The claims that this study cannot answer: text of the claim → what is missing, in words."""
+    return {claim.text: missing for claim in claims if (missing := what_is_missing(claim, cells))}
+
+
+def what_is_missing(claim: Claim, cells: Cells) -> str | None:
+    """What this study lacks to answer a claim, in words; None if it lacks nothing."""
+    absent = [model_name(*name) for name in sorted(claim.weights()) if name not in cells]
+    if absent:
+        return f"this study has no models `{'` and `'.join(absent)}`"
+    metric = BY_NAME[claim.metric]
+    if any(metric.scores_of(result) is None for name in claim.weights() for result in cells[name]):
+        return f"this study has not measured `{claim.metric}`"
+    return None
+
+
+def with_random_corruptions(conclusion: Conclusion, cells: Cells, claims: int) -> tuple[float, float] | None:
+    """The interval of a claim over corruptions if these are a random sample of possible ones, at the same level.
+
+    None for a claim about something else, or if there is one such corruption only. `claims` is their number in the
+    family; with one seed the interval is that of this claim alone.
+    """
+    if conclusion.claim.metric != OVER_CORRUPTIONS:
+        return None
+    weights = conclusion.claim.weights()
+    names = next(iter(cells.values()))[0].stress.groups()["unseen"]
+    if len(names) < 2:
+        return None
+    scores = np.sum([weight * right_by_corruption(cells[name], names) for name, weight in weights.items()], axis=0)
+    level = LEVEL / claims if conclusion.adjusted.p_holm is not None else LEVEL
+    half_width = widened(conclusion.estimate.error, scores, level).half_width(level)
+    return conclusion.estimate.mean - half_width, conclusion.estimate.mean + half_width
+
+
+def _estimate(claim: Claim, cells: Cells) -> Estimate:
+    weights, metric = claim.weights(), BY_NAME[claim.metric]
+    scores = [[metric.scores_of(result) or {} for result in cells[name]] for name in weights]
+    return contrast_over_seeds(scores, list(weights.values()))

@@ -8,24 +8,23 @@ of the weights that all results of a model must share.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from robustness_study.attacks import alarms, catalogue, outcome, transfer
+from robustness_study.attacks import alarms, transfer
 from robustness_study.core.array_text import from_text
-from robustness_study.core.cell import CURVES_DIGEST, IMAGES_DIGEST, RESULTS, WEIGHTS_DIGEST
+from robustness_study.core.cell import CURVES_DIGEST, FITTED_ON, NATURAL, RESULTS, WEIGHTS_DIGEST
 from robustness_study.core.errors import StudyError
 from robustness_study.core.files import bytes_digest, read_bytes
 from robustness_study.corruptions import SEVERITIES
+from robustness_study.results.attack_consistency import Values, of_attack
 from robustness_study.results.cell_results import CellResults, Cells, readable
 
+ROUNDING = 1e-5  # of a likelihood that torch computed in float32
 SETS = ("train_clean", "val_clean", "val_corrupted", "test_clean", "test_corrupted")  # of every model
-
-# A value in a file: its name in messages, what the file says, what follows from the predictions.
-Values = Iterator[tuple[str, Any, Any]]
 
 
 def refuse_contradictions(result: CellResults) -> None:
@@ -83,11 +82,14 @@ def of_evaluate(result: CellResults) -> Values:
     classes = written["dataset"]["classes"]
     names = [row["set"] for row in written["sets"]]
     yield "sets", sorted(names), sorted({*SETS, *written["details"]})
+    yield "natural sets", sorted(written["natural"]), sorted(name for name in names if name.startswith(NATURAL))
     for row in written["sets"]:
         name = row["set"]
         labels, predicted = result.predictions(name)
         yield f"accuracy of {name}", row["accuracy"], _share(predicted, labels)
         yield f"images of {name}", row["images"], len(labels)
+        if name == FITTED_ON:  # the fitted temperature cannot make the likelihood of these images lower
+            yield f"loss_scaled of {name}", row["loss_scaled"], min(row["loss_scaled"], row["loss"] * (1 + ROUNDING))
         details = written["details"][name]
         for other in ("knn", "probe"):
             text = details.get(f"{other}_predictions")
@@ -110,43 +112,6 @@ def _of_each_class(confusion: np.ndarray) -> Iterator[dict[str, float]]:
         }
 
 
-def of_attack(result: CellResults) -> Values:
-    """The ladder, numbers of images, labels, and the alarms that the predictions raise."""
-    written = result.attack
-    yield "model", written["model"], result.cell.key
-    yield WEIGHTS_DIGEST, written[WEIGHTS_DIGEST], result.evaluate[WEIGHTS_DIGEST]
-    yield IMAGES_DIGEST, written[IMAGES_DIGEST], result.evaluate[IMAGES_DIGEST]
-    labels, chosen = from_text(written["labels"]), from_text(written["test_indices"])
-    of_test, clean = result.predictions("test_clean")
-    yield "labels", labels.tolist(), of_test[chosen].tolist()
-    yield "images", written["images"], len(labels)
-    found = {name: outcome.from_json(each) for name, each in written["attacks"].items()}
-    exact, rounded = found["fgsm"].predictions, found["fgsm_8_bit"].predictions
-    yield "ladder", written["ladder"], outcome.summarise(exact, rounded, labels)
-    for name, each in found.items():
-        yield f"images of {name}", written["attacks"][name]["images"], len(each.positions)
-    raised = set(alarms_of(found, labels, clean[chosen], written["attacks"]["fgsm"]["zero_gradients"]))
-    yield "alarms", sorted(written["alarms"]), sorted(raised | set(written["alarms"]))
-
-
-def alarms_of(
-    found: Mapping[str, outcome.Found], labels: np.ndarray, clean: np.ndarray, zero_gradients: int
-) -> Iterator[str]:
-    """The names of the alarms that follow from attack.json. An attack's own file may have raised others as well.
-
-    `labels`, N, are the true ones, `clean`, N, those predicted without an attack.
-    """
-    raised = [alarms.zero_gradients(zero_gradients, len(labels))]
-    ladder = {epsilon: predicted == labels for epsilon, predicted in found["fgsm"].predictions.items()}
-    raised += [alarms.rises_with_epsilon(ladder, np.bincount(labels).max() / len(labels))]
-    ran: dict[str, outcome.Found] = {}
-    for entry in catalogue.EVERY:
-        ran |= {name: each for name, each in found.items() if catalogue.entry_of(name) == entry}
-        if any(catalogue.entry_of(name) == entry for name in found):
-            raised += outcome.compared(entry, ran, labels, clean == labels)
-    yield from (alarm.name for alarm in raised if alarm is not None)
-
-
 def of_stress(result: CellResults) -> Values:
     """The accuracy under each corruption at each severity, and the labels."""
     written = result.stress
@@ -155,6 +120,7 @@ def of_stress(result: CellResults) -> Values:
     labels, of_test = from_text(written.labels), result.predictions("test_clean")[0]
     yield "labels", labels.tolist(), of_test[from_text(written.test_indices)].tolist()
     yield "images", written.images, len(labels)
+    yield "temperature", written.temperature, result.evaluate["temperature"]
     yield "severities", written.severities, [0, *SEVERITIES * len(written.by_corruption)]
     yield "corruptions", sorted(["clean", *written.by_corruption]), sorted(written.predictions)
     for name, texts in written.predictions.items():
@@ -189,7 +155,7 @@ def of_transfer(cells: Cells, written: dict[str, Any]) -> Values:
         correct[pair] = predicted == labels
         yield f"accuracy of {' → '.join(pair)}", row["accuracy"], _share(predicted, labels)
     raised = alarms.by_name(transfer.stronger_than_own(correct, written["epsilon_255"]))
-    yield "alarms", sorted(written["alarms"]), sorted({*raised, *written["alarms"]})
+    yield "alarms", sorted(written["alarms"]), sorted(raised)
 
 
 def of_stability(cells: Cells, written: dict[str, Any]) -> Values:

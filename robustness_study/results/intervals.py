@@ -9,8 +9,9 @@ from typing import Any
 import numpy as np
 
 from robustness_study.results.cell_results import CellResults, Cells
-from robustness_study.results.metrics import METRICS, OF_EACH_SEED, Metric, Scores
-from robustness_study.statistics import Error, Estimate, estimate, wilson_interval
+from robustness_study.results.metric import OF_EACH_SEED, Metric, Scores
+from robustness_study.results.metrics import METRICS
+from robustness_study.statistics import Error, Estimate, contrast, estimate, wilson_interval
 
 # Keys: mean, std (ddof = 1; None for one seed), interval_95, n (seeds), images, interval_covers. None if missing.
 Summary = dict[str, Any]
@@ -87,9 +88,14 @@ def summarise_values(values: Sequence[float | None], images: int | None = None) 
 
 def over_seeds(scores: Sequence[Scores]) -> Estimate:
     """The estimate from the scores of every seed. The seeds share their images, except those that the split chooses."""
-    names = list(scores[0])
-    parts = [np.stack([of_seed[name] for of_seed in scores]) for name in names]
-    return estimate(parts, [name not in OF_EACH_SEED for name in names])
+    return contrast_over_seeds([scores], [1.0])
+
+
+def contrast_over_seeds(cells: Sequence[Sequence[Scores]], weights: Sequence[float]) -> Estimate:
+    """The same for a weighted sum of cells. Each cell has the scores of every seed, in the same order of seeds."""
+    names = list(cells[0][0])
+    parts = [[np.stack([of_seed[name] for of_seed in cell]) for name in names] for cell in cells]
+    return contrast(parts, weights, [name not in OF_EACH_SEED for name in names])
 
 
 def covers(seeds: int) -> str:

@@ -15,7 +15,7 @@ from robustness_study.attacks.catalogue import MARGIN, RESCALED
 from robustness_study.core.array_text import from_text
 from robustness_study.results.cell_results import CellResults, Cells
 from robustness_study.results.intervals import Summary, summarise
-from robustness_study.results.metrics import under_attack
+from robustness_study.results.metric_kinds import under_attack
 
 ALARM = "rescaled_logits"
 

@@ -1,8 +1,12 @@
-"""Which corruptions are similar to something in training. Robustness to these is to be expected."""
+"""Which corruptions are similar to something in training. Robustness to these is to be expected.
+
+`seen` is about what training does to images, `similar_to_dataset` about what the images are.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Collection
+from typing import Any
 
 from robustness_study import training_sets
 from robustness_study.corruptions import families, names
@@ -31,6 +35,15 @@ def similar_corruptions() -> dict[str, tuple[str, ...]]:
         "low resolution": ("pixelate", *blur),
     }
     return {kind: members[kind] for kind in training_sets.KINDS}
+
+
+def similar_to_dataset(dataset: dict[str, Any]) -> list[str]:
+    """The corruptions similar to what was done to the dataset's images before they came here.
+
+    `dataset` is the entry of this name in evaluate.json. JPEG compression counts unless no training image was a JPEG
+    file. If this is not known it counts too, so that nothing in training is taken for new.
+    """
+    return [] if dataset["jpeg_share"] == 0 else ["jpeg_compression"]
 
 
 def seen(corrupt: Corrupt, recipe: Recipe, train_sets: Collection[str]) -> list[str]:

@@ -1,9 +1,4 @@
-"""Mean accuracies and corruption errors of a model under the suite's corruptions.
-
-Corruption errors follow Hendrycks & Dietterich 2019 (arXiv 1903.12261, section 4). The corruption error is the sum of a
-model's error rates over severities, divided by the same sum of a reference model. For the relative corruption error,
-each model's error on clean images is subtracted first. mCE and relative mCE are the means over corruptions.
-"""
+"""Accuracies of a model under the suite's corruptions: of each, over groups of them, and for each image."""
 
 from __future__ import annotations
 
@@ -13,21 +8,28 @@ from typing import Any
 import numpy as np
 
 from robustness_study.core.array_text import from_text
-from robustness_study.core.cell import IMAGES_DIGEST, WEIGHTS_DIGEST
+from robustness_study.core.cell import CONFIDENCES_DIGEST, IMAGES_DIGEST, WEIGHTS_DIGEST
 from robustness_study.corruptions import CIFAR_10_C, CIFAR_10_C_FAMILIES, HELD_OUT
 
 
 class Stress:
-    """The accuracies in one model's stress.json. `seen` names corruptions similar to what training does to images."""
+    """The accuracies in one model's stress.json.
 
-    def __init__(self, result: dict[str, Any], seen: Iterable[str]) -> None:
+    `seen` names corruptions similar to what training does to images; None if the training is not known.
+    """
+
+    def __init__(self, result: dict[str, Any], seen: Iterable[str] | None) -> None:
         self.model: str = result["model"]
         self.weights: str = result[WEIGHTS_DIGEST]
         self.copies: str = result[IMAGES_DIGEST]  # of the corrupted images
+        self.confidences: str = result[CONFIDENCES_DIGEST]
         self.images: int = result["images"]
-        self.seen = list(seen)
+        self.training_is_known = seen is not None
+        self.seen = list(seen or ())
         self.test_indices: str = result["test_indices"]
         self.by_corruption: dict[str, list[float]] = {}
+        self.temperature: float | None = result["temperature"]
+        self.rows: list[dict[str, Any]] = result["rows"]
         self.severities: list[int] = [row["severity"] for row in result["rows"]]
         for row in result["rows"]:
             self.by_corruption.setdefault(row["corruption"], []).append(row["accuracy"])
@@ -45,6 +47,16 @@ class Stress:
         found = [self.accuracies(name)[levels] for name in names if name in self.predictions]
         return float(np.mean(found)) if found else None
 
+    def calibration_error(self, names: Iterable[str], key: str) -> float | None:
+        """The mean over corruptions and severities of the expected calibration error; None if the suite has none.
+
+        `key` is `calibration_error`, or `calibration_error_scaled` for that after temperature scaling, which is
+        None for a model whose validation images are not known.
+        """
+        chosen = set(names)
+        found = [row[key] for row in self.rows if row["corruption"] in chosen]
+        return float(np.mean(found)) if found and None not in found else None
+
     def accuracies(self, name: str) -> list[float]:
         """The accuracies of one corruption, one per severity; for `clean`, the single accuracy on clean images."""
         return [self.clean] if name == "clean" else self.by_corruption[name]
@@ -59,32 +71,19 @@ class Stress:
         return np.mean([from_text(text) == labels for text in texts], axis=0)
 
     def groups(self) -> dict[str, list[str]]:
-        """The groups of corruptions that the report gives means for: name → corruptions, all of CIFAR-10-C."""
+        """The groups of corruptions that the report gives means for: name → corruptions, all of CIFAR-10-C.
+
+        Where the training is not known, `seen` and `unseen` are empty.
+        """
         main = self.of(CIFAR_10_C)
         return {
             "main": main,
             "held out": self.of(HELD_OUT),
             **{family: self.of(members) for family, members in CIFAR_10_C_FAMILIES.items()},
             "seen": [name for name in main if name in self.seen],
-            "unseen": [name for name in main if name not in self.seen],
+            "unseen": [name for name in main if name not in self.seen and self.training_is_known],
         }
 
     def others(self) -> list[str]:
         """The suite's corruptions that are not in CIFAR-10-C, so in no group."""
         return [name for name in self.by_corruption if name not in (*CIFAR_10_C, *HELD_OUT)]
-
-
-def corruption_error(model: Stress, reference: Stress, names: Iterable[str], relative: bool = False) -> float | None:
-    """The mCE over these corruptions; the reference itself has 1.
-
-    None if the suite has none of the corruptions, or if a divisor is not positive.
-    """
-    ratios = []
-    for name in model.of(names):
-        errors, others = (1 - np.array(stress.by_corruption[name]) for stress in (model, reference))
-        above = ((1 - model.clean), (1 - reference.clean)) if relative else (0.0, 0.0)
-        divisor = (others - above[1]).sum()
-        if divisor <= 0:
-            return None
-        ratios.append((errors - above[0]).sum() / divisor)
-    return float(np.mean(ratios)) if ratios else None

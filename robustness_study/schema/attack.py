@@ -8,7 +8,8 @@ from pydantic import Field, ValidationInfo, field_validator
 
 from robustness_study.core.section import Count, Section, Seed
 
-HEADLINE_EPSILONS_255 = (1, 2, 4, 8)
+HEADLINE_EPSILONS_255 = (1, 2, 4, 8)  # of FGSM
+ROBUST_EPSILON_255 = 2  # of the worst case
 
 
 class Attack(Section):

@@ -5,8 +5,8 @@ per epoch.
 
 All random numbers are drawn from (seed, purpose, epoch). So the draws of an epoch do not depend on what ran before it,
 and a run that resumes from a checkpoint ends with the same bits. Random numbers that the network itself draws
-(dropout) follow from (seed, step) in the same way. On the CPU the same call gives the same bits. On a GPU it does so
-if the recipe's `deterministic` is true.
+(dropout), and those of an attack on the batch, follow from (seed, purpose, step) in the same way. On the CPU the same
+call gives the same bits. On a GPU it does so if the recipe's `deterministic` is true.
 
 Sources of training at a lower resolution first: Karras et al. 2018 (arXiv 1710.10196) and, for speed, Howard's
 DAWNBench entry (2018).
@@ -17,6 +17,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterable, Iterator
 from dataclasses import asdict
+from functools import partial
 from typing import Any
 
 import torch
@@ -27,14 +28,16 @@ from robustness_study.augmentation.crop_flip_cutout import Augmentation
 from robustness_study.augmentation.trivial_augment import TrivialAugment
 from robustness_study.classifier.inference import all_features, to_float
 from robustness_study.classifier.model import Classifier
+from robustness_study.classifier.precision import is_out_of_memory, precision_of, repeatable
 from robustness_study.core.errors import StudyError
 from robustness_study.core.seeds import derive_seed
 from robustness_study.losses.head import Head
 from robustness_study.schema.recipe import Recipe
 from robustness_study.training.batches import epoch_batches
 from robustness_study.training.optimiser import Average, Optimiser, one_cycle
-from robustness_study.training.precision import is_out_of_memory, precision_of, repeatable
+from robustness_study.training.under_attack import attacked_batch, pgd_accuracy
 from robustness_study.training.watcher import Epoch, Images, Watcher, accuracies_and_loss
+from robustness_study.training_sets import BatchAttack
 
 CHECKPOINT_INTERVAL_S = 30.0
 LARGEST_FEATURE = 1e15  # later stages sum the squares of thousands of features in float32, which ends at 3e38
@@ -55,10 +58,22 @@ def all_finite(tensors: Iterable[Tensor]) -> bool:
 
 
 class Training:
-    """One training run: its settings, and the state that changes while it runs."""
+    """One training run: its settings, and the state that changes while it runs.
 
-    def __init__(self, model: Classifier, training: Images, recipe: Recipe, batches: str, seed: int) -> None:
+    With `attack`, each batch is attacked before the model learns from it.
+    """
+
+    def __init__(
+        self,
+        model: Classifier,
+        training: Images,
+        recipe: Recipe,
+        batches: str,
+        seed: int,
+        attack: BatchAttack | None = None,
+    ) -> None:
         self.model, self.training, self.recipe, self.batches, self.seed = model, training, recipe, batches, seed
+        self.attack = attack
         self.device = training.images.device
         self.labels = training.labels.cpu().numpy()
         self.steps = len(epoch_batches(batches, self.labels, recipe.batch_size, seed, 1))
@@ -74,8 +89,9 @@ class Training:
     def run(self, watched: dict[str, Images], watcher: Watcher) -> list[Epoch]:
         """Train from the current step to the end; return all epochs. The model then has its final weights.
 
-        `watched` holds "train" and "val": fixed images on which the accuracy is measured after each epoch. They do not
-        influence the training. Raises StudyError, which names the step, if a loss is not finite.
+        `watched` holds "train" and "val": fixed images on which the accuracy is measured after each epoch. A training
+        that attacks its batches also needs "val_pgd", on which it is measured under PGD. They do not influence the
+        training. Raises StudyError, which names the step, if a loss is not finite.
         """
         with repeatable(self.device, self.recipe.deterministic):
             self._run(watched, watcher)
@@ -95,9 +111,9 @@ class Training:
                     saved = time.monotonic()
             self.check_finite(epoch)
             rate = (self.steps - first) * self.recipe.batch_size / (time.perf_counter() - started)
-            measured = self.measure(watched)
+            measured, under_pgd = self.measure(watched), self.measure_under_pgd(watched)
             seconds = time.perf_counter() - started
-            self.epochs.append(Epoch(epoch, self.losses.mean().item(), *measured, seconds, rate))
+            self.epochs.append(Epoch(epoch, self.losses.mean().item(), *measured, seconds, rate, under_pgd))
             watcher.epoch(self.epochs[-1])
         if self.average is not None:
             self.model.load_state_dict(self.average.model.state_dict())
@@ -121,10 +137,12 @@ class Training:
             images = augment(images, batch)
             if width != images.shape[2]:
                 images = interpolate(images, size=(width, width), mode="area")
-            torch.manual_seed(derive_seed(self.seed, "network", self.done))
-            with self.autocast():
-                features = self.features(images).float()
-            loss = self.model.head.training_loss(features, self.training.labels[batch])
+            labels = self.training.labels[batch]
+            if self.attack is not None:
+                # Drawn on the device: on the CPU it would hold up a GPU at each step.
+                rng = torch.Generator(device).manual_seed(derive_seed(self.seed, "attack on the batch", self.done))
+                images = attacked_batch(self.attack, self.model, partial(self.loss, labels=labels), images, rng)
+            loss = self.loss(images, labels)
             self.losses[index] = loss.detach()
             if device.type == "cpu":  # not on a GPU: reading a loss there would stop it at each step
                 self.check_finite(epoch, index)
@@ -134,6 +152,13 @@ class Training:
                 self.average.update(self.model, first=self.done == 0)
             self.done += 1
             yield
+
+    def loss(self, images: Tensor, labels: Tensor) -> Tensor:
+        """The training loss, a scalar, of a batch. Dropout drops the same features at each call in a step."""
+        torch.manual_seed(derive_seed(self.seed, "network", self.done))
+        with self.autocast():
+            features = self.features(images).float()
+        return self.model.head.training_loss(features, labels)
 
     def learning_rate(self, step: int) -> float:
         """The learning rate of a step; steps count from 0 over the whole run."""
@@ -152,6 +177,7 @@ class Training:
             raise StudyError(
                 f"train: the loss is {losses[at].item()} at step {step + 1} of {self.recipe.epochs * self.steps} "
                 f"(learning rate {self.learning_rate(step):.4g}); lower the recipe's peak_learning_rate"
+                + (", or raise its batch_size: batch norm needs more images" if self.recipe.batch_size < 8 else "")
             )
 
     def measure(self, watched: dict[str, Images]) -> tuple[float, float, float]:
@@ -159,7 +185,7 @@ class Training:
 
         Raises StudyError if the validation loss is not finite, or the features of the last epoch are too large.
         """
-        model = self.model if self.average is None else self.average.model
+        model, watched = self.measured_model(), {name: watched[name] for name in ("train", "val")}
         with self.autocast():
             features = {name: all_features(model, images.images, 250) for name, images in watched.items()}
         if len(self.epochs) + 1 == self.recipe.epochs:
@@ -168,6 +194,18 @@ class Training:
             if not largest < LARGEST_FEATURE:
                 raise StudyError(f"train: the largest feature is {largest:.2g}; lower the recipe's peak_learning_rate")
         return accuracies_and_loss(model.head, features, {name: images.labels for name, images in watched.items()})
+
+    def measured_model(self) -> Classifier:
+        """The model with the averaged weights, if there are any."""
+        return self.model if self.average is None else self.average.model
+
+    def measure_under_pgd(self, watched: dict[str, Images]) -> float | None:
+        """Accuracy under PGD of the training's size; None if training attacks no batches. Call `measure` before."""
+        if self.attack is None:
+            return None
+        # The same starts after each epoch, so that values differ only because of the model.
+        rng = torch.Generator().manual_seed(derive_seed(self.seed, "watched under PGD"))
+        return pgd_accuracy(self.measured_model(), watched["val_pgd"], self.attack.epsilon_255, rng, self.autocast())
 
     def state(self) -> tuple[dict[str, Tensor], Any]:
         """The state that changes: tensors by name, and notes that JSON can hold."""

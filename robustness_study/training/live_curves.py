@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from robustness_study.training.watcher import Epoch
 
 TOP = Path("reports/live")
-LOGGED = ("training_loss", "train_accuracy", "val_accuracy", "val_loss", "images_per_second")
+LOGGED = ("training_loss", "train_accuracy", "val_accuracy", "val_loss", "images_per_second", "val_pgd_accuracy")
 
 
 class LiveCurves:
@@ -40,7 +40,8 @@ class LiveCurves:
             results = asdict(epoch)
             self.live.step = epoch.epoch
             for name in LOGGED:
-                self.live.log_metric(name, results[name])
+                if results[name] is not None:
+                    self.live.log_metric(name, results[name])
             self.live.make_summary()
 
     def remove(self) -> None:

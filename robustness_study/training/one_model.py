@@ -7,11 +7,14 @@ from importlib.metadata import version
 import numpy as np
 import torch
 
-from robustness_study import losses, networks
+from robustness_study import losses, networks, training_sets
 from robustness_study.classifier import device, storage
 from robustness_study.classifier.model import Classifier
+from robustness_study.classifier.precision import is_out_of_memory, precision_of
 from robustness_study.core import imports
+from robustness_study.core.cell import Cell
 from robustness_study.core.errors import StudyError
+from robustness_study.core.section import Section
 from robustness_study.core.seeds import derive_seed
 from robustness_study.core.subsets import stratified
 from robustness_study.losses import Loss
@@ -19,8 +22,9 @@ from robustness_study.networks import Network
 from robustness_study.schema.recipe import Recipe
 from robustness_study.training.checkpoints import fingerprint
 from robustness_study.training.engine import Training
-from robustness_study.training.precision import is_out_of_memory, precision_of
+from robustness_study.training.under_attack import PGD_IMAGES
 from robustness_study.training.watcher import Epoch, Images, Watcher
+from robustness_study.training_sets import BatchAttack
 
 LIBRARIES = ("numpy", "pytorch-metric-learning", "torch", "torchvision")
 OWN_FILE = "robustness_study/training/one_model.py"
@@ -39,30 +43,34 @@ def environment_of(recipe: Recipe, on: torch.device) -> dict[str, str]:
     return device.describe(on) | {"precision": precision} | threads
 
 
-def code_files(loss: str, network: str) -> set[str]:
-    """The project's files that run when a model with this loss and this network trains: paths from the project's root.
+def code_files(loss: str, network: str, train_set: str) -> set[str]:
+    """The project's files that run when a model with this loss, network and training set trains: paths from the root.
 
-    Loss and network are found by name at run time, so no import statement leads to their files.
+    The three are found by name at run time, so no import statement leads to their files.
     """
-    roots = (OWN_FILE, losses.file_of(loss), networks.file_of(network))
+    roots = (OWN_FILE, losses.file_of(loss), networks.file_of(network), training_sets.file_of(train_set))
     return imports.project_imports(*(imports.ROOT / root for root in roots))
 
 
-def fingerprint_of(key: str, loss: Loss, recipe: Recipe, on: torch.device, arrays: dict[str, np.ndarray]) -> str:
-    """The fingerprint, 32 hexadecimal digits, of everything that decides the weights of the model `key`.
+def fingerprint_of(
+    cell: Cell, loss: Loss, train_set: Section, recipe: Recipe, on: torch.device, arrays: dict[str, np.ndarray]
+) -> str:
+    """The fingerprint, 32 hexadecimal digits, of everything that decides the weights of a model.
 
-    It covers the loss, the recipe, the arrays (images, labels, indices), the code that training runs, the versions of
-    the libraries, the device, and the processor's properties that change the order of sums.
+    It covers the loss, the training set (its settings are `train_set`), the recipe, the arrays (images, labels,
+    indices), the code that training runs, the versions of the libraries, the device, and the processor's properties
+    that change the order of sums.
     """
     processor = {"threads": torch.get_num_threads(), "instructions": torch.backends.cpu.get_cpu_capability()}
     libraries = [*LIBRARIES, *(["timm"] if recipe.network.startswith(networks.TIMM) else [])]
     decides = {
-        "cell": key,
+        "cell": cell.key,
         "loss": loss.config.model_dump(),
+        "train_set": train_set.model_dump(),
         "recipe": recipe.model_dump(),
         "environment": environment_of(recipe, on) | processor,
         "versions": {name: version(name) for name in libraries},
-        "code": imports.code_digest(code_files(loss.name, recipe.network)),
+        "code": imports.code_digest(code_files(loss.name, recipe.network, cell.train_set)),
     }
     return fingerprint(decides, arrays)
 
@@ -101,12 +109,14 @@ def train_cell(
     seed: int,
     on: torch.device,
     watcher: Watcher,
+    attack: BatchAttack | None = None,
 ) -> tuple[Classifier, list[Epoch]]:
     """Train a model on `images[indices["train"]]`; return it with its epochs.
 
     `images` uint8 N×S×S×3 and `labels` N are all raw training images. `indices["val"]` only serve the curves.
-    Everything random follows from `seed`. Resumes from the watcher's checkpoint if there is one. Raises StudyError if
-    there is too little memory, if a loss is not finite, or if the recipe's network cannot take the images.
+    With `attack`, each batch is attacked before the model learns from it. Everything random follows from `seed`.
+    Resumes from the watcher's checkpoint if there is one. Raises StudyError if there is too little memory, if a loss is
+    not finite, or if the recipe's network cannot take the images.
     """
 
     def select(chosen: np.ndarray) -> Images:
@@ -116,8 +126,11 @@ def train_cell(
     for name in ("train", "val"):
         positions = stratified(labels[indices[name]], recipe.watched_images, seed, "watched", name)
         watched[name] = select(indices[name][positions])
+    if attack is not None:  # `positions` are those of the watched validation images
+        some = stratified(labels[indices["val"][positions]], PGD_IMAGES, seed, "watched", "val under PGD")
+        watched["val_pgd"] = select(indices["val"][positions][some])
     model = fresh_model(images[indices["train"]], classes, loss, recipe, seed).to(on)
-    training = Training(model, select(indices["train"]), recipe, loss.batches, seed)
+    training = Training(model, select(indices["train"]), recipe, loss.batches, seed, attack)
     print(f"training on {len(indices['train'])} images for {recipe.epochs} epochs on {on.type}", flush=True)
     if (checkpoint := watcher.load()) is not None:
         training.restore(*checkpoint)
@@ -137,8 +150,12 @@ def train_cell(
 
 
 def curves_csv(epochs: list[Epoch]) -> str:
-    """The curves as CSV text, one row per epoch. It has no times: DVC hashes it, so equal runs must give equal text."""
-    names = ("epoch", "training_loss", "train_accuracy", "val_accuracy", "val_loss")
+    """The curves as CSV text, one row per epoch. `val_pgd_accuracy` is a column if training attacks its batches.
+
+    There are no times: DVC hashes the text, so equal runs must give equal text.
+    """
+    names = ["epoch", "training_loss", "train_accuracy", "val_accuracy", "val_loss"]
+    names += ["val_pgd_accuracy"] if all(epoch.val_pgd_accuracy is not None for epoch in epochs) else []
     rows = [",".join(names)]
     for epoch in epochs:
         rows.append(",".join(str(getattr(epoch, name)) for name in names))

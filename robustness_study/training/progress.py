@@ -45,10 +45,11 @@ class Progress:
             self.bar.close()
             self.bar = None
         left = round((self.epochs - epoch.epoch) * epoch.seconds)
+        under_pgd = "" if epoch.val_pgd_accuracy is None else f"val under PGD {epoch.val_pgd_accuracy:.3f}  "
         print(
             f"epoch {epoch.epoch:3d}/{self.epochs}  loss {epoch.training_loss:7.4f}  train {epoch.train_accuracy:.3f}  "
-            f"val {epoch.val_accuracy:.3f}  {epoch.images_per_second:6.0f} images/s  {epoch.seconds:5.1f} s  "
-            f"{left // 60}:{left % 60:02d} left",
+            f"val {epoch.val_accuracy:.3f}  {under_pgd}{epoch.images_per_second:6.0f} images/s  "
+            f"{epoch.seconds:5.1f} s  {left // 60}:{left % 60:02d} left",
             flush=True,
         )
         self._add([epoch])

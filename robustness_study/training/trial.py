@@ -5,12 +5,12 @@ from __future__ import annotations
 import numpy as np
 import torch
 
+from robustness_study.classifier.precision import repeatable
 from robustness_study.core.errors import StudyError
 from robustness_study.losses import Loss
 from robustness_study.schema.recipe import Recipe
 from robustness_study.training.engine import Training
 from robustness_study.training.one_model import fresh_model
-from robustness_study.training.precision import repeatable
 from robustness_study.training.watcher import Images
 
 LABELS = (0, 0, 1, 1)  # the smallest batch for a loss that compares images of two classes

@@ -25,7 +25,10 @@ class Images:
 
 @dataclass(frozen=True)
 class Epoch:
-    """The results of one epoch. Accuracies, in [0, 1], are measured on unaugmented images in evaluation mode."""
+    """The results of one epoch. Accuracies, in [0, 1], are measured on unaugmented images in evaluation mode.
+
+    `val_pgd_accuracy` is that of some validation images under PGD, for a training that attacks its batches.
+    """
 
     epoch: int
     training_loss: float
@@ -34,6 +37,7 @@ class Epoch:
     val_loss: float
     seconds: float  # for the whole epoch, including its accuracies
     images_per_second: float  # during the training steps only
+    val_pgd_accuracy: float | None = None
 
 
 class Watcher(Protocol):

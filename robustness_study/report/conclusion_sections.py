@@ -1,0 +1,115 @@
+"""The text of the report's section on conclusions: the claims with their verdicts, then all single differences."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import pandas as pd
+
+from robustness_study.report.markdown import table
+from robustness_study.report.study import Study
+from robustness_study.results import differences
+from robustness_study.results.conclusions import Conclusion, with_random_corruptions
+from robustness_study.results.differences import interval_in_points, p_in_table, points
+from robustness_study.results.families import LEVEL
+
+TESTED = (
+    "So their tests are confirmatory: the verdicts are the study's answers. What an earlier study with three seeds "
+    "showed is exploratory, and it decides nothing here. "
+)
+CLAIMS = (
+    "**Claims.** These claims were written down, each with its direction, before this study was run. {tested}A claim "
+    "is about one difference in accuracy, given in "
+    "percentage points. If it is about the training set, the difference is the mean over both losses. If it is about "
+    "the loss, the difference is the mean over both training sets. A positive difference has the direction of the "
+    "claim."
+)
+HOW_TO_READ = (
+    "- *Supported*: the difference has the direction of the claim, and chance is an unlikely explanation (adjusted p "
+    f"below {LEVEL}).\n"
+    "- *Contradicted*: the same, in the other direction.\n"
+    f"- *Not distinguishable* from chance: the adjusted p is not below {LEVEL}. The true difference may be zero, or it "
+    "may be too small for this study.\n"
+    "- *Smallest detectable difference*: if the true difference is this large, a study of this size finds it with "
+    "probability 0.8. It often misses a smaller one.\n"
+    "- *p* is adjusted for the number of claims (Holm), and so are the *intervals*: in 95 % of studies, all of them "
+    "hold their true values. An interval has zero inside exactly if the verdict is *not distinguishable*.\n"
+    "- Other losses in `params.yaml` change none of this. Another training set can change which corruptions count as "
+    "unlike training, and nothing else here."
+)
+ONE_SEED = (
+    "There is one seed. The intervals are over images alone. They do not cover how models of other seeds would differ, "
+    "so nothing is tested and nothing is concluded."
+)
+SINGLE = (
+    "**Single differences.** Each is between two models that differ in one thing. These differences were not named "
+    "beforehand, so they describe the study, and no conclusion rests on them. p and the intervals are adjusted for the "
+    "number of differences in the table. *std* is the standard deviation, over seeds, of the difference between two "
+    "models of the same seed. McNemar's p compares two models of one seed on the same images; it is not adjusted."
+)
+SINGLE_OF_ONE_SEED = (
+    "**Single differences.** Each is between two models that differ in one thing, in percentage points, with its own "
+    "95 % interval over images."
+)
+
+
+def sections(study: Study) -> list[str]:
+    """The paragraphs of the section."""
+    if not study.differences:
+        return ["There is only one model, so there is nothing to compare."]
+    tested = study.seeds > 1
+    parts = [] if tested else [ONE_SEED]
+    if study.conclusions:
+        parts += [CLAIMS.format(tested=TESTED if tested else ""), table(claims_table(study.conclusions))]
+    parts += _random_corruptions(study)
+    parts += _left_out(study.left_out)
+    if study.conclusions and tested:
+        parts += [HOW_TO_READ]
+    single = differences.table(study.differences).astype(str)
+    return [*parts, SINGLE if tested else SINGLE_OF_ONE_SEED, table(single)]
+
+
+def claims_table(concluded: Sequence[Conclusion]) -> pd.DataFrame:
+    """The claims with their verdicts, one per row, in percentage points; all entries are texts."""
+    rows = {
+        each.claim.text: {
+            "verdict": each.verdict(),
+            "points": points(each.estimate.mean),
+            **_tested(each, len(concluded)),
+        }
+        for each in concluded
+    }
+    return pd.DataFrame.from_dict(rows, orient="index").rename_axis("claim")
+
+
+def _tested(conclusion: Conclusion, claims: int) -> dict[str, str]:
+    """The interval and, with several seeds, what the test tells."""
+    adjusted = conclusion.adjusted
+    interval = interval_in_points(adjusted.simultaneous_95)
+    if adjusted.p_holm is None or adjusted.smallest_detectable is None:
+        return {"95 % interval": interval}
+    return {
+        "simultaneous 95 % interval": interval,
+        f"p (Holm, {claims} claims)": p_in_table(adjusted.p_holm),
+        "smallest detectable difference": f"{100 * adjusted.smallest_detectable:.1f}",
+    }
+
+
+def _random_corruptions(study: Study) -> list[str]:
+    """For each claim over corruptions, a sentence with its interval for corruptions that are a random sample."""
+    claims = len(study.conclusions)
+    found = [(each.claim.text, with_random_corruptions(each, study.cells, claims)) for each in study.conclusions]
+    return [
+        f"*{text}*: this takes the corruptions as fixed, so it is about these corruptions. If they are a random sample "
+        f"of possible ones, the interval is {interval_in_points(wide)}."
+        for text, wide in found
+        if wide is not None
+    ]
+
+
+def _left_out(missing: dict[str, str]) -> list[str]:
+    """A paragraph for each reason why claims are not tested."""
+    return [
+        f"Not tested, because {reason}: {'; '.join(text for text, of_claim in missing.items() if of_claim == reason)}."
+        for reason in dict.fromkeys(missing.values())
+    ]

@@ -1,0 +1,179 @@
+"""The claims, their family of tests, the single differences, and the words for all of them."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from itertools import product
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from bench import power
+from robustness_study.results import claims
+from robustness_study.results.claims import CLAIMS, Claim
+from robustness_study.results.conclusions import Conclusion
+from robustness_study.results.differences import COMPARED, p_as_text, pairs, points
+from robustness_study.results.families import LEVEL, adjust
+from robustness_study.results.metrics import BY_NAME
+from robustness_study.statistics import Error, Estimate, holm
+
+TOP = Path(__file__).parents[1]
+
+
+def estimate_of(mean: float, standard_error: float = 0.01, n: int = 5) -> Estimate:
+    """An estimate whose error is normal."""
+    error = Error(standard_error, 0.0, 0.0)
+    half_width = error.half_width_95()
+    return Estimate(mean, 0.01, n, standard_error, (mean - half_width, mean + half_width), error.p_value(mean), error)
+
+
+# --- the list ----------------------------------------------------------------------------------------------
+
+
+def test_each_claim_is_a_difference_of_means_over_the_other_setting() -> None:
+    assert len({(claim.better, claim.metric) for claim in CLAIMS}) == len(CLAIMS) == 7
+    assert len({claim.text for claim in CLAIMS}) == len(CLAIMS)
+    for claim in CLAIMS:
+        weights = claim.weights()
+        assert set(weights) == set(product(claims.LOSSES, claims.TRAIN_SETS))
+        assert {name: weight > 0 for name, weight in weights.items()} == {
+            name: claim.better in name for name in weights
+        }
+        assert set(map(abs, weights.values())) == {0.5}
+    by_setting = {
+        better: [claim.metric for claim in CLAIMS if claim.better == better] for better in ("corrupted", "angular")
+    }
+    assert by_setting == {
+        "corrupted": ["test_corrupted", "test_clean", "suite_unseen_mean", "robust_2"],
+        "angular": ["test_clean", "test_corrupted", "robust_2"],
+    }
+    assert CLAIMS[0].contrast() == "trained on corrupted − trained on clean, mean over cross_entropy and angular"
+    assert CLAIMS[-1].contrast() == "angular − cross_entropy, mean over training on clean and on corrupted"
+
+
+def test_claims_and_differences_name_metrics_that_exist() -> None:
+    assert {*COMPARED, *(claim.metric for claim in CLAIMS)} <= set(BY_NAME)
+
+
+# --- a family ----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("means", [(0.05, 0.025, 0.021, 0.0), (-0.05, -0.025, 0.021, 0.0), (0.001,) * 3, (0.2,)])
+def test_intervals_agree_with_p_values(means: tuple[float, ...]) -> None:
+    family = [estimate_of(mean) for mean in means]
+    found = adjust(family)
+    assert [each.p_holm for each in found] == pytest.approx(holm([each.p_value for each in family]))
+    for estimate, each in zip(family, found, strict=True):
+        low, high = each.simultaneous_95
+        assert low <= estimate.mean <= high
+        assert (low < 0 < high) == (each.sign_of(estimate.mean) == 0)
+        half_width = estimate.error.half_width(LEVEL / len(means))
+        # Bonferroni's interval, cut at zero where Holm's method alone finds the difference.
+        assert min(abs(low - (estimate.mean - half_width)), abs(low)) < 1e-12
+        assert min(abs(high - (estimate.mean + half_width)), abs(high)) < 1e-12
+
+
+def test_an_interval_is_cut_at_zero_where_only_holms_method_finds_the_difference() -> None:
+    family = [estimate_of(0.05), estimate_of(0.0235), estimate_of(-0.0235)]  # p: 6e-7, 0.0188, 0.0188
+    assert [each.simultaneous_95[0] for each in adjust(family)][1] == 0
+    assert [each.simultaneous_95[1] for each in adjust(family)][2] == 0
+    assert [each.sign_of(one.mean) for one, each in zip(family, adjust(family), strict=True)] == [1, 1, -1]
+
+
+def test_a_difference_that_does_not_vary_is_not_called_distinguishable() -> None:
+    (found,) = adjust([estimate_of(0.1, 0.0)])
+    assert found.sign_of(0.1) == 0 and found.simultaneous_95 == (0.0, 0.1)
+
+
+def test_no_interval_leaves_the_possible_differences() -> None:
+    (found,) = adjust([estimate_of(0.1, 2.0)])
+    assert found.simultaneous_95 == (-1.0, 1.0)
+
+
+def test_with_one_seed_nothing_is_adjusted() -> None:
+    family = [estimate_of(0.1, n=1), estimate_of(0.2, n=1)]
+    found = adjust(family)
+    assert [each.p_holm for each in found] == [None, None] == [each.smallest_detectable for each in found]
+    assert [each.simultaneous_95 for each in found] == [each.interval_95 for each in family]
+    assert {each.sign_of(0.1) for each in found} == {0}
+
+
+def test_the_smallest_detectable_difference_is_at_the_level_of_the_family() -> None:
+    found = adjust([estimate_of(0.05), estimate_of(0.02)])[1]
+    assert found.smallest_detectable == pytest.approx(0.01 * (2.241403 + 0.841621), abs=1e-5)
+
+
+# --- words -------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("mean", "p_holm", "verdict"),
+    [
+        (0.1, 0.04, "supported"),
+        (-0.1, 0.04, "contradicted"),
+        (0.1, 0.05, "not distinguishable"),
+        (-0.1, 0.5, "not distinguishable"),
+        (0.1, None, "not tested: one seed"),
+    ],
+)
+def test_verdicts_follow_sign_and_p_value(mean: float, p_holm: float | None, verdict: str) -> None:
+    estimate = estimate_of(mean)
+    adjusted = replace(adjust([estimate])[0], p_holm=p_holm)
+    assert Conclusion(CLAIMS[0], estimate, adjusted).verdict() == verdict
+
+
+def test_numbers_have_their_sign_and_no_digit_that_is_not_known() -> None:
+    assert (points(0.0123), points(-0.0123), points(-0.0004)) == ("+1.2", "−1.2", "−0.0")
+    assert (p_as_text(0.0312), p_as_text(1e-40)) == ("p = 0.031", "p < 0.0001")
+
+
+def test_compared_models_differ_in_one_thing() -> None:
+    names = list(product(["a", "b"], ["clean", "corrupted", "augmix"]))
+    found = pairs(names)
+    assert len(found) == 2 * 3 + 3 and len(set(found)) == len(found)
+    assert (("b", "clean"), ("a", "corrupted")) not in found and (("b", "clean"), ("a", "clean")) in found
+
+
+# --- simulated studies -------------------------------------------------------------------------------------
+
+
+def test_simulated_models_have_the_true_differences() -> None:
+    scenario = power.Scenario("0.3", seeds=40, true_points={0: 4.0, 5: -3.0}, images={"test_corrupted": 4000})
+    found = power.scores(scenario, "test_corrupted", np.random.default_rng(0)).mean((1, 2))
+    of_cell = dict(zip(power.CELLS, found, strict=True))
+
+    def contrast(claim: Claim) -> float:
+        return float(sum(weight * of_cell[name] for name, weight in claim.weights().items()))
+
+    assert contrast(CLAIMS[0]) == pytest.approx(0.04, abs=0.018)  # three standard errors of so many images
+    assert contrast(CLAIMS[5]) == pytest.approx(-0.03, abs=0.01)
+
+
+def test_few_simulated_studies_agree_with_the_table() -> None:
+    """`python -m bench.power` simulates more. With the required rates, 1 in 1,000 such tests fails by chance."""
+    none = power.simulate(power.SCENARIOS["as in the study, none"], 40, seed=1)
+    assert none["wrong"] <= 7 / 40 and none["hold"] >= 33 / 40
+    two = power.simulate(power.SCENARIOS["as in the study, 2 points"], 25, seed=1)
+    large = [share for claim, share in zip(CLAIMS, two["found"], strict=True) if power.IMAGES[claim.metric] == 10_000]
+    assert len(large) == 4 and min(large) >= 0.52
+    assert two["hold"] >= 0.76
+
+
+def test_the_table_of_the_documentation_is_that_of_the_simulation() -> None:
+    scenarios = json.loads((TOP / "bench/results/power.json").read_text(encoding="utf-8"))["scenarios"]
+    assert list(scenarios) == list(power.SCENARIOS)
+    page = (TOP / "docs/statistics.md").read_text(encoding="utf-8")
+    assert power.table(scenarios) in page
+
+
+def test_the_tests_are_as_right_as_required() -> None:
+    """The required rates, less what chance moves in so many simulated studies (two standard errors)."""
+    scenarios = json.loads((TOP / "bench/results/power.json").read_text(encoding="utf-8"))["scenarios"]
+    for name, found in scenarios.items():
+        slack = 2 * np.sqrt(0.05 * 0.95 / found["studies"])
+        assert found["wrong"] <= 0.05 + slack, name
+        assert found["hold"] >= 0.95 - slack, name
+    found = scenarios["as in the study, 2 points"]["found"]
+    assert all(share >= 0.8 for claim, share in zip(CLAIMS, found, strict=True) if power.IMAGES[claim.metric] == 10_000)
