@@ -18,6 +18,8 @@ ROOT = Path(__file__).parent.parent
 PLOTS_SCRIPT = ROOT / ".dvc/vega/vega.js"  # not in git; `make setup` makes it
 # Results of the committed study. They are not copied: the workspace computes its own.
 RESULTS = ("dvc.lock", "reports/", "data/raw/source.json")
+# The commit of the same files has the same hash, so the report that names it has the same bytes.
+NO_CLOCK = {f"GIT_{who}_DATE": "2000-01-01T00:00:00+00:00" for who in ("AUTHOR", "COMMITTER")}
 LIVE = "reports/live/"  # copied although it is under reports/: it holds only a file that keeps the folder in git
 
 
@@ -75,10 +77,14 @@ def environment() -> dict[str, str]:
     return {"LOGNAME": "demo", **inherited, **identity, **config, **own}
 
 
-def git(*arguments: str, folder: Path) -> str:
-    """What `git` prints when it runs in a folder. Raises StudyError with git's own words if it is missing or fails."""
+def git(*arguments: str, folder: Path, index: Path | None = None) -> str:
+    """What `git` prints when it runs in a folder; with `index`, this file is its index instead of the repository's.
+
+    Raises StudyError with git's own words if it is missing or fails.
+    """
+    variables = environment() | NO_CLOCK | ({"GIT_INDEX_FILE": str(index)} if index else {})
     try:
-        done = subprocess.run(["git", *arguments], cwd=folder, env=environment(), check=False, capture_output=True)
+        done = subprocess.run(["git", *arguments], cwd=folder, env=variables, check=False, capture_output=True)
     except FileNotFoundError:
         raise StudyError("git is not installed, and DVC needs it; install git and run the command again") from None
     if done.returncode:

@@ -14,7 +14,9 @@ from pathlib import Path
 import pytest
 from ruamel.yaml import YAML
 
-from tools import side_by_side, workspace
+from tools import workspace
+from tools.scale import __main__ as scale
+from tools.scale import local, plan
 
 NAMES = ["check", "split@0", "split@1", "train@a-clean-0", "train@a-clean-1", "evaluate@a-clean-0", "transfer",
          "evaluate@a-clean-1", "embed@a-clean-0", "compare"]  # fmt: skip
@@ -41,13 +43,13 @@ stages:
 
 
 def test_a_model_has_its_own_stages_in_order_and_the_rest_comes_before_or_after() -> None:
-    found = side_by_side.plan(NAMES)
+    found = plan.plan(NAMES)
     assert found.before == ["check", "split@0", "split@1"]
     assert found.models == {
         "a-clean-0": ["train@a-clean-0", "evaluate@a-clean-0", "embed@a-clean-0"],
         "a-clean-1": ["train@a-clean-1", "evaluate@a-clean-1"],
     }
-    assert side_by_side.plan(["check", "compare"]) == side_by_side.Plan([], {})
+    assert plan.plan(["check", "compare"]) == plan.Plan([], {})
 
 
 def test_every_stage_of_the_study_comes_after_what_it_needs() -> None:
@@ -73,10 +75,10 @@ def may_be_the_same(path: str, dep: str) -> bool:
 
 
 def test_jobs_share_the_cores_or_have_a_gpu_each() -> None:
-    assert side_by_side.slots(2, [], 8) == [{"OMP_NUM_THREADS": "4"}] * 2
-    assert side_by_side.slots(3, [], 2) == [{"OMP_NUM_THREADS": "1"}] * 3
+    assert plan.slots(2, [], 8) == [{"OMP_NUM_THREADS": "4"}] * 2
+    assert plan.slots(3, [], 2) == [{"OMP_NUM_THREADS": "1"}] * 3
     on_gpus = [{"OMP_NUM_THREADS": "4", "CUDA_VISIBLE_DEVICES": gpu} for gpu in ("0", "3")]
-    assert side_by_side.slots(2, ["0", "3"], 8) == on_gpus
+    assert plan.slots(2, ["0", "3"], 8) == on_gpus
 
 
 @pytest.fixture
@@ -91,13 +93,13 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def test_a_failed_model_stops_no_other_and_the_same_command_resumes(
     project: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    command = [sys.executable, "-m", "tools.side_by_side", "--jobs", "2"]
+    command = [sys.executable, "-m", "tools.scale", "--jobs", "2"]
     environment = {**os.environ, "PYTHONPATH": str(workspace.ROOT), "OMP_NUM_THREADS": "97"}
     assert subprocess.run(command, env=environment, check=False).returncode == 1
     output, complaint = capfd.readouterr()
     assert complaint.splitlines()[-1].startswith("error: failed: b-clean-0;")
     assert "b-clean-0: ERROR: failed to reproduce 'train@b-clean-0'" in output
-    share = str(max(1, side_by_side.cores() // 2))
+    share = str(max(1, plan.cores() // 2))
     for key in ("a-clean-0", "c-clean-0"):
         assert f"{key}: Running stage 'evaluate@{key}':" in output.splitlines()
         assert (project / f"{key}.figures").read_text().strip() == share
@@ -115,7 +117,7 @@ def test_a_failed_model_stops_no_other_and_the_same_command_resumes(
 
 def test_error_of_dvc_for_an_unreadable_pipeline_is_shown(project: Path, capfd: pytest.CaptureFixture[str]) -> None:
     (project / "dvc.yaml").write_text(PIPELINE.replace("${item.key}", "${item.nothing}"), encoding="utf-8")
-    assert side_by_side.run(project, side_by_side.slots(1, [], 1)) == [side_by_side.BEFORE]
+    assert local.run(project, plan.slots(1, [], 1)) == [local.BEFORE]
     assert "nothing" in capfd.readouterr().err
 
 
@@ -128,7 +130,7 @@ def test_an_interrupt_ends_running_stages_and_starts_no_more(project: Path, comm
     sleeps = f"echo $$ > {'check' if begun == 'check' else '${item.key}'}.begun && sleep 300 && {command}"
     (project / "dvc.yaml").write_text(PIPELINE.replace(command, sleeps), encoding="utf-8")
     environment = {**os.environ, "PYTHONPATH": str(workspace.ROOT)}
-    side = f"trap '' INT HUP; exec {sys.executable} -m tools.side_by_side --jobs 1"
+    side = f"trap '' INT HUP; exec {sys.executable} -m tools.scale --jobs 1"
     with subprocess.Popen(["sh", "-c", side], env=environment, stderr=subprocess.PIPE, text=True) as process:
         try:
             until = time.monotonic() + 120
@@ -155,13 +157,13 @@ def test_each_named_gpu_runs_one_model_at_a_time(project: Path, monkeypatch: pyt
     told = f"mkdir {gpu} && echo $CUDA_VISIBLE_DEVICES > ${{item.key}}.model && sleep 1 && rmdir {gpu}"
     (project / "mended").touch()
     (project / "dvc.yaml").write_text(PIPELINE.replace("echo $OMP_NUM_THREADS > ${item.key}.model", told))
-    monkeypatch.setattr(sys, "argv", ["side_by_side", "--gpus", "4", "6"])
-    assert side_by_side.main() == 0
+    monkeypatch.setattr(sys, "argv", ["scale", "--gpus", "4", "6"])
+    assert scale.main() == 0
     assert set((project / "all.figures").read_text().split()) == {"4", "6"}
 
 
 def test_at_least_one_job(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
-    monkeypatch.setattr(sys, "argv", ["side_by_side", "--jobs", "0"])
+    monkeypatch.setattr(sys, "argv", ["scale", "--jobs", "0"])
     with pytest.raises(SystemExit):
-        side_by_side.main()
+        scale.main()
     assert "--jobs is 0; at least 1 is needed" in capsys.readouterr().err
