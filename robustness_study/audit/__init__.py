@@ -1,0 +1,1 @@
+"""The robustness of a model that was trained elsewhere."""
