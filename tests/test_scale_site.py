@@ -9,6 +9,7 @@ import re
 import signal
 import subprocess
 import time
+from contextlib import suppress
 from pathlib import Path
 
 import psutil
@@ -51,6 +52,11 @@ def descendants_in(folder: Path) -> list[psutil.Process]:
         except (psutil.Error, OSError):
             continue
     return found
+
+
+def is_stage(process: psutil.Process) -> bool:
+    """Whether it is the process of a stage."""
+    return "stage.py" in " ".join(process.cmdline())
 
 
 def is_worker(process: psutil.Process) -> bool:
@@ -108,14 +114,12 @@ def test_workers_killed_at_ten_moments(tmp_path: Path, expected: dict[str, bytes
     ) as head:  # fmt: skip
         while killed < 10 and head.poll() is None:
             time.sleep(draws.uniform(0, 3))
-            stages = [each for each in descendants_in(tmp_path / "scratch") if "stage.py" in " ".join(each.cmdline())]
-            if not stages:
-                continue
-            victim = draws.choice(stages)
-            if killed % 2:
-                victim = next(each for each in victim.parents() if is_worker(each))
-            victim.kill()
-            killed += 1
+            with suppress(psutil.NoSuchProcess, IndexError, StopIteration):  # it ended meanwhile, or none is at work
+                victim = draws.choice([each for each in descendants_in(tmp_path / "scratch") if is_stage(each)])
+                if killed % 2:  # a stage outlives its killed worker for a moment, and then has none
+                    victim = next(each for each in victim.parents() if is_worker(each))
+                victim.kill()
+                killed += 1
         printed, _ = head.communicate(timeout=600)
     assert head.returncode == 0, printed
     assert killed == 10
