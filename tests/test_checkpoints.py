@@ -113,7 +113,7 @@ def test_code_is_followed_from_the_network_that_trains() -> None:
             if "/networks/" in path
         }
 
-    assert files("resnet18") == {"__init__.py", "resnet18.py", "_convolution.py"}
+    assert files("resnet18") == {"__init__.py", "resnet18.py", "_convolution.py", "_torchvision.py"}
     assert files("wide_resnet") == {"__init__.py", "wide_resnet.py", "_convolution.py"}
     assert "resnet18.py" not in files("timm/resnet10t")
 

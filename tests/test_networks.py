@@ -151,6 +151,61 @@ def test_initial_weights_of_resnet18_are_the_recorded_ones(stem: str, loss_name:
     assert digest.hexdigest() == INITIAL[stem, loss_name]
 
 
+def printed(code: str) -> str:
+    """What a fresh process prints that runs this code."""
+    done = subprocess.run([sys.executable, "-c", code], cwd=REPOSITORY, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
+    return done.stdout
+
+
+BUILD = "import sys, torch; from robustness_study.networks import make; make('resnet18', 'half', 32).make_backbone()"
+COMPILER = "print(sorted(name for name in sys.modules if name in ('sympy', 'torch._dynamo', 'torch._dynamo.utils')))"
+
+
+def test_resnet18_is_built_without_the_compiler() -> None:
+    """Its import takes as long as torch's."""
+    assert printed(f"{BUILD}; {COMPILER}") == "[]\n"
+
+
+def test_compiler_works_after_torchvision_was_imported_without_it() -> None:
+    checks = """
+from torchvision.ops import roi_align
+asks = sys.modules[roi_align.__module__].is_compile_supported
+compiled = torch.compile(lambda x: x + 1, backend="eager")(torch.zeros(1)).item()
+import torch._dynamo.utils as real
+print(asks is not real.is_compile_supported, asks("cpu") == real.is_compile_supported("cpu"), compiled)
+"""
+    assert printed(BUILD + checks) == "True True 1.0\n"
+
+
+def test_torchvision_that_needs_more_of_the_compiler_gets_it() -> None:
+    code = """
+import sys
+from robustness_study.networks._torchvision import without_compiler
+with without_compiler():
+    import torch
+    from torch._dynamo.utils import CompileEventLogger, is_compile_supported
+    import torch._dynamo.utils as real
+print(CompileEventLogger is real.CompileEventLogger, is_compile_supported("cpu") == real.is_compile_supported("cpu"))
+with without_compiler():
+    print(sys.modules["torch._dynamo.utils"] is real)
+"""
+    assert printed(code) == "True True\nTrue\n"
+
+
+def test_failed_import_leaves_no_stand_in() -> None:
+    code = """
+import sys
+from robustness_study.networks._torchvision import without_compiler
+try:
+    with without_compiler():
+        raise ImportError
+except ImportError:
+    print("torch._dynamo.utils" in sys.modules)
+"""
+    assert printed(code) == "False\n"
+
+
 # --- wide_resnet ---------------------------------------------------------------------------------------------
 
 

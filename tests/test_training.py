@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import functools
 import json
+import subprocess
 import sys
 import weakref
 from collections.abc import Callable
@@ -35,7 +36,8 @@ from robustness_study.training.progress import Progress
 from robustness_study.training.watcher import Epoch, Images
 from stages import train as stage
 
-PARAMS = params.read(Path(__file__).resolve().parents[1] / "params.yaml")
+ROOT = Path(__file__).resolve().parents[1]
+PARAMS = params.read(ROOT / "params.yaml")
 CONFIGS, SETS = PARAMS["loss_config"], PARAMS["train_set_config"]
 CPU = torch.device("cpu")
 STUDIED = ("cross_entropy", "angular")  # a loss for each way to draw batches
@@ -203,9 +205,8 @@ def as_tensors(images: np.ndarray, labels: np.ndarray) -> Images:
 def test_weight_decay_applies_only_to_weights() -> None:
     model = baseline("cross_entropy")[0]
     optimiser = Optimiser(model, Recipe.model_validate(RECIPE | {"weight_decay": 0.01}))
-    of_view = {id(view): group["weight_decay"] for group in optimiser.sgd.param_groups for view in group["params"]}
-    decay = {id(w): of_view[id(view)] for w, view in zip(optimiser.weights, optimiser.views, strict=True)}
-    assert len(decay) == len(of_view) == len(list(model.parameters()))  # each once
+    decay = {id(weight): decay for weight, decay in zip(optimiser.weights, optimiser.decays, strict=True)}
+    assert len(decay) == len(optimiser.weights) == len(list(model.parameters()))  # each once
     for name, weight in model.named_parameters():
         assert decay[id(weight)] == (0.01 if weight.ndim >= 2 else 0.0), name
     norms = [f"{name}.{kind}" for name, module in model.named_modules() if isinstance(module, nn.BatchNorm2d)
@@ -214,9 +215,10 @@ def test_weight_decay_applies_only_to_weights() -> None:
     assert undecayed == {*norms, "head.linear.bias"}
 
 
+@pytest.mark.parametrize("momentum", [0.9, 0.0])
 @pytest.mark.parametrize("memory_format", [torch.contiguous_format, torch.channels_last])
-def test_steps_equal_those_of_sgd_on_separate_weights(memory_format: torch.memory_format) -> None:
-    settings = Recipe.model_validate(RECIPE | {"weight_decay": 0.01})
+def test_steps_equal_those_of_sgd_on_separate_weights(memory_format: torch.memory_format, momentum: float) -> None:
+    settings = Recipe.model_validate(RECIPE | {"weight_decay": 0.01, "momentum": momentum})
     torch.manual_seed(0)
     ours, peer = (nn.Sequential(nn.Conv2d(3, 8, 3), nn.BatchNorm2d(8), nn.Conv2d(8, 4, 3)) for _ in range(2))
     peer.load_state_dict(ours.state_dict())
@@ -227,7 +229,7 @@ def test_steps_equal_those_of_sgd_on_separate_weights(memory_format: torch.memor
         {"params": [p for p in weights if p.ndim >= 2], "weight_decay": 0.01},
         {"params": [p for p in weights if p.ndim < 2], "weight_decay": 0.0},
     ]
-    sgd = torch.optim.SGD(groups, momentum=settings.momentum, nesterov=True, fused=False)
+    sgd = torch.optim.SGD(groups, momentum=momentum, nesterov=momentum > 0, fused=False)
     optimiser = Optimiser(ours, settings)
     for rate in (0.1, 0.2, 0.05):
         images = torch.rand(8, 3, 8, 8)
@@ -241,6 +243,14 @@ def test_steps_equal_those_of_sgd_on_separate_weights(memory_format: torch.memor
         assert all(weight.grad is None for weight in ours.parameters())
         for (name, one), other in zip(ours.named_parameters(), peer.parameters(), strict=True):
             torch.testing.assert_close(one, other, msg=name)
+
+
+def test_weight_without_a_gradient_stays() -> None:
+    used, unused = nn.Linear(2, 2), nn.Linear(2, 2)
+    optimiser, before = Optimiser(nn.Sequential(used, unused), Recipe.model_validate(RECIPE)), unused.weight.clone()
+    used(torch.ones(1, 2)).sum().backward()
+    optimiser.step(0.1)
+    assert torch.equal(unused.weight, before) and len(optimiser.state()) == 2  # of the other's weight and bias
 
 
 def test_weights_are_updated_in_place() -> None:
@@ -266,12 +276,12 @@ def counted(name: str, count: int, monkeypatch: pytest.MonkeyPatch) -> tuple[int
         lambda module, inputs: sizes.append(len(inputs[0])) if module.training else None
     )
 
-    def make(*arguments: Any) -> Optimiser:
-        optimiser = Optimiser(*arguments)
-        optimiser.sgd.register_step_post_hook(lambda *_: steps.append(1))
-        return optimiser
+    class Counted(Optimiser):
+        def step(self, learning_rate: float) -> None:
+            super().step(learning_rate)
+            steps.append(1)
 
-    monkeypatch.setattr(engine, "Optimiser", make)
+    monkeypatch.setattr(engine, "Optimiser", Counted)
     training_images = as_tensors(images, labels)
     watched = {"train": training_images, "val": training_images}
     recipe = Recipe.model_validate(RECIPE | {"epochs": 3})
@@ -371,6 +381,30 @@ def test_gradients_are_the_same_bits_each_time_on_several_threads(name: str) -> 
         torch.set_num_threads(threads)
     assert all(torch.equal(found[0], each) for each in found)
     assert not torch.are_deterministic_algorithms_enabled()
+
+
+def test_training_step_imports_no_compiler_and_tells_one_that_is_there() -> None:
+    """The compiler's import takes as long as torch's. It must know that its kernels have to give the same bits."""
+    code = """
+import sys, torch
+from robustness_study.classifier.precision import repeatable
+from robustness_study.schema.recipe import Recipe
+from robustness_study.training.optimiser import Average, Optimiser
+model = torch.nn.Linear(2, 2)
+optimiser, average = Optimiser(model, Recipe.model_validate(RECIPE)), Average(model, 0.9)
+with repeatable(torch.device("cpu"), deterministic=False):
+    model(torch.ones(1, 2)).sum().backward()
+    optimiser.step(0.1)
+    average.update(model, first=False)
+    print(torch.are_deterministic_algorithms_enabled(), "torch._dynamo" in sys.modules)
+compiled = torch.compile(model)
+with repeatable(torch.device("cpu"), deterministic=False):
+    print(torch.are_deterministic_algorithms_enabled(), torch._inductor.config.deterministic)
+print(torch.are_deterministic_algorithms_enabled(), torch._inductor.config.deterministic)
+"""
+    code = code.replace("RECIPE", repr(RECIPE))
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=False)
+    assert (done.stderr, done.stdout.split()) == ("", ["True", "False", "True", "True", "False", "False"])
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -41,6 +42,18 @@ def is_out_of_memory(error: RuntimeError) -> bool:
     return isinstance(error, torch.OutOfMemoryError) or "DefaultCPUAllocator" in str(error)
 
 
+def use_deterministic_algorithms(on: bool) -> None:
+    """What torch's function of this name does, but without importing the compiler of `torch.compile`.
+
+    torch's function tells the compiler as well, and so imports it, which takes as long as importing torch. Whoever
+    called `torch.compile` has imported it.
+    """
+    if "torch._inductor.config" in sys.modules:
+        torch.use_deterministic_algorithms(on)
+    else:
+        torch.set_deterministic_debug_mode("error" if on else "default")
+
+
 @contextmanager
 def repeatable(device: torch.device, deterministic: bool) -> Iterator[None]:
     """A context in which torch gives the same bits each time: on the CPU always, on a GPU if `deterministic`.
@@ -50,10 +63,10 @@ def repeatable(device: torch.device, deterministic: bool) -> Iterator[None]:
     """
     memory: Any = torch.utils.deterministic  # type checkers do not see its one setting
     before = torch.are_deterministic_algorithms_enabled(), memory.fill_uninitialized_memory
-    torch.use_deterministic_algorithms(before[0] or deterministic or device.type == "cpu")
+    use_deterministic_algorithms(before[0] or deterministic or device.type == "cpu")
     memory.fill_uninitialized_memory = False  # filling takes time, and nothing here reads such memory
     try:
         yield
     finally:
-        torch.use_deterministic_algorithms(before[0])
+        use_deterministic_algorithms(before[0])
         memory.fill_uninitialized_memory = before[1]

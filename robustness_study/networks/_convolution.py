@@ -29,14 +29,14 @@ class Convolution3x3(nn.Conv2d):
     @classmethod
     def of(cls, convolution: nn.Conv2d) -> Convolution3x3:
         """The same convolution with the same weights. It draws no random numbers."""
-        new = nn.utils.skip_init(
-            cls,
+        new = cls(
             convolution.in_channels,
             convolution.out_channels,
             kernel_size=3,
-            stride=convolution.stride,
+            stride=convolution.stride[0],
             padding=1,
             bias=False,
+            device="meta",  # without memory
         )
         new.weight = convolution.weight
         return new

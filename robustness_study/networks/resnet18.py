@@ -18,17 +18,16 @@ from torch import nn
 
 from robustness_study.networks import Network
 from robustness_study.networks._convolution import Convolution3x3
+from robustness_study.networks._torchvision import residual_networks
 
 
 def make(network: Network) -> nn.Module:
     """A new network with the stem `network.stem`: float32 N×3×H×W → N×D."""
-    # Importing torchvision takes as long as importing torch, so it is imported only when a network is built.
-    from torchvision.models.resnet import BasicBlock, resnet18
-
-    backbone = resnet18(weights=None)
+    library = residual_networks()  # imported only when a network is built
+    backbone = library.resnet18(weights=None)
     backbone.fc = nn.Identity()
     for block in backbone.modules():
-        if isinstance(block, BasicBlock):
+        if isinstance(block, library.BasicBlock):
             block.conv1, block.conv2 = Convolution3x3.of(block.conv1), Convolution3x3.of(block.conv2)
     if network.stem == "imagenet":
         return backbone
