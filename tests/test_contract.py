@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from ruamel.yaml import YAML
 
 from robustness_study import datasets, losses, natural, networks, training_sets
 from robustness_study.attacks import catalogue
@@ -295,6 +296,16 @@ def test_params_deps_of_a_stage_are_those_it_reads(name: str) -> None:
 
 def test_check_depends_on_all_params() -> None:
     assert STAGES["check"]["params"] == [{"params.yaml": None}]
+
+
+FILES = [(ROOT / name).read_text("utf-8") for name in ("params.yaml", "dvc.yaml")]
+ODD = "yes 010 0o10 1e-3 .5 2024-01-01 12:30:45 ~ '#ffcc00' é 1_000 .inf +1 True 0x1F '${a}' C:/images ~/images"
+
+
+@pytest.mark.parametrize("text", [*FILES, "".join(f"- {value}\n" for value in ODD.split())])
+def test_dvc_and_the_stages_read_the_same_values(text: str) -> None:
+    """DVC uses a parser in C. The stages use one in Python, whose messages name the line."""
+    assert YAML(typ="safe").load(text) == YAML(typ="safe", pure=True).load(text)
 
 
 def test_only_stages_read_params() -> None:

@@ -1,6 +1,6 @@
 """Reads and validates params.yaml. An error is one line with the key, the value and what is allowed.
 
-It uses the same parser as DVC, for YAML 1.2. There `1e-3` is a number; in YAML 1.1 it is a string.
+It reads the values that DVC reads, by the rules of YAML 1.2. There `1e-3` is a number; in YAML 1.1 it is a string.
 Only the `main()` of a stage calls `section`. All other code receives validated values.
 """
 
