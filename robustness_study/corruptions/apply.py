@@ -69,8 +69,10 @@ def corrupted_copies(
         (at_level,) = np.nonzero(severities == level)
         for start in range(0, len(at_level), chunk_size):
             chunk = at_level[start : start + chunk_size]
-            floats = torch.from_numpy(images[chunk]).to(device).permute(0, 3, 1, 2).float().contiguous() / 255
+            # Reordering bytes is several times faster than reordering floats.
+            floats = torch.from_numpy(images[chunk]).to(device).permute(0, 3, 1, 2).contiguous().float() / 255
             draws = Draws(raw_indices[chunk], seed, split, name, level, device)
-            bytes_ = (function(floats, level, draws) * 255).round().to(torch.uint8)
-            corrupted[chunk] = bytes_.permute(0, 2, 3, 1).cpu().numpy()
+            levels = (function(floats, level, draws) * 255).round_().cpu().numpy()
+            bytes_ = levels.astype(np.uint8)  # by numpy, which is several times faster at it than torch
+            corrupted.transpose(0, 3, 1, 2)[chunk] = bytes_
     return corrupted
