@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from itertools import groupby
 
 import numpy as np
 import torch
@@ -14,12 +13,11 @@ from robustness_study.corruptions import corruption
 from robustness_study.corruptions.draws import Draws
 from robustness_study.corruptions.sampling import (
     along_lines,
-    apply,
     blur,
     motion_weights,
     scale_of,
     side_of,
-    zoom,
+    sum_of_zooms,
     zoom_sizes,
 )
 
@@ -86,13 +84,8 @@ def motion_blur(images: Tensor, constants: tuple[float, float], draws: Draws) ->
 @corruption(7, 12, 16, 21, 26)
 def zoom_blur(images: Tensor, steps: int, draws: Draws) -> Tensor:
     """The mean of the image and of `steps` enlargements of it, by the factors 1.00, 1.01, 1.02 and so on."""
-    side, enlarged = side_of(images), torch.zeros_like(images)
-    # On small images, several enlargements in a row are equal. Each is made once and added as often as needed.
-    for sizes, equal in groupby(zoom_sizes(side, 1 + step / 100) for step in range(steps)):
-        large = apply(zoom(side, *sizes), images)
-        for _ in equal:
-            enlarged += large
-    return (images + enlarged) / (steps + 1)
+    sizes = [zoom_sizes(side_of(images), 1 + step / 100) for step in range(steps)]
+    return (images + sum_of_zooms(images, sizes)) / (steps + 1)
 
 
 @corruption(0.4, 0.6, 0.7, 0.8, 1.0)

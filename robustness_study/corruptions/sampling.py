@@ -8,6 +8,7 @@ these errors are too small to change the bytes of an image.
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 from functools import lru_cache
 from itertools import groupby
 
@@ -29,12 +30,17 @@ def scale_of(images: Tensor) -> float:
     return side_of(images) / 32
 
 
+def planes_at_a_time(planes: Tensor) -> int:
+    """How many of the planes N×H×H to work on at a time: few on a CPU, all on other devices. At least 1."""
+    return max(1, PLANES_PIXELS // side_of(planes) ** 2 if planes.device.type == "cpu" else len(planes))
+
+
 def apply(matrix: np.ndarray, images: Tensor) -> Tensor:
     """Apply a matrix, float64 M×H, to the rows and the columns of images …×H×H. Returns float32 …×M×M."""
     square = torch.from_numpy(matrix).to(images.device)
     planes = images.reshape(-1, *images.shape[-2:])
     out = torch.empty((len(planes), len(square), len(square)), device=images.device)
-    few = max(1, PLANES_PIXELS // square.shape[1] ** 2) if images.device.type == "cpu" else max(1, len(planes))
+    few = planes_at_a_time(planes)
     for part, into in zip(planes.split(few), out.split(few), strict=True):
         into.copy_(square @ (part.double() @ square.T))
     return out.view(*images.shape[:-2], len(square), len(square))
@@ -85,6 +91,31 @@ def zoom(side: int, middle: int, large: int) -> np.ndarray:
         matrix[row, first + low] += 1 - (at - low)
         matrix[row, first + low + 1] += at - low
     return matrix
+
+
+def sum_of_zooms(images: Tensor, sizes: Iterable[tuple[int, int]]) -> Tensor:
+    """The sum, float32, of enlargements of images …×H×H: one for each pair in `sizes`, the arguments of `zoom`.
+
+    Pairs that are equal and follow each other are enlarged once, and added as often as needed. A row of the matrix of
+    `zoom` has at most two numbers that are not zero, so the products are sparse. The planes are the last axis, so that
+    each of these numbers stands for one operation on a long row of values.
+    """
+    side = side_of(images)
+    steps = [(torch.from_numpy(zoom(side, *pair)), len(list(equal))) for pair, equal in groupby(sizes)]
+    sparse = [(matrix.to(images.device).to_sparse(), times) for matrix, times in steps]
+    planes = images.reshape(-1, side, side)
+    out = torch.empty_like(planes)
+    few = planes_at_a_time(planes)
+    for part, into in zip(planes.split(few), out.split(few), strict=True):
+        pixels = part.flatten(1).T.contiguous().double().view(side, -1)  # the rows of pixels × (columns · planes)
+        total = torch.zeros_like(pixels, dtype=torch.float32)  # columns × (rows · planes)
+        for matrix, times in sparse:
+            taller = (matrix @ pixels).view(side, side, -1)
+            large = (matrix @ taller.transpose(0, 1).reshape(side, -1)).float()
+            for _ in range(times):
+                total += large
+        into.copy_(total.view(side, side, -1).permute(2, 1, 0))
+    return out.view_as(images)
 
 
 @lru_cache(maxsize=64)
