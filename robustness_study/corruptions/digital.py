@@ -72,12 +72,16 @@ def jpeg_compression(images: Tensor, quality: int, draws: Draws) -> Tensor:
     """Save as JPEG with this quality (libjpeg through Pillow, with colour subsampling) and read it again."""
     from PIL import Image
 
-    read = []
-    for pixels in (images * 255).round().to(torch.uint8).permute(0, 2, 3, 1).cpu().numpy():
+    size = (side_of(images), side_of(images))
+    image, copy, read = Image.new("RGB", size), Image.new("RGB", size), []
+    for pixels in (images * 255).round().to(torch.uint8).permute(0, 2, 3, 1).contiguous().cpu().numpy():
         file = io.BytesIO()
-        Image.fromarray(pixels).save(file, "JPEG", quality=quality)
-        read.append(np.asarray(Image.open(file, formats=["JPEG"])))
-    return torch.from_numpy(np.stack(read)).to(images.device).permute(0, 3, 1, 2).float() / 255
+        image.frombytes(pixels.tobytes())
+        image.save(file, "JPEG", quality=quality)
+        copy.frombytes(file.getvalue(), "jpeg", "RGB", "")  # `Image.open` needs as long again to read the file's header
+        read.append(copy.tobytes())
+    levels = np.frombuffer(bytearray().join(read), np.uint8).reshape(-1, *size, 3)
+    return torch.from_numpy(levels).to(images.device).permute(0, 3, 1, 2).contiguous().float() / 255
 
 
 @corruption((0.3, 0.0), (0.1, 0.0), (1.5, 0.0), (2.0, 0.1), (2.5, 0.2))
