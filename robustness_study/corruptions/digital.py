@@ -62,8 +62,8 @@ def pixelate(images: Tensor, share: float, draws: Draws) -> Tensor:
     side = side_of(images)
     small = int(side * share)
     shrink = torch.from_numpy(box(side, small)).to(images.device)
-    levels = torch.floor((images * 255).round().double() @ shrink.T + 0.5)
-    levels = torch.floor(shrink @ levels + 0.5)
+    levels = ((images * 255).round_().double() @ shrink.T).add_(0.5).floor_()
+    levels = (shrink @ levels).add_(0.5).floor_()
     return apply(box(small, side), levels) / 255
 
 
