@@ -151,19 +151,21 @@ def along_lines(images: Tensor, angles_degrees: Tensor, weights: np.ndarray) -> 
     on the line. Outside the image, the nearest border pixel is used.
     """
     radians = torch.deg2rad(angles_degrees.double())
-    order = radians.argsort()  # images with nearly equal angles have the same shifts and are moved together
     taps = torch.arange(len(weights), device=images.device)[:, None]
-    down = torch.ceil(taps * radians[order].sin() - 0.5).long().tolist()
-    right = torch.ceil(taps * radians[order].cos() - 0.5).long().tolist()
-    height, width = images.shape[2:]
     border = len(weights) - 1  # the longest shift
-    framed = pad(images[order], (border,) * 4, mode="replicate")
-    out = torch.zeros_like(images)
+    down = torch.ceil(taps * radians.sin() - 0.5).long() + border
+    right = torch.ceil(taps * radians.cos() - 0.5).long() + border
+    height, width = images.shape[2:]
+    # A view, N×C×shifts down×shifts right×H×H: all windows that a shift can show.
+    windows = pad(images, (border,) * 4, mode="replicate").unfold(2, height, 1).unfold(3, width, 1)
+    at, out = torch.arange(len(images), device=images.device), torch.zeros_like(images)
     for weight, rows, columns in zip(weights.tolist(), down, right, strict=True):
-        start = 0
-        for (row, column), equal in groupby(zip(rows, columns, strict=True)):
-            end = start + len(list(equal))
-            top, left = border + row, border + column
-            out[start:end] += weight * framed[start:end, :, top : top + height, left : left + width]
-            start = end
-    return out[order.argsort()]
+        out += picked(windows, at, rows, columns).mul_(weight)
+    return out
+
+
+def picked(windows: Tensor, at: Tensor, rows: Tensor, columns: Tensor) -> Tensor:
+    """A copy of windows[at, :, rows, columns]. On a CPU numpy makes it, in a third of torch's time."""
+    if windows.device.type == "cpu":
+        return torch.from_numpy(windows.numpy()[at.numpy(), :, rows.numpy(), columns.numpy()])
+    return windows[at, :, rows, columns]
