@@ -43,7 +43,9 @@ def elastic_transform(images: Tensor, constants: tuple[float, float, float], dra
     inverse = torch.linalg.solve(homogeneous, points.double().expand(len(images), 3, 2))  # N×3×2
     at = torch.arange(side, device=images.device, dtype=torch.float64)
     y, x = torch.meshgrid(at, at, indexing="ij")
-    source = (torch.stack([x, y, torch.ones_like(x)], 2) @ inverse[:, None]).float()  # N×H×W×2, x before y
+    # One product for all images is several times faster than one for each. The result is N×H×W×2, x before y.
+    mapped = torch.tensordot(torch.stack([x, y, torch.ones_like(x)], 2), inverse, dims=([2], [1]))
+    source = mapped.float().permute(2, 0, 1, 3).contiguous()
     turned = grid_sample(images, source * (2 / (side - 1)) - 1, padding_mode="reflection", align_corners=True)
     if strength == 0:
         return turned
