@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -54,22 +56,28 @@ class Draws:
             self._rngs = generators(self.indices, *self._key)
         return self._rngs
 
-    def _gather(self, drawn: list[np.ndarray]) -> Tensor:
-        return torch.from_numpy(np.stack(drawn)).to(self.device)
+    def _floats(self, draw: Callable[..., Any], shape: tuple[int, ...]) -> Tensor:
+        """What `draw`, a method of numpy's generators, gives for each image: float32 N×`shape`, written in place."""
+        out = np.empty((len(self.indices), math.prod(shape)), np.float32)
+        for rng, into in zip(self.rngs, out, strict=True):
+            draw(rng, dtype=np.float32, out=into)
+        return torch.from_numpy(out.reshape(len(out), *shape)).to(self.device)
 
     def normal(self, *shape: int) -> Tensor:
         """Standard normal numbers, float32 N×`shape`."""
-        return self._gather([rng.standard_normal(shape, np.float32) for rng in self.rngs])
+        return self._floats(np.random.Generator.standard_normal, shape)
 
     def uniform(self, low: float, high: float, *shape: int) -> Tensor:
         """Uniform numbers in [low, high), float32 N×`shape`."""
-        return low + (high - low) * self._gather([rng.random(shape, np.float32) for rng in self.rngs])
+        return self._floats(np.random.Generator.random, shape).mul_(high - low).add_(low)
 
     def integers(self, low: int, high: int, *shape: int) -> Tensor:
         """Uniform whole numbers in [low, high), int64 N×`shape`."""
-        return self._gather([rng.integers(low, high, shape) for rng in self.rngs])
+        return torch.from_numpy(np.stack([rng.integers(low, high, shape) for rng in self.rngs])).to(self.device)
 
     def poisson(self, rates: Tensor) -> Tensor:
         """Poisson counts with the given rates, float32 in the shape of `rates`, N×…."""
-        pairs = zip(self.rngs, rates.cpu().numpy(), strict=True)
-        return self._gather([rng.poisson(rate).astype(np.float32) for rng, rate in pairs])
+        out = np.empty(rates.shape, np.float32)
+        for rng, rate, into in zip(self.rngs, rates.cpu().numpy(), out, strict=True):
+            into[...] = rng.poisson(rate)
+        return torch.from_numpy(out).to(self.device)
