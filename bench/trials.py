@@ -2,7 +2,7 @@
 
 Each argument is one trial: its changes to the recipe, as JSON; `{}` is the unchanged recipe. Each trial adds a row to
 `bench/results/trials.json`, with its changes, the whole recipe and the machine. The accuracy is computed as in
-`evaluate`: in float32, on all validation images.
+`evaluate`: in the precision of training, on all validation images.
 `python -m bench.trials '{"epochs": 8}' '{"epochs": 8, "flip": "off"}' [--loss angular] [--train-set corrupted]`
 """
 
@@ -16,12 +16,13 @@ from typing import Any
 from bench import report
 from robustness_study import losses
 from robustness_study.classifier import device
+from robustness_study.classifier.reduced import Reduced
 from robustness_study.core import params
 from robustness_study.core.files import read_json, read_npz, read_record, write_json
 from robustness_study.core.program import run
 from robustness_study.evaluation.score import outputs_of, score_set
 from robustness_study.schema.recipe import Recipe
-from robustness_study.training.one_model import train_cell
+from robustness_study.training.one_model import environment_of, train_cell
 from robustness_study.training.progress import Progress
 
 
@@ -40,7 +41,8 @@ def trial(
     started = time.perf_counter()
     model, epochs = train_cell(images, labels, indices, len(classes), loss, recipe, seed, on, Progress(recipe.epochs))
     seconds = time.perf_counter() - started
-    logits, _ = outputs_of(model, images[indices["val"]], values["evaluate"]["batch_size"])
+    reduced = Reduced(model.eval(), environment_of(recipe, on)["precision"], recipe.network)
+    logits, _ = outputs_of(reduced, images[indices["val"]], values["evaluate"]["batch_size"])
     scores, _ = score_set(logits, {}, labels[indices["val"]], classes)
     return {
         "loss": loss_name,

@@ -8,9 +8,9 @@ for `transfer`; features, for `embed`; confidences, for `report`) and a picture 
 from __future__ import annotations
 
 from robustness_study.attacks import catalogue, one_model
-from robustness_study.attacks.scoring import in_half_precision
 from robustness_study.attacks.subject import ModelUnderAttack, Neighbours
 from robustness_study.classifier import device, storage
+from robustness_study.classifier.reduced import Reduced
 from robustness_study.core import params
 from robustness_study.core.cell import CONFIDENCES_DIGEST, IMAGES_DIGEST, WEIGHTS_DIGEST, Cell
 from robustness_study.core.files import array_digest, read_npz, write_npz, write_record
@@ -48,7 +48,7 @@ def main() -> None:
     )
     target = one_model.target_of(all_images, all_labels, section.images, section.seed, on)
     known = Neighbours(model, features, known_labels, int(neighbours))
-    clean, guide = clean_logits[target.indices].argmax(1), in_half_precision(model, notes["network"])
+    clean, guide = clean_logits[target.indices].argmax(1), Reduced(model, "bfloat16", notes["network"])
     subject = ModelUnderAttack(model, target, section, clean, known, guide)
     epsilon, settings = section.example_epsilon_255, catalogue.settings_of(section)
     one_model.attack(subject, settings, section.accept, notes.get("val_pgd_accuracy", []))

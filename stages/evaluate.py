@@ -1,10 +1,9 @@
 """Stage `evaluate@LOSS-TRAINSET-SEED`: scores one model on clean and corrupted images, and on natural sets.
 
 Reads the model, the split, the raw and the corrupted images, the natural sets, and the model's training set. Writes
-`evaluate.json` (accuracy, loss, calibration, per-class report and per-image predictions of the model's own classifier,
-of k nearest neighbours and of a linear probe on its features; the features' angles), `temperature.json` (for `stress`)
-and `data/evaluated/KEY.npz` (logits of every set; features of the test images, for `embed`; features of the training
-images among which neighbours are searched, for `attack`).
+`evaluate.json` (scores and predictions of the model's own classifier, of k nearest neighbours and of a linear probe on
+its features; the features' angles), `temperature.json` (for `stress`) and `data/evaluated/KEY.npz` (logits of every
+set; features of test images, for `embed`, and of training images, for `attack`).
 """
 
 from __future__ import annotations
@@ -14,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from robustness_study.classifier import device, storage
+from robustness_study.classifier.reduced import Reduced
 from robustness_study.core import params
 from robustness_study.core.cell import CURVES_DIGEST, IMAGES_DIGEST, NATURAL, TEMPERATURE, WEIGHTS_DIGEST, Cell
 from robustness_study.core.files import array_digest, read_npz, read_record, write_npz, write_record
@@ -47,12 +47,12 @@ def read_sets(cell: Cell, notes: dict[str, Any]) -> Sets:
 
 
 def main() -> None:
-    """Score the model in float32, as `attack` does: the accuracies are those of the attack at epsilon 0."""
+    """Score test images in float32, as `attack` does at epsilon 0; others faster, in the precision of training."""
     cell = Cell.from_arguments(__doc__)
     section = params.section("evaluate", Evaluate)
     model, notes = storage.load(cell.model, device.choose())
-    sets = read_sets(cell, notes)
-    results, arrays = evaluate(model, sets, f"train_{cell.train_set}", notes["classes"], section)
+    sets, reduced = read_sets(cell, notes), Reduced.as_trained(model, notes)
+    results, arrays = evaluate(model, sets, f"train_{cell.train_set}", notes["classes"], section, reduced)
     source = read_record("data/raw/source.json", *SOURCE)
     head = {
         "model": cell.key,
@@ -61,7 +61,7 @@ def main() -> None:
         "knn_neighbours": section.knn_neighbours,
         "recipe": notes["recipe"],
         "trained_on": notes["environment"],
-        "computed_with": device.describe(model.mean.device),
+        "computed_with": device.describe(model.mean.device) | {"precision_of_training_images": reduced.precision},
         "dataset": {name: source[name] for name in SOURCE},
         "natural": {name: array_digest(*found) for name, found in sets.items() if name.startswith(NATURAL)},
     }

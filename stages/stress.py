@@ -10,6 +10,7 @@ from __future__ import annotations
 import numpy as np
 
 from robustness_study.classifier import device, storage
+from robustness_study.classifier.reduced import Reduced
 from robustness_study.core import params
 from robustness_study.core.array_text import to_text
 from robustness_study.core.cell import CONFIDENCES_DIGEST, IMAGES_DIGEST, TEMPERATURE, WEIGHTS_DIGEST, Cell
@@ -24,10 +25,11 @@ SEVERITIES = 5  # of each corruption
 
 
 def main() -> None:
-    """Score the model in float32, as `evaluate` does. A new corruption re-runs only this stage."""
+    """Score the model in the precision of training, which is faster. A new corruption re-runs only this stage."""
     cell = Cell.from_arguments(__doc__)
     section = params.section("suite", Suite)
     model, notes = storage.load(cell.model, device.choose())
+    reduced = Reduced.as_trained(model, notes)
     fitted = read_record(cell.result(TEMPERATURE), WEIGHTS_DIGEST, "temperature")
     cell.refuse_other_model(cell.result(TEMPERATURE), fitted[WEIGHTS_DIGEST], notes[WEIGHTS_DIGEST])
     all_images, all_labels = read_npz("data/raw/test.npz", "images", "labels")
@@ -36,7 +38,7 @@ def main() -> None:
     (chosen,) = read_npz(f"data/suite/{names[0]}.npz", "indices")
     refuse_beyond(f"data/suite/{names[0]}.npz", len(all_labels), chosen)
     labels, clean = all_labels[chosen], {0: all_images[chosen]}
-    rows, text, confidence = score(model, "clean", clean, labels, fitted["temperature"])
+    rows, text, confidence = score(reduced, "clean", clean, labels, fitted["temperature"])
     texts, confidences, digests = {"clean": text}, {"clean": confidence}, {}
     for name in names:
         path = f"data/suite/{name}.npz"
@@ -46,7 +48,7 @@ def main() -> None:
         refuse_shape(path, images=(copies, (SEVERITIES, len(indices), *all_images.shape[1:])))
         digests[name] = array_digest(copies)
         of_severity = dict(enumerate(copies, start=1))
-        of_each, texts[name], confidences[name] = score(model, name, of_severity, labels, fitted["temperature"])
+        of_each, texts[name], confidences[name] = score(reduced, name, of_severity, labels, fitted["temperature"])
         rows += of_each
         shown = " ".join(f"{row['accuracy']:.3f}" for row in of_each)
         print(f"{name:18s} {shown}  of {len(chosen)} images", flush=True)
@@ -58,7 +60,7 @@ def main() -> None:
             WEIGHTS_DIGEST: notes[WEIGHTS_DIGEST],
             IMAGES_DIGEST: content_digest(digests),
             CONFIDENCES_DIGEST: array_digest(*confidences.values()),
-            "computed_with": device.describe(model.mean.device),
+            "computed_with": device.describe(model.mean.device) | {"precision": reduced.precision},
             "images": len(chosen),
             "temperature": fitted["temperature"],
             "rows": rows,

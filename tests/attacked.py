@@ -216,7 +216,7 @@ def saved_model(name: str, folder: Path, seed: int = 2, factor: float = 1.0) -> 
         model.head.fit(model.eval().features(images), some_labels(30))
         for weight in model.head.parameters():
             weight.mul_(factor)
-    notes = {"recipe": "tiny", "environment": {"device": "cpu"}, CURVES_DIGEST: "of no curves"}
+    notes = {"recipe": "tiny", "environment": {"device": "cpu", "precision": "float32"}, CURVES_DIGEST: "of no curves"}
     storage.save(folder, model, network, loss, ["a", "b", "c"], notes)
 
 

@@ -19,9 +19,9 @@ from robustness_study.attacks.apgd_search import (
     true_label_loss,
 )
 from robustness_study.attacks.outcome import Found
-from robustness_study.attacks.scoring import in_half_precision
 from robustness_study.attacks.square import margins
 from robustness_study.classifier.inference import to_float
+from robustness_study.classifier.reduced import Reduced
 from robustness_study.core.errors import StudyError
 
 # --- the search --------------------------------------------------------------------------------------------
@@ -201,12 +201,13 @@ def test_the_second_start_is_the_same_attack_from_other_points(restarts: int) ->
 
 def test_half_precision_guides_only_where_the_processor_computes_in_it() -> None:
     model, images = tiny_model(), to_float(some_images())
-    half = in_half_precision(model, "resnet18")(images)
+    half = Reduced(model, "bfloat16", "resnet18")(images)
     exact = model(images)
     native = torch.cpu.get_capabilities().get("avx512_bf16", False)
     assert torch.equal(half.float(), exact) != native
     torch.testing.assert_close(half.float(), exact, rtol=0.05, atol=0.05)
-    assert torch.equal(in_half_precision(model, "timm/test_resnet")(images), exact)
+    assert torch.equal(Reduced(model, "bfloat16", "timm/test_resnet")(images), exact)
+    assert torch.equal(Reduced(model, "float32", "resnet18")(images), exact)
 
 
 # --- the worst case ----------------------------------------------------------------------------------------

@@ -28,11 +28,12 @@ from robustness_study import losses
 from robustness_study.attacks import catalogue, one_model, outcome
 from robustness_study.attacks.catalogue import ALARMS, ATTACKS
 from robustness_study.attacks.outcome import ByEpsilon
-from robustness_study.attacks.scoring import Target, features_of, in_half_precision
+from robustness_study.attacks.scoring import Target, features_of
 from robustness_study.attacks.signs import step
 from robustness_study.attacks.subject import Neighbours
 from robustness_study.classifier import device, storage
 from robustness_study.classifier.inference import to_float
+from robustness_study.classifier.reduced import Reduced
 from robustness_study.core.array_text import from_text
 from robustness_study.core.cell import Cell
 from robustness_study.core.errors import StudyError
@@ -117,7 +118,7 @@ def test_stage_writes_the_results_of_the_attacks(tmp_path: Path, monkeypatch: py
     features, known_labels = read_npz(cell.evaluated, "reference_features", "reference_labels")
     checked = Attack.model_validate(section)
     known = Neighbours(model, features, known_labels, 3)
-    subject = ModelUnderTest(model, target, checked, clean, known, in_half_precision(model, "resnet18"))
+    subject = ModelUnderTest(model, target, checked, clean, known, Reduced(model, "bfloat16", "resnet18"))
     subject.blocks = catalogue.settings_of(checked)
     fgsm, rounded = subject.fgsm()
     signs = subject.gradient.signs

@@ -303,15 +303,35 @@ def test_square_changes_rectangles_within_stripes() -> None:
     assert ((found - edge).abs().amin(0) < 1e-6).all()
 
 
+def test_square_is_guided_by_one_model_and_judged_by_another() -> None:
+    """An image that only the guide finds wrong is searched on, until the judge agrees or no query is left."""
+    model, images, labels = tiny_model(), to_float(some_images()), some_labels()
+    asked = []
+
+    def guide(given: Tensor) -> Tensor:  # it finds every image wrong
+        return torch.nn.functional.one_hot((labels[0] + 1).expand(len(given)), 3).float()
+
+    def judge(given: Tensor) -> Tensor:
+        asked.append(len(given))
+        return model(given)
+
+    same = labels[:1].expand(len(images))
+    found = square(guide, images, same, 8, 30, range(len(images)), 0, judge)
+    assert torch.equal(found, square(model, images, same, 8, 30, range(len(images)), 0))
+    assert asked[0] == len(images) and len(asked) > 1
+
+
 @pytest.mark.parametrize("batch_size", [1, 4, 100])
 def test_square_gets_images_correct_when_clean_in_batches(batch_size: int, monkeypatch: pytest.MonkeyPatch) -> None:
     given: list[np.ndarray] = []
 
     def spied(
-        logits: Logits, images: Tensor, labels: Tensor, epsilon: int, queries: int, indices: np.ndarray, seed: int
-    ) -> Tensor:
+        guide: Logits, images: Tensor, labels: Tensor, epsilon: int, queries: int, indices: np.ndarray, seed: int,
+        judge: Logits,
+    ) -> Tensor:  # fmt: skip
         given.append(indices)
-        return square(logits, images, labels, epsilon, queries, indices, seed)
+        assert guide is subject.guide and judge is subject.logits
+        return square(guide, images, labels, epsilon, queries, indices, seed, judge)
 
     monkeypatch.setattr(sys.modules[square.__module__], "square", spied)
     subject = subject_of(tiny_model(), batch_size=batch_size, square={"images": 9}, apgd={"images": 11})

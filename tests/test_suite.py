@@ -196,7 +196,9 @@ def study(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[np.ndarray, 
     model = storage.build(network, loss, 3, [0.5] * 3, [0.25] * 3)
     with torch.no_grad():
         model.train().features(to_float(torch.from_numpy(images)))
-    storage.save(CELL.model, model, network, loss, ["a", "b", "c"], {"recipe": "cpu", "environment": {}})
+    storage.save(
+        CELL.model, model, network, loss, ["a", "b", "c"], {"recipe": "cpu", "environment": {"precision": "float32"}}
+    )
     _, notes = storage.load(CELL.model, torch.device("cpu"))
     write_record(CELL.result(TEMPERATURE), {WEIGHTS_DIGEST: notes[WEIGHTS_DIGEST], "temperature": 2.5})
     suite.main()

@@ -12,8 +12,6 @@ from torch import Tensor
 
 from robustness_study.attacks.outcome import ByEpsilon
 from robustness_study.classifier.batches import in_batches
-from robustness_study.classifier.model import Classifier
-from robustness_study.classifier.precision import precision_of
 
 Logits = Callable[[Tensor], Tensor]  # images float32 in [0, 1], N×3×H×W → N×classes
 
@@ -59,23 +57,6 @@ class Featured(Protocol):
 
     def features(self, images: Tensor) -> Tensor:
         """Features N×D of images in [0, 1], N×3×H×W."""
-
-
-def in_half_precision(model: Classifier, network: str) -> Logits:
-    """The model's logits, by a backbone in bfloat16 if the device computes in it: faster, and exact enough to search.
-
-    The head computes in float32, as in training. `network` is the network's name. Take gradients of it with respect to
-    images only.
-    """
-    device = model.mean.device
-    dtype = precision_of("auto", device, network)
-
-    def logits(images: Tensor) -> Tensor:
-        with torch.autocast(device.type, torch.bfloat16, enabled=dtype == torch.bfloat16):
-            features = model.features(images)
-        return model.head(features.float())
-
-    return logits
 
 
 def to_8_bit(images: Tensor) -> Tensor:

@@ -39,26 +39,38 @@ def margins(logits: Logits, images: Tensor, labels: Tensor) -> Tensor:
     return true - every.scatter(1, labels[:, None], -torch.inf).amax(1)
 
 
+def judged(guide: Logits, judge: Logits, images: Tensor, labels: Tensor) -> Tensor:
+    """The margins, N, by `guide`; by `judge`, which is exact, where the guide's prediction is wrong."""
+    found = margins(guide, images, labels)
+    wrong = (found < 0).nonzero()[:, 0]
+    if judge is not guide and len(wrong):
+        found[wrong] = margins(judge, images[wrong], labels[wrong])
+    return found
+
+
 @torch.no_grad()
 def square(
-    logits: Logits,
+    guide: Logits,
     images: Tensor,
     labels: Tensor,
     epsilon_255: int,
     queries: int,
     indices: Sequence[int] | np.ndarray,
     seed: int,
+    judge: Logits | None = None,
 ) -> Tensor:
     """The attacked images, N×3×H×W, after at most `queries` queries each. The first query tries the stripes.
 
     Images are float32 in [0, 1] and as high as wide; `labels`, int64 N, are the true ones. `indices`, N, and `seed`
-    decide the random numbers. Raises StudyError if the result is out of bounds.
+    decide the random numbers. `guide` gives the logits. It may be less exact than `judge`, which then decides whether
+    an image is wrong. Raises StudyError if the result is out of bounds.
     """
+    judge = judge or guide
     _, channels, side, _ = images.shape
     stripes, corners, signs = _draws(indices, queries, channels, side, seed)
     epsilon, device = epsilon_255 / 255, images.device
     attacked = (images + epsilon * stripes.to(device)[:, :, None, :]).clamp(0, 1)
-    margin = margins(logits, attacked, labels)
+    margin = judged(guide, judge, attacked, labels)
     places = torch.arange(side, device=device)
     for query in range(1, queries):
         # An image with a margin of 0 may still be correct: of equal logits, the first is the prediction.
@@ -72,7 +84,7 @@ def square(
         inside = rows[:, None, :, None] & columns[:, None, None, :]
         moved = (images[remaining] + epsilon * signs[on_cpu, query].to(device)[:, :, None, None]).clamp(0, 1)
         tried = torch.where(inside, moved, attacked[remaining])
-        found = margins(logits, tried, labels[remaining])
+        found = judged(guide, judge, tried, labels[remaining])
         better = found < margin[remaining]
         attacked[remaining[better]], margin[remaining[better]] = tried[better], found[better]
     assert_within(images, attacked, epsilon_255)
@@ -109,13 +121,14 @@ def run(subject: ModelUnderAttack, settings: Square) -> dict[str, Found]:
         some = remaining[batch]
         target = subject.target.of(positions[some])
         attacked = square(
-            subject.logits,
+            subject.guide,
             target.images,
             target.labels,
             settings.epsilon_255,
             settings.queries,
             target.indices,
             subject.common.seed,
+            subject.logits,
         )
         predicted[some] = subject.predict(attacked)
 

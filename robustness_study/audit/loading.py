@@ -37,10 +37,11 @@ PREFIXES = ("module.", "_orig_mod.", "model.")  # of DataParallel, torch.compile
 
 @dataclass(frozen=True)
 class Loaded:
-    """A model; of one of the pipeline's also the name of its network. `files` are the person's own files."""
+    """A model; of one of the pipeline's also its network and precision. `files` are the person's own files."""
 
     model: nn.Module
     network: str = ""
+    trained_in: str = "float32"
     files: tuple[str, ...] = ()
 
 
@@ -57,7 +58,7 @@ def load(spec: str, weights: Path | None, classes: int) -> Loaded:
         if weights is not None:
             raise StudyError(f"{spec} holds its own weights; leave out --weights")
         of_pipeline, notes = storage.load(Path(spec), torch.device("cpu"))
-        return Loaded(of_pipeline, notes["network"])
+        return Loaded(of_pipeline, notes["network"], notes["environment"]["precision"])
     files: tuple[str, ...] = ()
     if spec.startswith("timm/"):
         model = _of_timm(spec, weights, classes)

@@ -23,6 +23,7 @@ from robustness_study.audit.kept import KEY, kept
 from robustness_study.audit.wrapped import Audited
 from robustness_study.classifier import device
 from robustness_study.classifier.model import Classifier
+from robustness_study.classifier.reduced import Reduced
 from robustness_study.core.array_text import to_text
 from robustness_study.core.cell import CONFIDENCES_DIGEST, IMAGES_DIGEST, NATURAL, WEIGHTS_DIGEST
 from robustness_study.core.errors import StudyError
@@ -37,10 +38,14 @@ POINTS = ("clean", "clean_taken", "corrupted", "attacked", "test_indices", "atta
 
 @dataclass(frozen=True)
 class Model:
-    """One model to audit. `weights` is the digest of all that it is made of; `guide` gives logits for searches."""
+    """One model to audit. `weights` is the digest of all that it is made of.
+
+    `of_suite` scores it on the corruptions; `guide` gives logits for searches.
+    """
 
     cell: AuditedCell
     network: Audited | Classifier
+    of_suite: Audited | Reduced
     guide: Logits
     weights: str
     about: dict[str, Any]
@@ -163,7 +168,7 @@ def corruptions(models: list[Model], changed: Changed) -> None:
             of_severity = dict(enumerate(changed.copies(name, np.arange(len(chosen))), start=1))
         digest = array_digest(np.stack(list(of_severity.values())))
         for model in lacking:
-            rows, texts, confidences = stress.score(model.network, name, of_severity, labels, None, at_once)
+            rows, texts, confidences = stress.score(model.of_suite, name, of_severity, labels, None, at_once)
             of_model = so_far[model.cell.key]
             of_model[name] = {"rows": rows, "predictions": texts, "digest": digest, "confidences": confidences}
             _write_parts(model, changed, of_model)

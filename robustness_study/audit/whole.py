@@ -10,13 +10,14 @@ from typing import Any
 import numpy as np
 import torch
 
-from robustness_study.attacks.scoring import Logits, in_half_precision
+from robustness_study.attacks.scoring import Logits
 from robustness_study.audit import card, images, loading, page, parts, preflight, report, settings, study
 from robustness_study.audit.cell import AuditedCell
 from robustness_study.audit.wrapped import Audited, guide_of, keeps_something
 from robustness_study.classifier import device
 from robustness_study.classifier.inference import to_float
 from robustness_study.classifier.model import Classifier
+from robustness_study.classifier.reduced import Reduced
 from robustness_study.core import params
 from robustness_study.core.errors import StudyError
 from robustness_study.core.files import write_json, write_text
@@ -103,17 +104,19 @@ def _ready(
     loaded = loading.load(spec, weights, len(data.classes))
     about = loading.about(spec, weights, loaded)
     network: Audited | Classifier
+    of_suite: Audited | Reduced
     guide: Logits
     if isinstance(loaded.model, Classifier):
         if given.features:
             raise StudyError(f"{spec}: a model of the pipeline needs no --features; leave it out")
         network = loaded.model.to(on)
-        guide = in_half_precision(network, loaded.network)
+        guide = Reduced(network, "bfloat16", loaded.network)
+        of_suite = Reduced(network, loaded.trained_in, loaded.network)  # as the stage `stress` does
     else:
         network = _wrapped(loaded.model, given, few)
         if given.mean:
             about["normalisation"] = f"mean {given.mean}, standard deviation {given.std}"
-        guide = network
+        guide = of_suite = network
     print(f"audit: {cell.key}: looking for mistakes", flush=True)
     try:
         preflight.refuse_mistakes(network, few, labels, data.classes)
@@ -123,7 +126,7 @@ def _ready(
     if isinstance(network, Audited):
         guide = guide_of(network, few[:32], labels[:32])
     digest = loading.digest(spec, loaded, network, given.features)
-    return parts.Model(cell, network, guide, digest, about)
+    return parts.Model(cell, network, of_suite, guide, digest, about)
 
 
 def _wrapped(model: torch.nn.Module, given: argparse.Namespace, few: torch.Tensor) -> Audited:

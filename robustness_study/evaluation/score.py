@@ -1,6 +1,7 @@
 """Scores one model on sets of images: with its own classifier, and with kNN and a linear probe on its features.
 
-Everything is computed in float32, so that the accuracies equal those of the stage `attack` at epsilon 0.
+Test images are scored in float32, so that the accuracies equal those of the stage `attack` at epsilon 0. Training and
+validation images may be scored by a faster model (classifier/reduced.py).
 """
 
 from __future__ import annotations
@@ -139,11 +140,8 @@ def per_class(labels: np.ndarray, predictions: np.ndarray, names: list[str]) -> 
 OnFeatures = Callable[[np.ndarray], dict[str, np.ndarray]]  # features N×D → name of a classifier → its labels, N
 
 
-def fitted(
-    model: Scored, known_images: np.ndarray, known_labels: np.ndarray, section: Evaluate
-) -> tuple[OnFeatures, dict[str, np.ndarray]]:
-    """The classifiers on the features, fitted on known images uint8 N×H×W×3, and the arrays that `attack` needs."""
-    _, known = outputs_of(model, known_images, section.batch_size)
+def fitted(known: np.ndarray, known_labels: np.ndarray, section: Evaluate) -> tuple[OnFeatures, dict[str, np.ndarray]]:
+    """The classifiers on the features, fitted on features N×D of known images, and the arrays that `attack` needs."""
     probe = fit_probe(known, known_labels, section.probe_inverse_penalty)
     arrays = {
         "reference_features": known,
@@ -165,8 +163,11 @@ def evaluate(
     reference: str | None,
     classes: list[str],
     section: Evaluate,
+    reduced: Scored | None = None,
 ) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
     """Score every set, (images uint8 N×H×W×3, labels N). kNN and the probe are fitted on the set named `reference`.
+
+    `reduced` is the same model, less exact and faster, for sets of training and validation images.
 
     Sets of training images, with names that begin with "train", get no kNN and no probe. The temperature is fitted on
     the set `val_clean`. A model from elsewhere has neither set: `reference` is None, and there is no temperature. Its
@@ -175,16 +176,26 @@ def evaluate(
     Returns the content of `evaluate.json` and the arrays to keep: logits of each set, features of the test sets and of
     `reference`. Nothing is kept of natural sets, so that these re-run no attack.
     """
-    others, arrays = (None, {}) if reference is None else fitted(model, *sets[reference], section)
+
+    def model_of(name: str) -> Scored:
+        return reduced if reduced is not None and name.startswith(("train", "val")) else model
+
+    others: OnFeatures | None = None
+    arrays: dict[str, np.ndarray] = {}
+    known: dict[str, tuple[np.ndarray, np.ndarray]] = {}  # logits and features of the reference: computed only once
+    if reference is not None:
+        images, labels = sets[reference]
+        known[reference] = outputs_of(model_of(reference), images, section.batch_size)
+        others, arrays = fitted(known[reference][1], labels, section)
     rows, details, angles = [], {}, {}
     logits_of: dict[str, np.ndarray] = {}
     for name, (images, labels) in sets.items():
-        logits, features = outputs_of(model, images, section.batch_size)
+        logits, features = known.get(name) or outputs_of(model_of(name), images, section.batch_size)
         on_features: dict[str, np.ndarray | None] = {"knn": None, "probe": None}
         if others is not None and not name.startswith("train"):
             on_features |= others(features)
         row, details[name] = score_set(logits, on_features, labels, classes)
-        row["flip_accuracy"] = flip_accuracy(model, images, logits, labels, section)
+        row["flip_accuracy"] = flip_accuracy(model_of(name), images, logits, labels, section)
         rows.append({"set": name, **row})
         logits_of[name] = logits
         if not name.startswith(NATURAL):
