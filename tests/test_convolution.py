@@ -56,7 +56,9 @@ def test_large_images_use_the_librarys_convolution(monkeypatch: pytest.MonkeyPat
     assert products == [2 * 9]
 
 
-@pytest.mark.parametrize(("name", "ours", "others"), [("resnet18", 16, 4), ("wide_resnet", 13, 3)])
+@pytest.mark.parametrize(
+    ("name", "ours", "others"), [("resnet18", 16, 4), ("resnet18_narrow", 16, 4), ("wide_resnet", 13, 3)]
+)
 def test_every_3x3_convolution_of_the_blocks_is_this_one(name: str, ours: int, others: int) -> None:
     """The others are the stem of resnet18, and 1×1 convolutions of shortcuts."""
     backbone, _ = Network(name, "cifar", 32).make_backbone()
@@ -66,7 +68,13 @@ def test_every_3x3_convolution_of_the_blocks_is_this_one(name: str, ours: int, o
 
 @pytest.mark.parametrize(
     ("name", "stem"),
-    [("resnet18", "imagenet"), ("resnet18", "half"), ("resnet18", "cifar"), ("wide_resnet", "cifar")],
+    [
+        ("resnet18", "imagenet"),
+        ("resnet18", "half"),
+        ("resnet18", "cifar"),
+        ("resnet18_narrow", "half"),
+        ("wide_resnet", "cifar"),
+    ],
 )
 @pytest.mark.parametrize("side", [4, 8, 16])
 def test_every_gradient_is_written(name: str, stem: str, side: int) -> None:

@@ -24,18 +24,18 @@ OVERRIDES: dict[str, Any] = {
     "split.train_share": 0.6,
     "suite.corruptions": ["gaussian_noise", "motion_blur", "fog", "jpeg_compression"],
     "suite.images": 200,
-    "recipes.cpu.stem": "imagenet",
-    "recipes.cpu.epochs": 8,
+    "recipes.cpu.network": "resnet18_narrow",
+    "recipes.cpu.epochs": 6,
     "recipes.cpu.batch_size": 50,
     "recipes.cpu.flip": "off",
     "recipes.cpu.watched_images": 300,
-    "attack.images": 200,
-    "attack.control_images": 100,
+    "attack.images": 100,
+    "attack.control_images": 40,
     "attack.attacks.pgd.images": 40,
     "attack.attacks.pgd.steps": 10,
     "attack.attacks.pgd.restarts": 1,
     "attack.attacks.pgd.large_epsilon_255": 128,  # digits are black and white, so ε = 16/255 changes them little
-    "attack.attacks.apgd.images": 100,
+    "attack.attacks.apgd.images": 40,
     "attack.attacks.apgd.steps": 10,
     "attack.attacks.apgd.targets": 2,
     "attack.attacks.square.images": 40,
@@ -44,8 +44,9 @@ OVERRIDES: dict[str, Any] = {
     # names those that were raised.
     "attack.accept": sorted({*ALARMS} - {"zero_gradients", "not_clean_at_zero"}),
     "transfer.accept": ["transfer_stronger"],
-    "transfer.images": 200,
+    "transfer.images": 100,
     "embed.images": 300,
+    "stability.seeds": [0, 1],
 }
 
 
