@@ -15,7 +15,7 @@ help:
 	@echo "make demo       run the whole pipeline on embedded data: no download, no GPU"
 	@echo "make test       check style and types, run the tests"
 	@echo "make test-slow  run the tests that take minutes"
-	@echo "make bench      measure speed and time to accuracy, compared with a plain training loop"
+	@echo "make bench      measure speed, compared with a plain training loop and with an earlier version"
 	@echo "make autoattack run AutoAttack on one model of the study"
 
 setup: $(VENV)/ready
@@ -39,11 +39,12 @@ test: setup lint
 test-slow: setup
 	$(PYTEST) -m slow
 
-# Prints tables and writes JSON to bench/results/. The last program needs the study's split: dvc repro split.
+# Prints tables and writes JSON to bench/results/. One program needs the study's split: dvc repro split.
 bench: setup
 	$(RUN) python -m bench.corruptions
 	$(RUN) python -m bench.speed
 	$(RUN) python -m bench.time_to_accuracy
+	$(RUN) python -m bench.against --tasks step-imagenet step-half step-cifar start corruptions demo nothing
 
 # AutoAttack on one model of the study, in a separate environment. It needs the model: dvc repro, or dvc checkout.
 autoattack: .venv-autoattack/ready

@@ -15,8 +15,10 @@ from made_cells import correct, write_study
 
 from bench import (
     adversarial,
+    against,
     augmix,
     autoattack,
+    convolutions,
     corruptions,
     measuring,
     plain,
@@ -29,7 +31,7 @@ from robustness_study.core import params
 from robustness_study.core.cell import Cell
 from robustness_study.core.errors import StudyError
 from robustness_study.core.files import write_record
-from robustness_study.networks import Network
+from robustness_study.networks import Network, _convolution
 from robustness_study.networks._convolution import Convolution3x3
 from robustness_study.schema.recipe import Recipe
 
@@ -217,3 +219,37 @@ def test_a_run_that_fails_is_one_line(tmp_path: Path, monkeypatch: pytest.Monkey
     monkeypatch.chdir(tmp_path)
     with pytest.raises(StudyError, match=r"^the run of 'ours' failed; see above for the reason, correct it and run"):
         time_to_accuracy.timed("ours", 0)
+
+
+def test_two_versions_take_turns_and_the_ratio_is_of_each_turn(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    asked = []
+
+    def seconds(name: str, command: list[str], tree: Path) -> float:
+        asked.append((name, tree))
+        return {tmp_path: 6.0, against.ROOT: 2.0}[tree] * len(asked)
+
+    monkeypatch.setattr(against, "seconds_of", seconds)
+    row = against.compared("start", ["x"], tmp_path, 2)
+    assert asked == [("start", tmp_path), ("start", against.ROOT)] * 2
+    assert row["task"] == "start" and row["ratio"] == {"n": 2, "median": 1.875, "min": 1.5, "max": 2.25}
+    assert row["before"]["median"] == 12.0 and row["now"]["max"] == 8.0
+
+
+def test_a_task_prints_its_seconds_or_counts_as_a_whole_and_a_failed_one_is_told(tmp_path: Path) -> None:
+    python = sys.executable
+    assert against.seconds_of("step-half", [python, "-c", "print('x'); print(1.5)"], tmp_path) == 1.5
+    (tmp_path / "short.py").write_text("", encoding="utf-8")
+    assert 0 < against.seconds_of("demo", [python, "-m", "short"], tmp_path) < 30
+    with pytest.raises(StudyError, match=r"start failed in .*: no way"):
+        against.seconds_of("start", [python, "-c", "import sys; sys.exit('no way')"], tmp_path)
+    with pytest.raises(StudyError, match="needs the demo"):
+        against.seconds_of("nothing", ["dvc", "repro"], tmp_path)
+
+
+def test_each_shape_is_measured_in_both_ways(monkeypatch: pytest.MonkeyPatch) -> None:
+    shapes = convolutions.layers()
+    assert len(set(shapes)) == len(shapes)
+    assert {(64, 64, 16, 1), (64, 128, 16, 2), (512, 512, 1, 1)} <= set(shapes)  # of the stems half and imagenet
+    monkeypatch.setattr(_convolution, "MOST_PIXELS", _convolution.MOST_PIXELS)  # put it back afterwards
+    found = convolutions.measured((4, 8, 6, 2), 2, 1, torch.float32)
+    assert list(found) == ["library", "product"] and all(value > 0 for pair in found.values() for value in pair)
