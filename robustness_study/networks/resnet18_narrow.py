@@ -14,6 +14,7 @@ from torch.nn.functional import relu
 
 from robustness_study.networks import Network
 from robustness_study.networks._convolution import Convolution3x3
+from robustness_study.networks._torchvision import residual_networks
 from robustness_study.networks.resnet18 import start_as_identity
 
 __all__ = ["make", "start_as_identity"]
@@ -27,21 +28,20 @@ class NarrowResNet(nn.Module):
 
     def __init__(self) -> None:
         super().__init__()
-        # Importing torchvision takes as long as importing torch, so it is imported only when a network is built.
-        from torchvision.models.resnet import BasicBlock, conv1x1
-
+        library = residual_networks()  # imported only when a network is built
+        block_of = library.BasicBlock
         self.conv = nn.Conv2d(3, CHANNELS[0], kernel_size=3, stride=2, padding=1, bias=False)
         self.norm = nn.BatchNorm2d(CHANNELS[0])
-        self.blocks = nn.Sequential(*(BasicBlock(CHANNELS[0], CHANNELS[0]) for _ in range(BLOCKS)))
+        self.blocks = nn.Sequential(*(block_of(CHANNELS[0], CHANNELS[0]) for _ in range(BLOCKS)))
         for inputs, outputs in pairwise(CHANNELS):
-            shortcut = nn.Sequential(conv1x1(inputs, outputs, 2), nn.BatchNorm2d(outputs))
-            self.blocks.append(BasicBlock(inputs, outputs, 2, shortcut))
-            self.blocks.extend(BasicBlock(outputs, outputs) for _ in range(BLOCKS - 1))
+            shortcut = nn.Sequential(library.conv1x1(inputs, outputs, 2), nn.BatchNorm2d(outputs))
+            self.blocks.append(block_of(inputs, outputs, 2, shortcut))
+            self.blocks.extend(block_of(outputs, outputs) for _ in range(BLOCKS - 1))
         for module in self.modules():
             if isinstance(module, nn.Conv2d):
                 nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
         for block in self.modules():
-            if isinstance(block, BasicBlock):
+            if isinstance(block, block_of):
                 block.conv1, block.conv2 = Convolution3x3.of(block.conv1), Convolution3x3.of(block.conv2)
 
     def forward(self, images: Tensor) -> Tensor:
