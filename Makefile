@@ -44,7 +44,7 @@ bench: setup
 	$(RUN) python -m bench.corruptions
 	$(RUN) python -m bench.speed
 	$(RUN) python -m bench.time_to_accuracy
-	$(RUN) python -m bench.against --tasks step-imagenet step-half step-cifar start corruptions demo nothing
+	$(RUN) python -m bench.against --tasks step-imagenet step-half step-cifar start corruptions demo
 
 # AutoAttack on one model of the study, in a separate environment. It needs the model: dvc repro, or dvc checkout.
 autoattack: .venv-autoattack/ready

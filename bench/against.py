@@ -6,9 +6,10 @@ version that it measures; it prints the seconds that count, or the whole process
 - `step-STEM`: 20 steps of training.
 - `start`: the six stages with a network, from the start of the process until a network is built.
 - `corruptions`: all 95 variants of 500 images, in one process.
-- `evaluate`, `stress`, `attack`: the stages, for the model of `--model`, with this folder's data and models.
-- `nothing`: `dvc repro` of the finished demo, which has nothing to do.
-- `demo`: the demo from its start to its end.
+- `evaluate`, `stress`, `attack`: the stages, for the model of `--model`, with this folder's data and models. Those of
+  this version write their results into this folder, as `dvc repro` does. The results that a stage reads must be there.
+- `demo`: each version's own demo, from nothing. Its sizes may differ between the versions.
+- `nothing`: `dvc repro` of the finished demo, which has nothing to do. Both use the packages of this environment.
 
 `python -m bench.against [REVISION] [--tasks NAME …] [--turns 3] [--model cross_entropy-clean-0]`
 """
@@ -92,6 +93,9 @@ def seconds_of(name: str, command: list[str], tree: Path) -> float:
     folder = tree / ".demo" if name == "nothing" else tree
     if not folder.is_dir():
         raise StudyError("the task `nothing` needs the demo; add the task `demo`")
+    if name == "demo":
+        for made in (tree / ".demo", tree / ".demo.cache"):
+            shutil.rmtree(made, ignore_errors=True)
     started = time.perf_counter()
     done = subprocess.run(
         command,
@@ -109,11 +113,14 @@ def seconds_of(name: str, command: list[str], tree: Path) -> float:
 
 
 def share(tree: Path) -> None:
-    """Let an earlier version read this folder's data and models. What its stages write goes to copies of its own."""
+    """Let an earlier version read this folder's data and models. It gets copies of all that its own stages write."""
     shutil.rmtree(tree / "data", ignore_errors=True)  # git has one file of it
     (tree / "data").mkdir()
     for name in ("raw", "split", "corrupted", "training_sets", "suite", "natural"):
         (tree / "data" / name).symlink_to(ROOT / "data" / name)
+    for name in ("evaluated", "cells", "attacked", "stressed"):
+        if (ROOT / "data" / name).is_dir():
+            shutil.copytree(ROOT / "data" / name, tree / "data" / name)
     (tree / "models").mkdir(exist_ok=True)
     for path in (ROOT / "models").iterdir():
         if path.is_dir():
@@ -128,6 +135,7 @@ def main() -> None:
     parser.add_argument("--model", default=MODEL)
     given = parser.parse_args()
     rows: list[dict[str, Any]] = []
+    machine = report.machine(torch.device("cpu"))
     with tempfile.TemporaryDirectory() as top:
         before = Path(top) / "before"
         for command in (["worktree", "prune"], ["worktree", "add", "--quiet", "--detach", str(before), given.revision]):
@@ -138,6 +146,8 @@ def main() -> None:
             print(f"seconds: {given.revision}, this version; ratio: median (minimum to maximum) of {given.turns} turns")
             for name in given.tasks:
                 rows.append(compared(name, commands(given.model)[name], before, given.turns))
+                kept = {"machine": machine, "revision": given.revision, "rows": rows}
+                write_json(report.RESULTS / "against.json", kept)
                 ratio = rows[-1]["ratio"]
                 print(
                     f"{name:14s} {rows[-1]['before']['median']:8.2f} {rows[-1]['now']['median']:8.2f}   "
@@ -146,8 +156,6 @@ def main() -> None:
                 )
         finally:
             subprocess.run(["git", "worktree", "remove", "--force", str(before)], cwd=ROOT, check=False)
-    machine = report.machine(torch.device("cpu"))
-    write_json(report.RESULTS / "against.json", {"machine": machine, "revision": given.revision, "rows": rows})
 
 
 def compared(name: str, command: list[str], before: Path, turns: int) -> dict[str, Any]:

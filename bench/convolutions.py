@@ -22,7 +22,13 @@ from robustness_study.core.program import run
 from robustness_study.networks import Network
 from robustness_study.networks import _convolution as ours
 
-NETWORKS = (("resnet18", "imagenet"), ("resnet18", "half"), ("resnet18", "cifar"), ("wide_resnet", "cifar"))
+NETWORKS = (
+    ("resnet18", "imagenet"),
+    ("resnet18", "half"),
+    ("resnet18", "cifar"),
+    ("resnet18_narrow", "half"),
+    ("wide_resnet", "cifar"),
+)
 SIDE = 32
 Layer = tuple[int, int, int, int]  # channels of the input and of the output, side of the input in pixels, stride
 

@@ -63,7 +63,7 @@ def main() -> None:
             IMAGES_DIGEST: array_digest(all_images, all_labels),
             CONFIDENCES_DIGEST: array_digest(arrays["confidences"]),
             "attack": "fast gradient sign",
-            "computed_with": device.describe(on),
+            "computed_with": device.describe(on) | {"precision_of_searches": guide.precision},
             **one_model.as_json(subject),
             "moved_epsilon_255": epsilon,
             "moved_degrees": one_model.moved_degrees(clean_features[target.indices], arrays["features"]),

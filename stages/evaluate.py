@@ -61,7 +61,7 @@ def main() -> None:
         "knn_neighbours": section.knn_neighbours,
         "recipe": notes["recipe"],
         "trained_on": notes["environment"],
-        "computed_with": device.describe(model.mean.device) | {"precision_of_training_images": reduced.precision},
+        "computed_with": device.describe(model.mean.device) | {"precision_of_train_and_val": reduced.precision},
         "dataset": {name: source[name] for name in SOURCE},
         "natural": {name: array_digest(*found) for name, found in sets.items() if name.startswith(NATURAL)},
     }

@@ -31,7 +31,7 @@ from robustness_study.attacks.outcome import ByEpsilon
 from robustness_study.attacks.scoring import Target, features_of
 from robustness_study.attacks.signs import step
 from robustness_study.attacks.subject import Neighbours
-from robustness_study.classifier import device, storage
+from robustness_study.classifier import device, reduced, storage
 from robustness_study.classifier.inference import to_float
 from robustness_study.classifier.reduced import Reduced
 from robustness_study.core.array_text import from_text
@@ -99,6 +99,23 @@ def test_attack_evaluate_and_stress_agree(name: str, tmp_path: Path, monkeypatch
     np.testing.assert_array_equal(predicted(neighbours)[0], from_text(details["knn_predictions"])[positions])
     assert neighbours["neighbours"] == evaluated["knn_neighbours"] and len(positions) == SHORT["control_images"]
     assert (tmp_path / f"reports/examples/{cell.key}.png").stat().st_size > 0
+
+
+def test_stages_record_the_precision_and_use_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """On any processor: bfloat16 changes the logits of validation images, and not those of test images."""
+    cell = Cell("cross_entropy", "clean", 0)
+    monkeypatch.chdir(tmp_path)
+    study_of(tmp_path, [cell], attack=ACCEPTING)
+    logits, recorded = [], []
+    for kind in (torch.float32, torch.bfloat16):
+        monkeypatch.setattr(reduced, "precision_of", lambda *_, kind=kind: kind)
+        evaluated, attacked = (run_stage(module, cell, monkeypatch) for module in (evaluate, stage))
+        logits.append(read_npz(cell.evaluated, "val_clean_logits", "test_clean_logits"))
+        found = [run["computed_with"] for run in (evaluated, attacked)]
+        recorded.append([found[0]["precision_of_train_and_val"], found[1]["precision_of_searches"]])
+    assert recorded == [["float32"] * 2, ["bfloat16"] * 2]
+    assert not np.array_equal(logits[0][0], logits[1][0])
+    np.testing.assert_array_equal(logits[0][1], logits[1][1])
 
 
 def test_stage_writes_the_results_of_the_attacks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

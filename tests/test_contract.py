@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import importlib.util
 import json
 import re
 from collections.abc import Callable, Iterator
@@ -305,6 +306,7 @@ ODD = "yes 010 0o10 1e-3 .5 2024-01-01 12:30:45 ~ '#ffcc00' é 1_000 .inf +1 Tru
 @pytest.mark.parametrize("text", [*FILES, "".join(f"- {value}\n" for value in ODD.split())])
 def test_dvc_and_the_stages_read_the_same_values(text: str) -> None:
     """DVC uses a parser in C. The stages use one in Python, whose messages name the line."""
+    assert importlib.util.find_spec("_ruamel_yaml"), "the parser in C is not installed: DVC takes longer without it"
     assert YAML(typ="safe").load(text) == YAML(typ="safe", pure=True).load(text)
 
 

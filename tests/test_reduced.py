@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import functools
 from pathlib import Path
 
@@ -113,3 +114,21 @@ def test_each_set_goes_through_the_network_once() -> None:
     section = Evaluate.model_validate(VALUES["evaluate"])
     evaluate(Counting(), sets, "train_clean", DIGITS.classes, section)
     assert passes == [50, 51, 52]
+
+
+def test_the_notes_of_a_model_say_the_precision() -> None:
+    native = torch.cpu.get_capabilities().get("avx512_bf16", False)
+    for named, expected in (("float32", "float32"), ("bfloat16", "bfloat16" if native else "float32")):
+        notes = {"environment": {"precision": named}, "network": "resnet18_narrow"}
+        assert Reduced.as_trained(trained(), notes).precision == expected
+
+
+def test_a_layer_that_computes_with_its_weights_first_stays_in_float32(monkeypatch: pytest.MonkeyPatch) -> None:
+    model = copy.deepcopy(trained())
+    torch.nn.utils.parametrizations.weight_norm(model.backbone.get_submodule("conv"))
+    monkeypatch.setattr(module, "precision_of", lambda *_: torch.bfloat16)
+    rough, images = Reduced(model, "bfloat16", "resnet18_narrow"), to_float(torch.from_numpy(DIGITS.test_images[:20]))
+    with torch.no_grad(), torch.autocast("cpu", torch.bfloat16):
+        expected = model.backbone((images - model.mean) / model.std).float()
+    with torch.no_grad():
+        assert torch.equal(rough.features(images), expected)

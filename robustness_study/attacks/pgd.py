@@ -62,19 +62,12 @@ def descend(
 
 
 def search(
-    guide: Logits,
-    judge: Logits,
-    target: Target,
-    epsilon_255: int,
-    steps: int,
-    starts: Tensor,
-    found: Sequence[np.ndarray],
+    logits: Logits, target: Target, epsilon_255: int, steps: int, starts: Tensor, found: Sequence[np.ndarray]
 ) -> list[np.ndarray]:
     """Run one start of PGD on each image, until the image is wrong both as it is and rounded to 8 bits.
 
-    `guide` gives the gradients. `judge`, which may be more exact, predicts every LOOK_EVERY steps. `found` holds the
-    labels, N, predicted so far: of the images as they are, and of the rounded images. Returns copies of both, in which
-    the first wrong label seen replaces the correct one.
+    The model predicts every LOOK_EVERY steps. `found` holds the labels, N, predicted so far: of the images as they are,
+    and of the rounded images. Returns copies of both, in which the first wrong label seen replaces the correct one.
     """
     exact, rounded = (predicted.copy() for predicted in found)
     labels, remaining = target.labels.cpu().numpy(), np.arange(len(target.indices))
@@ -83,13 +76,13 @@ def search(
     while done < steps and len(remaining):
         batch = target.of(remaining)
         now = min(LOOK_EVERY, steps - done)
-        attacked = descend(guide, batch.images, batch.labels, epsilon_255, size, now, attacked)
+        attacked = descend(logits, batch.images, batch.labels, epsilon_255, size, now, attacked)
         done += now
         for predicted, images in ((exact, attacked), (rounded, to_8_bit(attacked))):
             correct = np.flatnonzero(predicted[remaining] == labels[remaining])
             if len(correct):
                 some = images[torch.from_numpy(correct).to(images.device)]
-                predicted[remaining[correct]] = predict(judge, some, len(some))
+                predicted[remaining[correct]] = predict(logits, some, len(some))
         keep = np.flatnonzero((exact[remaining] == labels[remaining]) | (rounded[remaining] == labels[remaining]))
         remaining, attacked = remaining[keep], attacked[torch.from_numpy(keep).to(attacked.device)]
     return [exact, rounded]
@@ -113,9 +106,7 @@ def restarted(
             of_some = target.of(some)
             starts = random_starts(of_some.indices, shape, subject.common.seed, restart).to(subject.device)
             found = (exact[some], rounded[some])
-            exact[some], rounded[some] = search(
-                subject.guide, subject.logits, of_some, epsilon_255, settings.steps, starts, found
-            )
+            exact[some], rounded[some] = search(subject.logits, of_some, epsilon_255, settings.steps, starts, found)
 
         each_batch(of_batch, len(remaining), batch_size, subject.device)
     return exact, rounded

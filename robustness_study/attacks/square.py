@@ -62,8 +62,9 @@ def square(
     """The attacked images, N×3×H×W, after at most `queries` queries each. The first query tries the stripes.
 
     Images are float32 in [0, 1] and as high as wide; `labels`, int64 N, are the true ones. `indices`, N, and `seed`
-    decide the random numbers. `guide` gives the logits. It may be less exact than `judge`, which then decides whether
-    an image is wrong. Raises StudyError if the result is out of bounds.
+    decide the random numbers. `guide` gives the logits. It may be less exact than `judge`, which then looks at the
+    images that the guide finds wrong: only those that it finds wrong as well get no more queries. Raises StudyError if
+    the result is out of bounds.
     """
     judge = judge or guide
     _, channels, side, _ = images.shape

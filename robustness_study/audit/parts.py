@@ -55,10 +55,15 @@ class Model:
         """The device that it is on."""
         return self.network.mean.device
 
+    @property
+    def precision(self) -> str:
+        """The precision in which it is scored on the corruptions."""
+        return self.of_suite.precision if isinstance(self.of_suite, Reduced) else "float32"
+
     def key(self, changed: Changed) -> str:
         """A digest of all that decides its results."""
         data = changed.data
-        return content_digest([self.weights, data.digest, data.classes, changed.settings.as_dict()])
+        return content_digest([self.weights, data.digest, data.classes, changed.settings.as_dict(), self.precision])
 
     def head(self, changed: Changed) -> dict[str, Any]:
         """What every record of it begins with."""
@@ -66,7 +71,7 @@ class Model:
             "model": self.cell.key,
             KEY: self.key(changed),
             WEIGHTS_DIGEST: self.weights,
-            "computed_with": device.describe(self.on),
+            "computed_with": device.describe(self.on) | {"precision_of_suite": self.precision},
         }
 
 

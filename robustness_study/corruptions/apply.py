@@ -11,8 +11,8 @@ from robustness_study.core.errors import StudyError
 from robustness_study.corruptions.draws import Draws
 from robustness_study.corruptions.registry import SEVERITIES, check_severity, find
 
-# Pixels that are floats in memory at a time; their number does not change the result. With twice as many, the system
-# takes the memory back again and again, and page faults cost up to a tenth of the time.
+# Pixels that are floats in memory at a time; their number does not change the result. With twice as many,
+# memory goes back to the system and is asked for again, and page faults cost up to a tenth of the time.
 CHUNK_PIXELS = 250 * 32 * 32
 
 
