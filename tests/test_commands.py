@@ -231,7 +231,8 @@ def add_models(repository: Repository) -> None:
     loss = losses.make("cross_entropy", params.read(repository.path / "params.yaml")["loss_config"]["cross_entropy"])
     model = storage.build(network, loss, 10, [0.5] * 3, [0.25] * 3)
     folder = repository.path / "models/angular-clean-0"
-    storage.save(folder, model, network, loss, list(cifar10_1.CLASSES), {"model": folder.name})
+    notes = {"model": folder.name, "environment": {"precision": "float32"}}
+    storage.save(folder, model, network, loss, list(cifar10_1.CLASSES), notes)
 
 
 def test_another_archive_is_unofficial_and_another_natural_set_is_refused(
