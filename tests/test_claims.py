@@ -53,6 +53,36 @@ def test_each_claim_is_a_difference_of_means_over_the_other_setting() -> None:
     assert CLAIMS[-1].contrast() == "angular − cross_entropy, mean over training on clean and on corrupted"
 
 
+def test_an_idea_has_a_family_of_its_own_that_is_the_same_for_every_idea() -> None:
+    found = claims.families(["cross_entropy", "arcface", "angular", "mine"], ["clean", "augmix"])
+    assert list(found) == [claims.STUDIES, "the loss arcface", "the loss mine", "training on augmix"]
+    assert found[claims.STUDIES] == CLAIMS
+    for title, better in (("the loss arcface", "arcface"), ("the loss mine", "mine")):
+        assert [claim.metric for claim in found[title]] == [
+            claim.metric for claim in CLAIMS if claim.better == "angular"
+        ]
+        for claim in found[title]:
+            assert claim.weights() == {
+                (better, "clean"): 0.5, (better, "augmix"): 0.5,
+                ("cross_entropy", "clean"): -0.5, ("cross_entropy", "augmix"): -0.5,
+            }  # fmt: skip
+            assert f"The {better} loss has a higher" in claim.text
+    assert [claim.metric for claim in found["training on augmix"]] == [claim.metric for claim in CLAIMS[:4]]
+    for claim in found["training on augmix"]:
+        losses = ("cross_entropy", "arcface", "angular", "mine")
+        assert claim.weights() == {(loss, "augmix"): 0.25 for loss in losses} | {
+            (loss, "clean"): -0.25 for loss in losses
+        }
+        assert "augmix images" in claim.text and "same corruption" not in claim.text
+    texts = [claim.text for family in found.values() for claim in family]
+    assert len(set(texts)) == len(texts)
+
+
+def test_a_claim_about_one_training_set_is_no_mean() -> None:
+    assert claims.of_loss("mine", ["clean"])[0].contrast() == "mine − cross_entropy, training on clean"
+    assert claims.of_training_set("mine", ["angular"])[0].contrast() == "trained on mine − trained on clean, angular"
+
+
 def test_claims_and_differences_name_metrics_that_exist() -> None:
     assert {*COMPARED, *(claim.metric for claim in CLAIMS)} <= set(BY_NAME)
 

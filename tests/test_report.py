@@ -9,6 +9,7 @@ import json
 import math
 import re
 from collections.abc import Callable
+from dataclasses import replace
 from itertools import product
 from pathlib import Path
 
@@ -86,12 +87,15 @@ from robustness_study.core.array_text import from_text, to_text
 from robustness_study.core.cell import Cell
 from robustness_study.core.errors import StudyError
 from robustness_study.core.files import read_record, write_record
-from robustness_study.report import charts, pictures, suite_charts, tables
+from robustness_study.report import charts, conclusion_sections, pictures, suite_charts, tables
 from robustness_study.report.pictures import PICTURES
+from robustness_study.report.statistics_json import as_json
+from robustness_study.report.study import read
 from robustness_study.results import conclusions
 from robustness_study.results.cell_results import CellResults, Cells
 from robustness_study.results.claims import CLAIMS
 from robustness_study.results.differences import COMPARED, p_in_table, points
+from robustness_study.results.families import adjust
 from robustness_study.results.intervals import summarise, summarise_values
 from robustness_study.results.metric import Metric, refuse_repeated
 from robustness_study.results.metric_kinds import recall, under_attack
@@ -784,7 +788,7 @@ def test_report_answers_the_claims(compared: Path) -> None:
     adjusted = holm([found["p_value"] for found in conclusions])
     assert [found["p_holm"] for found in conclusions] == pytest.approx(adjusted)
     assert rows["claim"] == [
-        "verdict", "points", "simultaneous 95 % interval", f"p (Holm, {len(measured)} claims)",
+        "verdict", "points", "simultaneous 95 % interval", "p (Holm)",
         "smallest detectable difference",
     ]  # fmt: skip
     assert rows["difference"][4] == f"p (Holm, {len(statistics['differences'])} differences)"
@@ -822,7 +826,10 @@ def test_claims_about_missing_models_or_metrics_are_named_as_not_tested(study: P
     reason = "this study has no models `cross_entropy, clean` and `cross_entropy, corrupted`"
     assert statistics["claims_left_out"] == {claim.text: reason for claim in CLAIMS}
     conclusions = report_on("Conclusions")
-    assert f"Not tested, because {reason}: {CLAIMS[0].text}; " in conclusions and "**Claims.**" not in conclusions
+    assert (
+        f"Not tested, because {reason}: {CLAIMS[0].text}; " in conclusions
+        and "**Claims of the two studies.**" not in conclusions
+    )
     # The corruptions unlike training are not in this suite.
     choose_study()
     for cell in CELLS:
@@ -841,6 +848,30 @@ def test_other_losses_and_training_sets_change_no_verdict(study: Path) -> None:
     alone = conclusions.conclusions(cells)
     others: Cells = {("arcface", "clean"): cells["angular", "clean"], ("angular", "augmix"): cells["angular", "clean"]}
     assert conclusions.conclusions({**others, **dict(reversed(cells.items()))}) == alone and len(alone) >= 5
+
+
+def test_an_idea_is_compared_with_cross_entropy_in_a_family_of_its_own(study: Path) -> None:
+    """The loss arcface, in place of angular, gets the differences of the claims about angular, adjusted for three."""
+    studies = read(LOSSES, TRAIN_SETS, SEEDS, [])
+    (of_studies,) = studies.families
+    cells = {("arcface" if loss == "angular" else loss, name): row for (loss, name), row in studies.cells.items()}
+    idea = replace(studies, cells=cells)
+    missing, family = idea.families
+    assert missing.conclusions == [] and set(missing.left_out.values()) == {
+        "this study has no models `angular, clean` and `angular, corrupted`"
+    }
+    assert (family.title, family.left_out) == ("the loss arcface", {})
+    of_angular = [each for each in of_studies.conclusions if each.claim.better == "angular"]
+    assert [each.estimate.mean for each in family.conclusions] == [each.estimate.mean for each in of_angular]
+    assert [each.adjusted for each in family.conclusions] == adjust([each.estimate for each in family.conclusions])
+    text = "\n\n".join(conclusion_sections.sections(idea))
+    assert "**Claims about the loss arcface.**" in text and "from cross_entropy" in text
+    assert "means over clean and corrupted training images" in text and "**Claims of the two studies.**" not in text
+    rows = [[cell.strip() for cell in line.strip("|").split("|")][:3] for line in text.splitlines()]
+    for each in family.conclusions:
+        assert [each.claim.text, each.verdict(), points(each.estimate.mean)] in rows
+    titles = [each["family"] for each in as_json(idea)["conclusions"]]
+    assert titles == ["the loss arcface"] * len(family.conclusions)
 
 
 def test_report_begins_with_accepted_alarms_and_their_reasons(study: Path) -> None:

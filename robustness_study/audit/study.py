@@ -45,14 +45,9 @@ class Audit(Study):
         return super().differences_table.drop(columns=list(OF_TRAINING), errors="ignore")
 
     @property
-    def conclusions(self) -> list[conclusions.Conclusion]:
+    def families(self) -> list[conclusions.Family]:
         """None: no claim about these models was written down before."""
         return []
-
-    @property
-    def left_out(self) -> dict[str, str]:
-        """None."""
-        return {}
 
     @property
     def corruption_errors(self) -> Errors:

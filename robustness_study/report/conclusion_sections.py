@@ -1,15 +1,14 @@
-"""The text of the report's section on conclusions: the claims with their verdicts, then all single differences."""
+"""The text of the report's section on conclusions: each family of claims with its verdicts, then single differences."""
 
 from __future__ import annotations
-
-from collections.abc import Sequence
 
 import pandas as pd
 
 from robustness_study.report.markdown import table
 from robustness_study.report.study import Study
 from robustness_study.results import differences
-from robustness_study.results.conclusions import Conclusion, with_random_corruptions
+from robustness_study.results.claims import STUDIES
+from robustness_study.results.conclusions import Conclusion, Family, with_random_corruptions
 from robustness_study.results.differences import interval_in_points, p_in_table, points
 from robustness_study.results.families import LEVEL
 
@@ -18,11 +17,16 @@ TESTED = (
     "showed is exploratory, and it decides nothing here. "
 )
 CLAIMS = (
-    "**Claims.** These claims were written down, each with its direction, before this study was run. {tested}A claim "
-    "is about one difference in accuracy, given in "
-    "percentage points. If it is about the training set, the difference is the mean over both losses. If it is about "
-    "the loss, the difference is the mean over both training sets. A positive difference has the direction of the "
-    "claim."
+    "**Claims of the two studies.** These claims were written down, each with its direction, before this study was "
+    "run. {tested}A claim is about one difference in accuracy, given in percentage points. If it is about the training "
+    "set, the difference is the mean over both losses. If it is about the loss, the difference is the mean over both "
+    "training sets. A positive difference has the direction of the claim."
+)
+IDEA = (
+    "**Claims about {title}.** They are the same for every idea, so nobody chose them after seeing a result. The "
+    "differences are from {baseline}, in percentage points, means over {over}. p and the intervals are adjusted for "
+    "these claims alone. With several ideas, or several tries of one, a wrong verdict is likelier than 5 %: say how "
+    "many were tried."
 )
 HOW_TO_READ = (
     "- *Supported*: the difference has the direction of the claim, and chance is an unlikely explanation (adjusted p "
@@ -32,10 +36,10 @@ HOW_TO_READ = (
     "may be too small for this study.\n"
     "- *Smallest detectable difference*: if the true difference is this large, a study of this size finds it with "
     "probability 0.8. It often misses a smaller one.\n"
-    "- *p* is adjusted for the number of claims (Holm), and so are the *intervals*: in 95 % of studies, all of them "
-    "hold their true values. An interval has zero inside exactly if the verdict is *not distinguishable*.\n"
-    "- Other losses in `params.yaml` change none of this. Another training set can change which corruptions count as "
-    "unlike training, and nothing else here."
+    "- *p* is adjusted for the number of claims in the table (Holm), and so are the *intervals*: in 95 % of studies, "
+    "all of them hold their true values. An interval has zero inside exactly if the verdict is *not distinguishable*.\n"
+    "- Another idea in `params.yaml` changes none of this. Only a training set can change which corruptions count as "
+    "unlike training."
 )
 ONE_SEED = (
     "There is one seed. The intervals are over images alone. They do not cover how models of other seeds would differ, "
@@ -59,30 +63,34 @@ def sections(study: Study) -> list[str]:
         return ["There is only one model, so there is nothing to compare."]
     tested = study.seeds > 1
     parts = [] if tested else [ONE_SEED]
-    if study.conclusions:
-        parts += [CLAIMS.format(tested=TESTED if tested else ""), table(claims_table(study.conclusions))]
-    parts += _random_corruptions(study)
+    for family in study.concluded:
+        parts += [introduction(family, tested), table(claims_table(family)), *_random_corruptions(study, family)]
     parts += _left_out(study.left_out)
-    if study.conclusions and tested:
+    if study.concluded and tested:
         parts += [HOW_TO_READ]
     single = differences.table(study.differences).astype(str)
     return [*parts, SINGLE if tested else SINGLE_OF_ONE_SEED, table(single)]
 
 
-def claims_table(concluded: Sequence[Conclusion]) -> pd.DataFrame:
-    """The claims with their verdicts, one per row, in percentage points; all entries are texts."""
+def introduction(family: Family, tested: bool) -> str:
+    """What the claims of a family are, and when they were chosen."""
+    if family.title == STUDIES:
+        return CLAIMS.format(tested=TESTED if tested else "")
+    claim = family.conclusions[0].claim
+    over = " and ".join(claim.over) + (" training images" if claim.about == "loss" else "")
+    return IDEA.format(title=family.title, baseline=claim.worse, over=over)
+
+
+def claims_table(family: Family) -> pd.DataFrame:
+    """The claims of a family with their verdicts, one per row, in percentage points; all entries are texts."""
     rows = {
-        each.claim.text: {
-            "verdict": each.verdict(),
-            "points": points(each.estimate.mean),
-            **_tested(each, len(concluded)),
-        }
-        for each in concluded
+        each.claim.text: {"verdict": each.verdict(), "points": points(each.estimate.mean), **_tested(each)}
+        for each in family.conclusions
     }
     return pd.DataFrame.from_dict(rows, orient="index").rename_axis("claim")
 
 
-def _tested(conclusion: Conclusion, claims: int) -> dict[str, str]:
+def _tested(conclusion: Conclusion) -> dict[str, str]:
     """The interval and, with several seeds, what the test tells."""
     adjusted = conclusion.adjusted
     interval = interval_in_points(adjusted.simultaneous_95)
@@ -90,15 +98,15 @@ def _tested(conclusion: Conclusion, claims: int) -> dict[str, str]:
         return {"95 % interval": interval}
     return {
         "simultaneous 95 % interval": interval,
-        f"p (Holm, {claims} claims)": p_in_table(adjusted.p_holm),
+        "p (Holm)": p_in_table(adjusted.p_holm),
         "smallest detectable difference": f"{100 * adjusted.smallest_detectable:.1f}",
     }
 
 
-def _random_corruptions(study: Study) -> list[str]:
+def _random_corruptions(study: Study, family: Family) -> list[str]:
     """For each claim over corruptions, a sentence with its interval for corruptions that are a random sample."""
-    claims = len(study.conclusions)
-    found = [(each.claim.text, with_random_corruptions(each, study.cells, claims)) for each in study.conclusions]
+    count = len(family.conclusions)
+    found = [(each.claim.text, with_random_corruptions(each, study.cells, count)) for each in family.conclusions]
     return [
         f"*{text}*: this takes the corruptions as fixed, so it is about these corruptions. If they are a random sample "
         f"of possible ones, the interval is {interval_in_points(wide)}."

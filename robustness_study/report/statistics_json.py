@@ -48,9 +48,10 @@ def difference_as_json(difference: Difference) -> dict[str, Any]:
     }
 
 
-def conclusion_as_json(conclusion: Conclusion) -> dict[str, Any]:
-    """A claim with its verdict."""
+def conclusion_as_json(family: str, conclusion: Conclusion) -> dict[str, Any]:
+    """A claim with its verdict; it is adjusted together with the others of its family."""
     return {
+        "family": family,
         "claim": conclusion.claim.text,
         "verdict": conclusion.verdict(),
         "contrast": conclusion.claim.contrast(),
@@ -74,6 +75,8 @@ def as_json(study: Study) -> dict[str, Any]:
         "transfer": of_pairs,
         "alarms": {model: of_model for model, of_model in alarms.items() if of_model},
         "differences": [difference_as_json(difference) for difference in study.differences],
-        "conclusions": [conclusion_as_json(conclusion) for conclusion in study.conclusions],
+        "conclusions": [
+            conclusion_as_json(family.title, each) for family in study.concluded for each in family.conclusions
+        ],
         "claims_left_out": study.left_out,
     }

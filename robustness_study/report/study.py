@@ -80,14 +80,19 @@ class Study:
         return differences.table(self.differences)
 
     @cached_property
-    def conclusions(self) -> list[conclusions.Conclusion]:
-        """The claims that this study can test, each with its verdict."""
-        return conclusions.conclusions(self.cells)
+    def families(self) -> list[conclusions.Family]:
+        """The families of claims: those that this study can test, with verdicts, and why others are left out."""
+        return conclusions.families(self.cells, self.compared)
 
-    @cached_property
+    @property
+    def concluded(self) -> list[conclusions.Family]:
+        """The families in which this study can test a claim."""
+        return [family for family in self.families if family.conclusions]
+
+    @property
     def left_out(self) -> dict[str, str]:
-        """The other claims: text → what this study lacks to test it."""
-        return conclusions.left_out(self.cells)
+        """The claims that this study cannot test: text → what it lacks."""
+        return {text: why for family in self.families for text, why in family.left_out.items()}
 
     @cached_property
     def tables_of_models(self) -> dict[str, pd.DataFrame]:

@@ -1,11 +1,15 @@
-"""The claims that the study tests, one contrast for each, with the direction that the two studies claimed.
+"""The claims that a study tests, one contrast for each, in families. Each family is adjusted for its number of claims.
 
-The list was written before the study was made anew, on the official images of CIFAR-10. An earlier study had three
-seeds (0, 1, 2) and JPEG copies of the images. What was seen there is exploratory: it helped to plan this study, and it
-decides nothing here. The tests of these claims are confirmatory. Every other difference in the report is descriptive.
-Change the list only before a study is run: a claim that is chosen after its result was seen looks surer than it is.
+`CLAIMS` is the family of the two published studies, with the directions that they claimed. The list was written before
+the study was made anew, on the official images of CIFAR-10. An earlier study had three seeds (0, 1, 2) and JPEG copies
+of the images. What was seen there is exploratory: it helped to plan this study, and it decides nothing here. The tests
+of these claims are confirmatory. Change the list only before a study is run: a claim that is chosen after its result
+was seen looks surer than it is.
 
-A claim about a training set is about the mean over both losses, and a claim about a loss is about the mean over both
+Every other loss and training set in params is an idea, and has a family of its own (`of_loss`, `of_training_set`). So
+an idea changes no answer to the studies, and the list is the same for every idea: nobody chooses it afterwards.
+
+A claim about a training set is about the mean over the losses, and a claim about a loss is about the mean over the
 training sets. The loss has a claim on clean images and one on corrupted images, not one on their mean. A loss may gain
 on the ones and lose on the others, and a mean would hide that. The claims about robust accuracy extend the
 studies' claims in the same direction.
@@ -13,13 +17,16 @@ studies' claims in the same direction.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import product
+from typing import Literal
 
 Name = tuple[str, str]  # loss, training set
 
-LOSSES = ("cross_entropy", "angular")  # those of the two studies
+LOSSES = ("cross_entropy", "angular")  # those of the two studies; ideas are compared with the first
 TRAIN_SETS = ("clean", "corrupted")
+STUDIES = "the two studies"  # the title of their family
 
 
 @dataclass(frozen=True)
@@ -27,6 +34,7 @@ class Claim:
     """The loss or training set `better` has a higher `metric` than `worse`, on average over `over`."""
 
     text: str
+    about: Literal["loss", "training set"]
     better: str
     worse: str
     over: tuple[str, ...]
@@ -36,41 +44,57 @@ class Claim:
         """The weight of each model in the contrast: `better` minus `worse`, mean over `over`."""
         signs = ((self.better, 1.0), (self.worse, -1.0))
         share = 1.0 / len(self.over)
-        if self.better in LOSSES:
+        if self.about == "loss":
             return {(loss, train_set): sign * share for (loss, sign), train_set in product(signs, self.over)}
         return {(loss, train_set): sign * share for (train_set, sign), loss in product(signs, self.over)}
 
     def contrast(self) -> str:
         """What is subtracted from what, in words."""
-        if self.better in LOSSES:
-            return f"{self.better} − {self.worse}, mean over training on {' and on '.join(self.over)}"
-        return f"trained on {self.better} − trained on {self.worse}, mean over {' and '.join(self.over)}"
+        mean = "mean over " if len(self.over) > 1 else ""
+        if self.about == "loss":
+            return f"{self.better} − {self.worse}, {mean}training on {' and on '.join(self.over)}"
+        return f"trained on {self.better} − trained on {self.worse}, {mean}{' and '.join(self.over)}"
 
 
-def _of_training(text: str, metric: str) -> Claim:
-    return Claim(text, better="corrupted", worse="clean", over=LOSSES, metric=metric)
+def of_loss(loss: str, train_sets: Sequence[str]) -> tuple[Claim, ...]:
+    """The claims about a loss, compared with cross-entropy, on average over training sets."""
+    texts = {
+        "test_clean": f"The {loss} loss has a higher accuracy than cross-entropy on clean images",
+        "test_corrupted": f"The {loss} loss has a higher accuracy than cross-entropy on corrupted images",
+        "robust_2": f"The {loss} loss has a higher robust accuracy than cross-entropy (worst case over all attacks, "
+        "ε = 2/255)",
+    }
+    return tuple(Claim(text, "loss", loss, LOSSES[0], tuple(train_sets), metric) for metric, text in texts.items())
 
 
-def _of_loss(text: str, metric: str) -> Claim:
-    return Claim(text, better="angular", worse="cross_entropy", over=TRAIN_SETS, metric=metric)
+def of_training_set(train_set: str, losses: Sequence[str]) -> tuple[Claim, ...]:
+    """The claims about a training set, compared with clean images, on average over losses."""
+    texts = {
+        "test_corrupted": f"Training on {train_set} images raises the accuracy on images with the same corruption"
+        if train_set == TRAIN_SETS[1]
+        else f"Training on {train_set} images raises the accuracy on corrupted images",
+        "test_clean": f"Training on {train_set} images raises the accuracy on clean images",
+        "suite_unseen_mean": f"Training on {train_set} images raises the accuracy under corruptions that are unlike "
+        "training",
+        "robust_2": f"Training on {train_set} images raises the robust accuracy (worst case over all attacks, "
+        "ε = 2/255)",
+    }
+    return tuple(
+        Claim(text, "training set", train_set, TRAIN_SETS[0], tuple(losses), metric) for metric, text in texts.items()
+    )
 
 
-CLAIMS = (
-    _of_training(
-        "Training on corrupted images raises the accuracy on images with the same corruption", "test_corrupted"
-    ),
-    _of_training("Training on corrupted images raises the accuracy on clean images", "test_clean"),
-    _of_training(
-        "Training on corrupted images raises the accuracy under corruptions that are unlike training",
-        "suite_unseen_mean",
-    ),
-    _of_training(
-        "Training on corrupted images raises the robust accuracy (worst case over all attacks, ε = 2/255)", "robust_2"
-    ),
-    _of_loss("The angular loss has a higher accuracy than cross-entropy on clean images", "test_clean"),
-    _of_loss("The angular loss has a higher accuracy than cross-entropy on corrupted images", "test_corrupted"),
-    _of_loss(
-        "The angular loss has a higher robust accuracy than cross-entropy (worst case over all attacks, ε = 2/255)",
-        "robust_2",
-    ),
-)
+CLAIMS = of_training_set(TRAIN_SETS[1], LOSSES) + of_loss(LOSSES[1], TRAIN_SETS)
+
+
+def families(losses: Sequence[str], train_sets: Sequence[str]) -> dict[str, tuple[Claim, ...]]:
+    """Title → claims: those of the two studies, then those of each other loss and training set, in the order of params.
+
+    `train_sets` are those that are compared, so without controls. Claims about an idea are over all losses, or all
+    training sets, of this study.
+    """
+    return {
+        STUDIES: CLAIMS,
+        **{f"the loss {loss}": of_loss(loss, train_sets) for loss in losses if loss not in LOSSES},
+        **{f"training on {name}": of_training_set(name, losses) for name in train_sets if name not in TRAIN_SETS},
+    }

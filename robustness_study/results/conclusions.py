@@ -1,18 +1,20 @@
-"""Tests the claims of `claims.py`, as one family, on the models of a study.
+"""Tests the claims of `claims.py`, family by family, on the models of a study.
 
-Only the two studies' own losses and training sets take part. So another loss in params changes no verdict. Another
-training set changes one only if it makes training images similar to a corruption that was unlike training. A claim
-about models or a metric that the study does not have is left out, with the reason. With one seed, nothing is tested.
+In the family of the two studies, only their own losses and training sets take part. So another loss in params changes
+no verdict of theirs. Another training set changes one only if it makes training images similar to a corruption that was
+unlike training. A claim about models or a metric that the study does not have is left out, with the reason. With one
+seed, nothing is tested.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from robustness_study.core.cell import model_name
+from robustness_study.results import claims
 from robustness_study.results.cell_results import Cells
 from robustness_study.results.claims import CLAIMS, Claim
 from robustness_study.results.families import LEVEL, Adjusted, adjust
@@ -39,16 +41,32 @@ class Conclusion:
         return {1: "supported", -1: "contradicted", 0: "not distinguishable"}[self.adjusted.sign_of(self.estimate.mean)]
 
 
-def conclusions(cells: Cells, claims: Sequence[Claim] = CLAIMS) -> list[Conclusion]:
-    """One conclusion for each claim that this study can answer."""
-    answered = [claim for claim in claims if what_is_missing(claim, cells) is None]
+@dataclass(frozen=True)
+class Family:
+    """Claims that are adjusted together: the conclusions, and what is left out (text of the claim → why, in words)."""
+
+    title: str
+    conclusions: list[Conclusion]
+    left_out: dict[str, str]
+
+
+def families(cells: Cells, compared: Collection[str]) -> list[Family]:
+    """The family of the two studies, then one for each idea. `compared` names the training sets without controls."""
+    losses, train_sets = (list(dict.fromkeys(names)) for names in zip(*cells, strict=True))
+    found = claims.families(losses, [name for name in train_sets if name in compared])
+    return [Family(title, conclusions(cells, of_one), left_out(cells, of_one)) for title, of_one in found.items()]
+
+
+def conclusions(cells: Cells, family: Sequence[Claim] = CLAIMS) -> list[Conclusion]:
+    """One conclusion for each claim of the family that this study can answer."""
+    answered = [claim for claim in family if what_is_missing(claim, cells) is None]
     estimates = [_estimate(claim, cells) for claim in answered]
     return [Conclusion(*each) for each in zip(answered, estimates, adjust(estimates), strict=True)]
 
 
-def left_out(cells: Cells, claims: Sequence[Claim] = CLAIMS) -> dict[str, str]:
+def left_out(cells: Cells, family: Sequence[Claim] = CLAIMS) -> dict[str, str]:
     """The claims that this study cannot answer: text of the claim → what is missing, in words."""
-    return {claim.text: missing for claim in claims if (missing := what_is_missing(claim, cells))}
+    return {claim.text: missing for claim in family if (missing := what_is_missing(claim, cells))}
 
 
 def what_is_missing(claim: Claim, cells: Cells) -> str | None:
@@ -62,11 +80,11 @@ def what_is_missing(claim: Claim, cells: Cells) -> str | None:
     return None
 
 
-def with_random_corruptions(conclusion: Conclusion, cells: Cells, claims: int) -> tuple[float, float] | None:
+def with_random_corruptions(conclusion: Conclusion, cells: Cells, count: int) -> tuple[float, float] | None:
     """The interval of a claim over corruptions if these are a random sample of possible ones, at the same level.
 
-    None for a claim about something else, or if there is one such corruption only. `claims` is their number in the
-    family; with one seed the interval is that of this claim alone.
+    None for a claim about something else, or if there is one such corruption only. `count` is the number of claims in
+    the family; with one seed the interval is that of this claim alone.
     """
     if conclusion.claim.metric != OVER_CORRUPTIONS:
         return None
@@ -75,7 +93,7 @@ def with_random_corruptions(conclusion: Conclusion, cells: Cells, claims: int) -
     if len(names) < 2:
         return None
     scores = np.sum([weight * right_by_corruption(cells[name], names) for name, weight in weights.items()], axis=0)
-    level = LEVEL / claims if conclusion.adjusted.p_holm is not None else LEVEL
+    level = LEVEL / count if conclusion.adjusted.p_holm is not None else LEVEL
     half_width = widened(conclusion.estimate.error, scores, level).half_width(level)
     return conclusion.estimate.mean - half_width, conclusion.estimate.mean + half_width
 

@@ -13,6 +13,7 @@ from ruamel.yaml import YAML
 from robustness_study.core.cell import model_name
 from robustness_study.report import conclusion_sections, tables
 from robustness_study.report.study import Study
+from robustness_study.results.claims import STUDIES
 
 TITLES = {  # of the tables, in the order in which the page shows them
     "verdicts": "Verdicts",
@@ -41,11 +42,11 @@ TITLES = {  # of the tables, in the order in which the page shows them
 
 def verdicts(study: Study) -> dict[str, Any]:
     """The claims with their verdicts, what cannot be tested, and how to read the words."""
-    tested = study.seeds > 1
-    rows = conclusion_sections.claims_table(study.conclusions).to_dict("index") if study.conclusions else {}
+    found = {family.title: conclusion_sections.claims_table(family) for family in study.concluded}
     return {
-        "rows": {str(claim): {str(key): value for key, value in row.items()} for claim, row in rows.items()},
-        "tested": tested,
+        "families": {title: (list(frame.columns), frame.to_dict("index")) for title, frame in found.items()},
+        "studies": STUDIES,
+        "tested": study.seeds > 1,
         "seeds": study.seeds,
         "left_out": _by_reason(study.left_out),
     }
@@ -78,8 +79,9 @@ def every_table(study: Study, calibration: list[dict[str, Any]]) -> list[dict[st
         frames["features"] = (study.features.map(_number), study.features)
     full = study.accuracy_in_full
     frames["suite_in_full"] = (full.map(_number), full)
-    if study.conclusions:
-        claims = conclusion_sections.claims_table(study.conclusions)
+    if study.concluded:
+        of_family = {family.title: conclusion_sections.claims_table(family) for family in study.concluded}
+        claims = pd.concat(of_family, names=["family"]).reset_index("family")
         frames["verdicts"] = (claims, claims)
     long = {
         "confusion": confusion_frame(study),
