@@ -29,7 +29,7 @@ def main() -> None:
     from robustness_study.attacks.example_grid import draw
 
     cell = Cell.from_arguments(__doc__)
-    section = params.section("attack", Attack)
+    section = params.section("attack", Attack).with_share(params.of_recipe("evidence_share"))
     on = device.choose()
     model, notes = storage.load(cell.model, on)
     all_images, all_labels = read_npz("data/raw/test.npz", "images", "labels")

@@ -25,8 +25,8 @@ from robustness_study.schema.evaluate import Evaluate
 SOURCE = ("name", "origin", "checksum", "official", "classes", "jpeg_share")  # what evaluate.json says of the dataset
 
 
-def read_sets(cell: Cell, notes: dict[str, Any]) -> Sets:
-    """Images and labels of every set; `notes` are those of the model."""
+def read_sets(cell: Cell, notes: dict[str, Any], share: float) -> Sets:
+    """Images and labels of every set; `notes` are the model's, `share` that of the validation images to score."""
     partition, names = f"data/split/{cell.seed}.npz", list(SPLITS)
     indices = dict(zip(names, read_npz(f"data/split/{cell.seed}.npz", *names), strict=True))
     clean, corrupted, labels = {}, {}, {}
@@ -38,7 +38,7 @@ def read_sets(cell: Cell, notes: dict[str, Any]) -> Sets:
         refuse_no_partition(partition, len(labels[raw]), *(indices[name] for name in names if SPLITS[name] == raw))
     (own,) = read_npz(f"data/training_sets/{cell.train_set}.npz", "images")
     refuse_shape(f"data/training_sets/{cell.train_set}.npz", images=(own, clean["train"].shape))
-    sets = sets_of(cell.train_set, own, clean, corrupted, labels, indices)
+    sets = sets_of(cell, own, clean, corrupted, labels, indices, share)
     for name in read_record("data/natural/sets.json", "sets")["sets"]:
         images, of_images = read_npz(f"data/natural/{name}.npz", "images", "labels")
         refuse_images(f"data/natural/{name}.npz", images, of_images, notes)
@@ -51,7 +51,7 @@ def main() -> None:
     cell = Cell.from_arguments(__doc__)
     section = params.section("evaluate", Evaluate)
     model, notes = storage.load(cell.model, device.choose())
-    sets, reduced = read_sets(cell, notes), Reduced.as_trained(model, notes)
+    sets, reduced = read_sets(cell, notes, params.of_recipe("evidence_share")), Reduced.as_trained(model, notes)
     results, arrays = evaluate(model, sets, f"train_{cell.train_set}", notes["classes"], section, reduced)
     source = read_record("data/raw/source.json", *SOURCE)
     head = {

@@ -11,13 +11,13 @@ import numpy as np
 from robustness_study.core import params
 from robustness_study.core.files import read_npz, write_npz
 from robustness_study.core.program import run
-from robustness_study.core.subsets import TEST_IMAGES, stratified
+from robustness_study.core.subsets import TEST_IMAGES, count_of, stratified
 from robustness_study.corruptions import SEVERITIES, corrupt
 from robustness_study.schema.suite import Suite
 
 
 def main() -> None:
-    """Corrupt `suite.images` test images: stratified, the same for every corruption.
+    """Corrupt the recipe's share of `suite.images` test images: stratified, the same for every corruption.
 
     It runs on the CPU only, so that every machine scores the same bytes. To draw such a picture of your own images, use
     `python -m robustness_study.corruptions --sheet IN.npz OUT.png`.
@@ -25,8 +25,9 @@ def main() -> None:
     from robustness_study.corruptions.contact_sheet import contact_sheet
 
     section = params.section("suite", Suite)
+    count = count_of(params.of_recipe("evidence_share"), section.images)
     images, labels = read_npz("data/raw/test.npz", "images", "labels")
-    indices = stratified(labels, section.images, section.seed, TEST_IMAGES)
+    indices = stratified(labels, count, section.seed, TEST_IMAGES)
     chosen, rows = images[indices], {}
     for name in section.corruptions:
         copies = np.stack(

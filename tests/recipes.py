@@ -26,6 +26,7 @@ RECIPE: dict[str, Any] = {
     "compile": False,
     "deterministic": False,
     "watched_images": 12,
+    "evidence_share": 1.0,
 }
 
 

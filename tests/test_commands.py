@@ -20,6 +20,7 @@ from safetensors.torch import save_file
 from robustness_study import losses, networks
 from robustness_study.classifier import storage
 from robustness_study.core import params
+from robustness_study.core.files import read_record
 from robustness_study.natural import cifar10_1
 from tools import workspace
 
@@ -36,7 +37,9 @@ QUICK = {
 # Of all 10,000 test images, few are attacked and corrupted.
 FEW = {key: value for key, value in SMALL.items() if key.startswith(("attack.", "suite.", "embed."))}
 SHORT = {"stem": "imagenet", "epochs": 1, "batch_size": 25, "watched_images": 50, "compile": False}
-CELLS = [f"{loss}-{train_set}-1" for loss in ("angular", "cross_entropy") for train_set in ("clean", "corrupted")]
+SHORTENED = {"gpu": SHORT, "quick": ("epochs", "batch_size", "watched_images")}
+TRAIN_SETS = ("clean", "corrupted")
+CELLS = [f"{loss}-{train_set}-1" for loss in ("angular", "cross_entropy") for train_set in TRAIN_SETS]
 
 
 def trained(printed: str) -> list[str]:
@@ -47,7 +50,8 @@ def trained(printed: str) -> list[str]:
 def whole(tmp_path_factory: pytest.TempPathFactory) -> Repository:
     """A study made with two of the commands: first one loss, then the others with two models at a time."""
     path = tmp_path_factory.mktemp("commands") / "repository"
-    workspace.create(path, SMALL | QUICK | {f"recipes.gpu.{key}": value for key, value in SHORT.items()})
+    short = {f"recipes.{name}.{key}": SHORT[key] for name, keys in SHORTENED.items() for key in keys}
+    workspace.create(path, SMALL | QUICK | short)
     repository = Repository(path)
     printed = repository.typed("dvc exp run -S loss=angular headline")
     assert trained(printed) == CELLS[:2] and "compare" not in ran(printed)
@@ -96,6 +100,30 @@ def test_one_more_loss_trains_only_its_models(study: Repository) -> None:
     printed = study.typed("dvc exp run -S loss=arcface -S 'losses=[cross_entropy,angular,arcface]'")
     assert trained(printed) == ["arcface-clean-1", "arcface-corrupted-1"]
     assert study.json("reports/metrics.json") == study.json("reports/comparison.json")["arcface"]
+
+
+def test_an_idea_with_the_quick_recipe(study: Repository) -> None:
+    """A quarter of the images is attacked and corrupted, and the report has a table of claims about the idea."""
+    counts = {"fgsm": (50, 12), "noise": (25, 6), "pgd": (10, 2)}  # with the recipes cpu and quick
+
+    def attacked(loss: str) -> dict[str, int]:
+        attacks = read_record(study.path / f"reports/cells/{loss}/clean-1/attack.json")["attacks"]
+        return {name: attacks[name]["images"] for name in counts}
+
+    assert attacked("cross_entropy") == {name: whole for name, (whole, _) in counts.items()}
+    printed = study.typed("dvc exp run -S recipe=quick -S loss=arcface -S 'losses=[cross_entropy,arcface]'")
+    assert trained(printed) == [f"{loss}-{name}-1" for loss in ("arcface", "cross_entropy") for name in TRAIN_SETS]
+    for loss in ("arcface", "cross_entropy"):
+        assert attacked(loss) == {name: share for name, (_, share) in counts.items()}
+        assert read_record(study.path / f"reports/cells/{loss}/clean-1/stress.json")["images"] == 12
+        sets = read_record(study.path / f"reports/cells/{loss}/clean-1/evaluate.json")["sets"]
+        images = {row["set"]: row["images"] for row in sets}
+        split = np.load(study.path / "data/split/1.npz")
+        assert images["test_clean"] == images["test_corrupted"] == len(split["test"])
+        assert images["val_clean"] == images["val_corrupted"] == round(0.25 * len(split["val"]))
+    report = (study.path / "reports/report.md").read_text(encoding="utf-8")
+    assert "**Claims about the loss arcface.**" in report and "Not tested, because this study has no models" in report
+    assert "Claims about the loss arcface" in (study.path / "reports/report.html").read_text(encoding="utf-8")
 
 
 def test_one_more_loss_on_workers_in_clones(study: Repository, tmp_path: Path) -> None:

@@ -270,20 +270,23 @@ def sections_read(source: str) -> set[str]:
     tree = ast.parse(source)
     names = NAMES | dict(loops_over_constants(tree))
     place = {"section": 0, "lookup": 1}
-    return {
+    asked = {
         name
         for function, call in calls_of_params(tree)
         if function in place
         for name in written(call.args[place[function]], names)
     }
+    keys = [key for name, call in calls_of_params(tree) if name == "of_recipe" for key in written(call.args[0], names)]
+    return asked | {f"recipes.${{recipe}}.{key}" for key in keys} | ({"recipe"} if keys else set())
 
 
 def test_sections_are_found_in_source_code() -> None:
     source = (
         'params.section("a", A)\nparams.lookup(values, "b")\nparams.section(f"recipes.{recipe_name}", R)\n'
         'x = [params.lookup(values, name) for name in ("c", "d")]\nfiles.section("e")\n'
+        'params.of_recipe("f")\n'
     )
-    assert sections_read(source) == {"a", "b", "recipes.${recipe}", "c", "d"}
+    assert sections_read(source) == {"a", "b", "recipes.${recipe}", "c", "d", "recipe", "recipes.${recipe}.f"}
     with pytest.raises(AssertionError, match="line 1: chosen cannot be read off the source"):
         sections_read("params.section(chosen, A)")
 
@@ -318,7 +321,7 @@ def test_only_stages_read_params() -> None:
         path.name
         for path in shared
         for function, _ in calls_of_params(ast.parse(path.read_text(encoding="utf-8")))
-        if function in ("read", "section")
+        if function in ("read", "section", "of_recipe")
     ]
     assert shared and found == []
 

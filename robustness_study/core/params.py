@@ -1,7 +1,7 @@
 """Reads and validates params.yaml. An error is one line with the key, the value and what is allowed.
 
 It reads the values that DVC reads, by the rules of YAML 1.2. There `1e-3` is a number; in YAML 1.1 it is a string.
-Only the `main()` of a stage calls `section`. All other code receives validated values.
+Only the `main()` of a stage calls `section` and `of_recipe`. All other code receives validated values.
 """
 
 from __future__ import annotations
@@ -50,6 +50,12 @@ def read(path: Path = PATH) -> dict[str, Any]:
 def section(name: str, schema: type[AnySection]) -> AnySection:
     """The validated section `name` (for example "attack" or "recipes.cpu"). Raises StudyError with the wrong key."""
     return validated(name, lookup(read(), name), schema)
+
+
+def of_recipe(key: str) -> Any:
+    """The value of a key of the chosen recipe. Raises StudyError if it is missing."""
+    values = read()
+    return lookup(values, f"recipes.{lookup(values, 'recipe')}.{key}")
 
 
 def lookup(values: dict[str, Any], name: str) -> Any:

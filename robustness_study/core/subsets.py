@@ -12,6 +12,11 @@ from robustness_study.core.seeds import derive_seed
 TEST_IMAGES = "test images"  # name of the subsets of test images: with one seed, those of all stages are nested
 
 
+def count_of(share: float, of: int) -> int:
+    """The number of images in a share, above 0 and at most 1, of so many: one or more."""
+    return max(1, round(share * of))
+
+
 def stratified(labels: np.ndarray, count: int, seed: int, *names: str) -> np.ndarray:
     """Sorted positions of `count` random images out of N, with the proportions of the classes in `labels` (N,).
 

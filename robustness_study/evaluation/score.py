@@ -15,7 +15,8 @@ import torch
 from robustness_study.classifier.inference import Scored, accuracy, outputs
 from robustness_study.classifier.model import Classifier
 from robustness_study.core.array_text import to_text
-from robustness_study.core.cell import FITTED_ON, NATURAL, split_of
+from robustness_study.core.cell import FITTED_ON, NATURAL, Cell, split_of
+from robustness_study.core.subsets import count_of, stratified
 from robustness_study.core.threads import matrices_on_one_thread
 from robustness_study.evaluation.angles import class_angles
 from robustness_study.evaluation.calibration import (
@@ -33,21 +34,25 @@ SPLITS = {"train": "train", "val": "train", "test": "test"}  # split → the raw
 
 
 def sets_of(
-    train_set: str,
+    cell: Cell,
     own: np.ndarray,
     clean: Mapping[str, np.ndarray],
     corrupted: Mapping[str, np.ndarray],
     labels: Mapping[str, np.ndarray],
     indices: Mapping[str, np.ndarray],
+    share: float = 1.0,
 ) -> Sets:
     """Every set that a model is scored on, natural sets excepted.
 
     `clean`, `corrupted` and `labels` hold the raw images `train` and `test`, their corrupted copies and their labels;
     `own` are the images of the model's training set, in the order of the raw ones; `indices` are those of the splits
-    `train`, `val` and `test`. The sets: training images as the model saw them (first) and clean; validation and test
-    images, clean and corrupted.
+    `train`, `val` and `test`. The sets: training images as the model saw them (first) and clean; test images and a
+    `share` of the validation images, with classes in proportion, clean and corrupted.
     """
-    of = {f"train_{train_set}": own, "train_clean": clean["train"]}
+    val = indices["val"]
+    some = stratified(labels["train"][val], count_of(share, len(val)), cell.seed, "scored", "val")
+    indices = {**indices, "val": val[some]}
+    of = {f"train_{cell.train_set}": own, "train_clean": clean["train"]}
     for split in ("val", "test"):
         of |= {f"{split}_clean": clean[SPLITS[split]], f"{split}_corrupted": corrupted[SPLITS[split]]}
     return {

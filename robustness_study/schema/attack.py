@@ -7,6 +7,7 @@ from typing import Any
 from pydantic import Field, ValidationInfo, field_validator
 
 from robustness_study.core.section import Count, Section, Seed
+from robustness_study.core.subsets import count_of
 
 HEADLINE_EPSILONS_255 = (1, 2, 4, 8)  # of FGSM
 ROBUST_EPSILON_255 = 2  # of the worst case
@@ -48,6 +49,15 @@ class Attack(Section):
         if value not in ladder:
             raise ValueError(f"it must be one of attack.epsilons_255, {ladder}")
         return value
+
+    def with_share(self, share: float) -> Attack:
+        """The same attacks on a share of the images, above 0 and at most 1."""
+        blocks = {
+            name: block | ({"images": count_of(share, block["images"])} if "images" in block else {})
+            for name, block in self.attacks.items()
+        }
+        fewer = {key: count_of(share, getattr(self, key)) for key in ("images", "control_images")}
+        return self.model_copy(update={**fewer, "attacks": blocks})
 
     def sizes(self) -> list[int]:
         """The values of `epsilons_255` without 0."""

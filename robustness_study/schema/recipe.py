@@ -1,4 +1,4 @@
-"""The `recipes.NAME` sections of params.yaml: how a model is trained, for any loss."""
+"""The `recipes.NAME` sections of params.yaml: how a model is trained, for any loss, and on how many images tested."""
 
 from __future__ import annotations
 
@@ -35,3 +35,4 @@ class Recipe(Section):
     compile: bool
     deterministic: bool
     watched_images: Count
+    evidence_share: float = Field(gt=0, le=1)
