@@ -1,8 +1,8 @@
 """Stage `download`: gets the dataset's images and records where they came from.
 
-Reads the section `download` of params.yaml and the environment variable CIFAR10_ARCHIVE (an archive to use instead of
-downloading). Writes `data/raw/{train,test}.npz` (`images` uint8 N×S×S×3, `labels` uint8 N), `data/raw/files.json` (the
-names of the image files, if there are any) and `data/raw/source.json` (what the images are, and where they came from).
+Reads the section `download` of params.yaml and the environment variable CIFAR10_ARCHIVE (an archive or a folder to use
+instead of downloading). Writes `data/raw/{train,test}.npz` (`images` uint8 N×S×S×3, `labels` uint8 N),
+`data/raw/files.json` (the names of the image files, if there are any) and `data/raw/source.json` (what the images are).
 """
 
 from __future__ import annotations

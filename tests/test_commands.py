@@ -282,6 +282,14 @@ def test_another_archive_is_unofficial_and_another_natural_set_is_refused(
     printed = repository.typed("CIFAR10_ARCHIVE=my_archive.tar.gz dvc repro -f download")
     assert ran(printed) == {"check", "download"}
     assert repository.json("data/raw/source.json")["official"] is False
+    # The same images from a folder are the same to DVC.
+    before = (repository.path / "dvc.lock").read_bytes()
+    with tarfile.open(repository.path / "my_archive.tar.gz") as archive:
+        archive.extractall(repository.path, filter="data")
+    monkeypatch.setenv("CIFAR10_ARCHIVE", "cifar-10-batches-bin")
+    assert ran(repository.dvc("repro", "-f", "download")) == {"check", "download"}
+    assert (repository.path / "dvc.lock").read_bytes() == before
+    monkeypatch.delenv("CIFAR10_ARCHIVE")
     (repository.path / "my_files").mkdir()
     (repository.path / "my_files/cifar10.1_v6_data.npy").write_bytes(b"no images")
     workspace.change_params(repository.path / "params.yaml", {"natural": ["cifar10_1"]})

@@ -5,17 +5,13 @@ from __future__ import annotations
 import contextlib
 import errno
 import functools
-import gzip
-import hashlib
 import importlib
 import inspect
-import io
 import json
 import os
 import socket
 import subprocess
 import sys
-import tarfile
 import threading
 import time
 from collections.abc import Iterator
@@ -35,183 +31,17 @@ from robustness_study.datasets.base import Dataset, array_checksum, class_counts
 from robustness_study.datasets.fetch import CHUNK, Limits, fetch
 from robustness_study.schema.download import Download
 from stages import download
+from tests.small_cifar10 import RECORDS, binary_files, md5, pack, published
 
 REPOSITORY = Path(__file__).resolve().parents[1]
-RECORDS = 20  # per batch of the small archives
 DIGITS_CHECKSUM = "sha256:528f0e7f310d48d84e18459108cd4e1f0f6b3fb8d02992ca7510d8dd9d757a90"
 KEPT = download.FETCHED / cifar10.ARCHIVE
 OUTPUTS = ["data/raw/files.json", "data/raw/source.json", "data/raw/test.npz", "data/raw/train.npz"]
 
 
-def md5(content: bytes) -> str:
-    return hashlib.md5(content, usedforsecurity=False).hexdigest()
-
-
-# --- CIFAR-10: the archive ---------------------------------------------------------------------------------
-
-
-def batch_arrays(number: int) -> tuple[np.ndarray, np.ndarray]:
-    """Random images, and labels with every class twice."""
-    generator = np.random.default_rng(number)
-    images = generator.integers(0, 256, (RECORDS, 32, 32, 3), dtype=np.uint8)
-    return images, generator.permutation(np.repeat(np.arange(10), RECORDS // 10)).astype(np.uint8)
-
-
-def members() -> dict[str, bytes]:
-    """The members of a good small archive."""
-    content = {cifar10.NAMES: "".join(f"class{number}\n" for number in range(10)).encode() + b"\n"}
-    for number, name in enumerate([*cifar10.TRAIN, cifar10.TEST]):
-        images, labels = batch_arrays(number)
-        content[name] = b"".join(
-            bytes([label]) + image.transpose(2, 0, 1).tobytes() for image, label in zip(images, labels, strict=True)
-        )
-    return content
-
-
-def pack(path: Path, content: dict[str, bytes]) -> Path:
-    """Write an archive of these members."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with tarfile.open(path, "w:gz", compresslevel=1) as tar:
-        for name, data in content.items():
-            info = tarfile.TarInfo(name)
-            info.size = len(data)
-            tar.addfile(info, io.BytesIO(data))
-    return path
-
-
 @pytest.fixture(scope="module")
 def archive(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return pack(tmp_path_factory.mktemp("cifar") / "small.tar.gz", members())
-
-
-def test_archive_is_read_pixel_for_pixel(archive: Path, tmp_path: Path) -> None:
-    dataset = cifar10.load_archive(archive, tmp_path / "none", records=RECORDS)
-    images, labels = zip(*(batch_arrays(number) for number in range(6)), strict=True)
-    np.testing.assert_array_equal(dataset.train_images, np.concatenate(images[:5]))
-    np.testing.assert_array_equal(dataset.train_labels, np.concatenate(labels[:5]))
-    np.testing.assert_array_equal(dataset.test_images, images[5])
-    np.testing.assert_array_equal(dataset.test_labels, labels[5])
-    assert dataset.classes == [f"class{number}" for number in range(10)]
-    validate(dataset, 32)
-
-
-def test_order_of_members_does_not_matter(archive: Path, tmp_path: Path) -> None:
-    turned = pack(tmp_path / "turned.tar.gz", dict(reversed(members().items())))
-    first, second = (cifar10.load_archive(path, tmp_path, records=RECORDS) for path in (archive, turned))
-    np.testing.assert_array_equal(first.train_images, second.train_images)
-
-
-@pytest.mark.parametrize("kept_bytes", [0, 10, 5000, -200_000, -4])
-def test_truncated_archive_is_refused(archive: Path, tmp_path: Path, kept_bytes: int) -> None:
-    cut = tmp_path / "cut.tar.gz"
-    cut.write_bytes(archive.read_bytes()[:kept_bytes])
-    with pytest.raises(StudyError, match=r"cut\.tar\.gz (cannot be read .*; delete it and get it again|has no )"):
-        cifar10.read_archive(cut, RECORDS)
-
-
-def test_flipped_bits_are_found_by_the_final_checksum(tmp_path: Path) -> None:
-    plain = gzip.decompress(pack(tmp_path / "a.tar.gz", members()).read_bytes())
-    stored = bytearray(gzip.compress(plain, compresslevel=0))
-    stored[len(stored) // 2] ^= 1
-    broken = tmp_path / "broken.tar.gz"
-    broken.write_bytes(stored)
-    with pytest.raises(StudyError, match=r"cannot be read .*CRC"):
-        cifar10.read_archive(broken, RECORDS)
-
-
-@pytest.mark.parametrize(
-    "kind", [tarfile.REGTYPE, tarfile.GNUTYPE_LONGNAME, tarfile.XHDTYPE], ids=["file", "name", "pax"]
-)
-@pytest.mark.parametrize("size", [2**64, 2**80], ids=["large", "huge"])
-def test_member_of_an_impossible_size_is_refused(tmp_path: Path, kind: bytes, size: int) -> None:
-    member = tarfile.TarInfo("batch")
-    member.type, member.size = kind, size
-    path = tmp_path / "damaged.tar.gz"
-    path.write_bytes(gzip.compress(member.tobuf(tarfile.GNU_FORMAT) + bytes(4096)))
-    with pytest.raises(StudyError, match=r"damaged\.tar\.gz (cannot be read .*; delete it and get it again|has no )"):
-        cifar10.read_archive(path, RECORDS)
-
-
-def test_other_files_are_refused(tmp_path: Path) -> None:
-    for content in (b"<html>not found</html>", gzip.compress(b"no tar" * 500)):
-        path = tmp_path / "other"
-        path.write_bytes(content)
-        with pytest.raises(StudyError, match="cannot be read"):
-            cifar10.read_archive(path, RECORDS)
-
-
-@pytest.mark.parametrize("name", [cifar10.NAMES, cifar10.TRAIN[2], cifar10.TEST])
-def test_missing_member_is_named(tmp_path: Path, name: str) -> None:
-    content = members()
-    del content[name]
-    with pytest.raises(StudyError, match=f"has no {name};"):
-        cifar10.read_archive(pack(tmp_path / "a.tar.gz", content), RECORDS)
-
-
-@pytest.mark.parametrize("change", [-1, 1, 3073])
-def test_member_of_another_size_is_refused(tmp_path: Path, change: int) -> None:
-    content = members()
-    content[cifar10.TEST] = (content[cifar10.TEST] + bytes(3073))[: RECORDS * 3073 + change]
-    with pytest.raises(StudyError, match=rf"test_batch\.bin has {RECORDS * 3073 + change:,} bytes, not {61460:,};"):
-        cifar10.read_archive(pack(tmp_path / "a.tar.gz", content), RECORDS)
-
-
-def test_size_is_checked_before_reading(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    path = pack(tmp_path / "a.tar.gz", {cifar10.NAMES: bytes(5000)})
-    monkeypatch.setattr(tarfile.ExFileObject, "read", lambda *_: pytest.fail("read before the size was checked"))
-    with pytest.raises(StudyError, match="at most 4,096"):
-        cifar10.read_archive(path, RECORDS)
-
-
-def test_link_in_place_of_a_member_is_refused(tmp_path: Path) -> None:
-    path = tmp_path / "a.tar.gz"
-    with tarfile.open(path, "w:gz") as tar:
-        info = tarfile.TarInfo(cifar10.TEST)
-        info.type, info.linkname = tarfile.SYMTYPE, "elsewhere"
-        tar.addfile(info)
-    with pytest.raises(StudyError, match=r"test_batch\.bin is not a regular file"):
-        cifar10.read_archive(path, RECORDS)
-
-
-def test_label_beyond_nine_and_missing_names_are_refused(tmp_path: Path) -> None:
-    content = members()
-    batch = bytearray(content[cifar10.TRAIN[1]])
-    batch[7 * 3073] = 10
-    with pytest.raises(StudyError, match=r"data_batch_2\.bin: record 7 has label 10, not 0 to 9"):
-        cifar10.read_archive(pack(tmp_path / "a.tar.gz", content | {cifar10.TRAIN[1]: bytes(batch)}), RECORDS)
-    with pytest.raises(StudyError, match="has 2 class names, not 10"):
-        cifar10.read_archive(pack(tmp_path / "b.tar.gz", content | {cifar10.NAMES: b"cat\ndog\n"}), RECORDS)
-
-
-# --- CIFAR-10: which archive -------------------------------------------------------------------------------
-
-
-def test_named_archive_is_unofficial_unless_it_has_the_checksum(archive: Path, tmp_path: Path) -> None:
-    found = md5(archive.read_bytes())
-    other = cifar10.load_archive(archive, tmp_path / "kept", records=RECORDS)
-    assert (other.official, other.origin, other.checksum) == (False, "a local archive", f"md5:{found}")
-    assert other.jpeg_share is None  # not known
-    same = cifar10.load_archive(archive, tmp_path / "kept", md5=found, records=RECORDS)
-    assert (same.official, same.origin, same.checksum) == (True, cifar10.URL, f"md5:{found}")
-    assert same.jpeg_share == 0
-
-
-def test_named_archive_must_exist(tmp_path: Path) -> None:
-    with pytest.raises(StudyError, match=r"CIFAR10_ARCHIVE is .*absent, which is not a file"):
-        cifar10.load_archive(tmp_path / "absent", tmp_path / "kept")
-
-
-def test_kept_archive_is_used_without_a_network(archive: Path, closed_url: str) -> None:
-    dataset = cifar10.load_archive(None, archive, closed_url, md5(archive.read_bytes()), RECORDS)
-    assert dataset.official and dataset.origin == closed_url
-
-
-def test_kept_archive_of_another_checksum_is_refused_and_not_deleted(archive: Path, closed_url: str) -> None:
-    with pytest.raises(
-        StudyError, match=r"delete the file to download it again, or run with CIFAR10_ARCHIVE=\S+small\.tar"
-    ):
-        cifar10.load_archive(None, archive, closed_url, records=RECORDS)
-    assert archive.exists()
+    return pack(tmp_path_factory.mktemp("cifar") / "small.tar.gz", binary_files())
 
 
 # --- CIFAR-10: fetching ------------------------------------------------------------------------------------
@@ -501,7 +331,7 @@ def test_error_without_network_is_one_line(closed_url: str, tmp_path: Path, monk
     monkeypatch.chdir(tmp_path)
     part = part_of(KEPT, b"so far")
     with pytest.raises(StudyError) as caught:
-        cifar10.load_archive(None, KEPT, closed_url)
+        cifar10.load_from(None, KEPT, replace(cifar10.OFFICIAL, url=closed_url))
     text = str(caught.value)
     assert "put the file at data/external/cifar-10-binary.tar.gz" in text
     assert "`make demo` needs no network" in text and "(6 bytes are kept)" in text
@@ -510,8 +340,8 @@ def test_error_without_network_is_one_line(closed_url: str, tmp_path: Path, monk
 
 def test_fetched_archive_is_loaded(server: Server, archive: Path, target: Path) -> None:
     server.payload = archive.read_bytes()
-    dataset = cifar10.load_archive(None, target, server.url, md5(server.payload), RECORDS)
-    assert dataset.official and dataset.origin == server.url and only_target(target, server)
+    dataset = cifar10.load_from(None, target, published(server.url, server.payload))
+    assert dataset.official and only_target(target, server)
 
 
 # --- digits ------------------------------------------------------------------------------------------------
@@ -635,7 +465,7 @@ def test_failing_stage_prints_one_line_and_writes_nothing(
     if case == "archive":
         environment["CIFAR10_ARCHIVE"] = str(archive)
     if case == "checksum":
-        pack(tmp_path / KEPT, {cifar10.NAMES: b"another"})
+        pack(tmp_path / KEPT, {"test_batch.bin": bytes(cifar10.OFFICIAL.records * 3073)})
     if case == "network":
         environment["HTTPS_PROXY"] = f"http://127.0.0.1:{closed_port}"
     message = {
@@ -643,7 +473,7 @@ def test_failing_stage_prints_one_line_and_writes_nothing(
         "size": "download.size is 64, but cifar10 images are 32 pixels wide; set it to 32",
         "folder": "download.folder is None; set it to the folder of your images",
         "archive": "has 61,460 bytes, not 30,730,000",
-        "checksum": "data/external/cifar-10-binary.tar.gz has MD5",
+        "checksum": "data/external/cifar-10-binary.tar.gz has no batches.meta.txt",
         "network": "put the file at data/external/cifar-10-binary.tar.gz",
     }
     done = run_stage(tmp_path, **environment)
@@ -660,27 +490,31 @@ def stage_in_process(monkeypatch: pytest.MonkeyPatch, top: Path) -> dict[str, ob
     return read_record(top / "data/raw/source.json")
 
 
-def test_stage_records_an_unofficial_archive(tmp_path: Path, archive: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("official", [True, False])
+def test_stage_records_whether_images_are_official(
+    tmp_path: Path, archive: Path, monkeypatch: pytest.MonkeyPatch, official: bool
+) -> None:
     write_params(tmp_path, "cifar10")
     monkeypatch.setenv("CIFAR10_ARCHIVE", str(archive))
-    monkeypatch.setattr(cifar10, "load_archive", functools.partial(cifar10.load_archive, records=RECORDS))
+    made = published() if official else replace(cifar10.OFFICIAL, records=RECORDS)
+    monkeypatch.setattr(cifar10, "load_from", functools.partial(cifar10.load_from, published=made))
     source = stage_in_process(monkeypatch, tmp_path)
-    assert source == {
-        "name": "cifar10",
-        "origin": "a local archive",
-        "checksum": f"md5:{md5(archive.read_bytes())}",
-        "official": False,
-        "classes": [f"class{number}" for number in range(10)],
-        "counts": {"train": [10] * 10, "test": [2] * 10},
-        "size": 32,
-        "jpeg_share": None,
-    }
-    with np.load(tmp_path / "data/raw/train.npz") as raw:
+    with np.load(tmp_path / "data/raw/train.npz") as raw, np.load(tmp_path / "data/raw/test.npz") as test:
         assert set(raw) == {"images", "labels"}
         assert (raw["images"].shape, raw["images"].dtype) == ((100, 32, 32, 3), np.uint8)
         assert (raw["labels"].shape, raw["labels"].dtype) == ((100,), np.uint8)
-    with np.load(tmp_path / "data/raw/test.npz") as test:
         assert test["images"].shape == (20, 32, 32, 3) and test["labels"].shape == (20,)
+        checksum = array_checksum(raw["images"], raw["labels"], test["images"], test["labels"])
+    assert source == {
+        "name": "cifar10",
+        "origin": "a page" if official else "a local copy",
+        "checksum": checksum,
+        "official": official,
+        "classes": [f"class{number}" for number in range(10)],
+        "counts": {"train": [10] * 10, "test": [2] * 10},
+        "size": 32,
+        "jpeg_share": 0.0 if official else None,
+    }
 
 
 def test_invalid_dataset_is_not_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -17,7 +17,7 @@ import numpy as np
 from robustness_study.core.errors import StudyError
 from robustness_study.core.files import array_digest
 
-VARIABLE = "CIFAR10_ARCHIVE"  # environment variable: path of an archive to use instead of a download
+VARIABLE = "CIFAR10_ARCHIVE"  # environment variable: an archive or a folder to use instead of a download
 MOST_CLASSES = 256  # a label is one byte
 INVISIBLE = {"Cc", "Cf", "Zl", "Zp"}  # Unicode categories: control, format (also those that reverse text), line ends
 JOINERS = "\u200c\u200d"  # format characters that some scripts and many emoji need
@@ -29,7 +29,7 @@ NUMBER = re.compile(r"[+-]?\d+([.,]\d+)?")
 
 @dataclass(frozen=True)
 class Places:
-    """Where a dataset finds its files: the archive that the user named (or None), and the folder for downloads."""
+    """Where a dataset finds its files: what the user named (a file, a folder or None), and the folder for downloads."""
 
     archive: Path | None
     fetched: Path

@@ -143,24 +143,16 @@ def same_beginning(shorter: Path, longer: Path) -> bool:
     return True
 
 
-def md5_of(path: Path) -> str:
-    """The MD5 of a file in hexadecimal. It identifies a release but does not protect against forgery."""
-    return _digest(path, "md5")
-
-
 def digest_of(path: Path, checksum: str) -> str:
     """The digest of a file in hexadecimal, by the algorithm of `checksum`."""
-    return _digest(path, ALGORITHMS[len(checksum)][0])
+    name = ALGORITHMS[len(checksum)][0]
+    with path.open("rb") as stream:
+        return hashlib.file_digest(stream, lambda: hashlib.new(name, usedforsecurity=False)).hexdigest()
 
 
 def algorithm(checksum: str) -> str:
     """The name of the algorithm of a checksum, as in a message: "MD5" or "SHA-256"."""
     return ALGORITHMS[len(checksum)][1]
-
-
-def _digest(path: Path, name: str) -> str:
-    with path.open("rb") as stream:
-        return hashlib.file_digest(stream, lambda: hashlib.new(name, usedforsecurity=False)).hexdigest()
 
 
 def transfer(url: str, part: Path, new: Path, limits: Limits, watched: Watched) -> Path:
