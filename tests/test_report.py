@@ -865,8 +865,11 @@ def test_an_idea_is_compared_with_cross_entropy_in_a_family_of_its_own(study: Pa
     assert [each.estimate.mean for each in family.conclusions] == [each.estimate.mean for each in of_angular]
     assert [each.adjusted for each in family.conclusions] == adjust([each.estimate for each in family.conclusions])
     text = "\n\n".join(conclusion_sections.sections(idea))
-    assert "**Claims about the loss arcface.**" in text and "from cross_entropy" in text
-    assert "means over clean and corrupted training images" in text and "**Claims of the two studies.**" not in text
+    assert "**Claims about the loss arcface.**" in text and "**Claims of the two studies.**" not in text
+    assert "arcface − cross_entropy, mean over training on clean and on corrupted. It is given" in text
+    assert "say how many were tried" in text
+    alone = conclusion_sections.introduction(family, tested=False)
+    assert "**Claims about the loss arcface.**" in alone and "adjusted" not in alone
     rows = [[cell.strip() for cell in line.strip("|").split("|")][:3] for line in text.splitlines()]
     for each in family.conclusions:
         assert [each.claim.text, each.verdict(), points(each.estimate.mean)] in rows
