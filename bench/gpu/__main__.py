@@ -21,12 +21,14 @@ from bench import report
 from bench.gpu import agreement, checks, determinism, stems, together, ways
 from bench.gpu.budget import Part, run_parts
 from bench.gpu.setting import Setting
+from bench.gpu.study_data import SEEDS
 from bench.gpu.whole_models import WholeModels
 from robustness_study.classifier import device
 from robustness_study.core import params
 from robustness_study.core.errors import StudyError
 from robustness_study.core.files import read_json, write_json
 from robustness_study.core.program import run
+from robustness_study.results.claims import TRAIN_SETS
 
 
 def parts_of(given: Setting) -> list[Part]:
@@ -38,13 +40,17 @@ def parts_of(given: Setting) -> list[Part]:
     least, most = (1.0, 600.0) if given.tiny else (15.0, 120.0)
     return [
         Part("tests", least, checks.measure, most),
-        Part("speed", 2 * least, partial(stems.measure, given), most),
-        Part("recipe-clean", 2 * least, partial(models.recipe, "clean")),
-        Part("recipe-corrupted", 2 * least, partial(models.recipe, "corrupted")),
+        *(Part(f"speed-{stem}", 2 * least, partial(stems.measure, given, stem), most) for stem in given.stems),
+        *(Part(f"recipe-{name}-{SEEDS[0]}", 2 * least, partial(models.recipe, name, SEEDS[0])) for name in TRAIN_SETS),
         Part("agreement", least, partial(agreement.measure, given), most),
         Part("ways", 2 * least, partial(ways.measure, given), most),
         Part("deterministic", 2 * least, partial(determinism.measure, given), most),
         Part("time-to-accuracy", least, models.time_to_accuracy),
+        *(
+            Part(f"recipe-{name}-{seed}", 2 * least, partial(models.recipe, name, seed))
+            for seed in SEEDS[1:]
+            for name in TRAIN_SETS
+        ),
         Part("together", 2 * least, partial(together.measure, given)),
     ]
 

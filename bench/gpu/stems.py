@@ -101,12 +101,13 @@ def of_stem(given: Setting, stem: str) -> dict[str, Any]:
     return row | {"flop_per_image": flop, "tflops": tflops}
 
 
-def measure(given: Setting) -> dict[str, Any]:
-    """Every stem. Shares are of the data sheet's peak, if the card is known, and of a large matrix product here."""
+def measure(given: Setting, stem: str) -> dict[str, Any]:
+    """One stem. Shares are of the data sheet's peak, if the card is known, and of a large matrix product here."""
     card = torch.cuda.get_device_name(given.on) if given.on.type == "cuda" else ""
     peak, product = peak_of(card), product_tflops(given)
-    rows = [of_stem(given, stem) for stem in given.stems]
-    for row in rows:
-        row["share_of_product"] = row["tflops"] / product
-        row["share_of_peak"] = None if peak is None else row["tflops"] / peak
-    return {"peak_tflops": peak, "product_tflops": product, "turns": given.turns, "rows": rows}
+    row = of_stem(given, stem)
+    shares = {
+        "share_of_product": row["tflops"] / product,
+        "share_of_peak": None if peak is None else row["tflops"] / peak,
+    }
+    return {"peak_tflops": peak, "product_tflops": product, "turns": given.turns, **row, **shares}

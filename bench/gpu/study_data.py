@@ -18,18 +18,17 @@ from robustness_study.schema.corrupt import Corrupt
 from robustness_study.schema.download import Download
 from robustness_study.split import split
 
-SEED = 0  # the study's first
+SEEDS = (0, 1, 2)  # the study's first
 
 
 @dataclass(frozen=True)
 class Data:
-    """Images uint8 N×32×32×3 for training and test, clean and corrupted; labels uint8 N; the first seed's split."""
+    """Images uint8 N×32×32×3 for training and test, clean and corrupted; labels uint8 N."""
 
     train: dict[str, np.ndarray]
     test: dict[str, np.ndarray]
     train_labels: np.ndarray
     test_labels: np.ndarray
-    indices: dict[str, np.ndarray]
 
 
 def raw_images(given: Setting) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
@@ -62,15 +61,18 @@ def load(given: Setting) -> Data:
         name: mixed_copies(images, strengths, section.seed, name)[0]
         for name, images in (("train", train_images), ("test", test_images))
     }
-    share = 0.5 if given.tiny else given.params["split"]["train_share"]
-    train, val = split(train_labels, share, SEED)
     return Data(
         {"clean": train_images, "corrupted": copies["train"]},
         {"clean": test_images, "corrupted": copies["test"]},
         train_labels,
         test_labels,
-        {"train": train, "val": val},
     )
+
+
+def indices_of(data: Data, given: Setting, seed: int) -> dict[str, np.ndarray]:
+    """The positions of a seed's training and validation images, as the stage `split` chooses them."""
+    train, val = split(data.train_labels, 0.5 if given.tiny else given.params["split"]["train_share"], seed)
+    return {"train": train, "val": val}
 
 
 def training_images(data: Data, train_set: str, given: Setting) -> np.ndarray:

@@ -53,7 +53,12 @@ def recorded(step: Step) -> Step:
     graph = torch.cuda.CUDAGraph()
     with torch.cuda.graph(graph):
         step()
-    return graph.replay
+
+    def replay(recorded: Step = step) -> None:
+        """It keeps `step`, and so the images and weights whose memory the graph reads."""
+        graph.replay()
+
+    return replay
 
 
 def ways(given: Setting) -> dict[str, Callable[[], Step]]:

@@ -11,7 +11,7 @@ import numpy as np
 from bench.gpu import study_data
 from bench.gpu.budget import start_afresh
 from bench.gpu.setting import CLASSES, Setting
-from bench.gpu.study_data import SEED
+from bench.gpu.study_data import SEEDS, indices_of
 from robustness_study import losses
 from robustness_study.classifier.model import Classifier
 from robustness_study.core.errors import StudyError
@@ -42,7 +42,7 @@ class WholeModels:
         self.given = given
         self.data = cache(lambda: study_data.load(given))
 
-    def trained(self, train_set: str, **changes: Any) -> tuple[Classifier, list[Epoch], Recipe, float]:
+    def trained(self, train_set: str, seed: int, **changes: Any) -> tuple[Classifier, list[Epoch], Recipe, float]:
         """A model in evaluation mode with its epochs, its recipe, and the seconds that it took, with compiling."""
         data, given = self.data(), self.given
         recipe = Recipe.model_validate(given.recipe.model_dump() | changes)
@@ -51,7 +51,15 @@ class WholeModels:
         start_afresh()
         started = time.perf_counter()
         model, epochs = train_cell(
-            images, data.train_labels, data.indices, CLASSES, loss, recipe, SEED, given.on, EveryTenth(recipe.epochs)
+            images,
+            data.train_labels,
+            indices_of(data, given, seed),
+            CLASSES,
+            loss,
+            recipe,
+            seed,
+            given.on,
+            EveryTenth(recipe.epochs),
         )
         return model.eval(), epochs, recipe, time.perf_counter() - started
 
@@ -60,24 +68,28 @@ class WholeModels:
         logits, _ = outputs_of(model, images, 1000)
         return float((logits.argmax(1) == labels).mean())
 
-    def recipe(self, train_set: str) -> dict[str, Any]:
+    def recipe(self, train_set: str, seed: int) -> dict[str, Any]:
         """One model of the whole recipe: accuracies on validation images and on test images, its time, its curve."""
-        model, epochs, recipe, seconds = self.trained(train_set)
+        model, epochs, recipe, seconds = self.trained(train_set, seed)
         data = self.data()
-        val = data.indices["val"]
+        indices = indices_of(data, self.given, seed)
+        val = indices["val"]
         found = {f"test_{name}": self.accuracy(model, images, data.test_labels) for name, images in data.test.items()}
         found |= {f"val_{name}": self.accuracy(model, images[val], data.train_labels[val])
                   for name, images in data.train.items()}  # fmt: skip
-        print(f"{train_set}: {seconds:.0f} s  " + "  ".join(f"{name} {value:.4f}" for name, value in found.items()))
+        print(
+            f"{train_set}, seed {seed}: {seconds:.0f} s  "
+            + "  ".join(f"{name} {value:.4f}" for name, value in found.items())
+        )
         return {
             "loss": LOSS,
             "train_set": train_set,
-            "seed": SEED,
+            "seed": seed,
             "seconds": seconds,
             "seconds_per_epoch": float(np.median([epoch.seconds for epoch in epochs])),
             "images_per_second": float(np.median([epoch.images_per_second for epoch in epochs])),
             "accuracy": found,
-            "images": {"train": len(data.indices["train"]), "val": len(val), "test": len(data.test_labels)},
+            "images": {"train": len(indices["train"]), "val": len(val), "test": len(data.test_labels)},
             "curve": [[epoch.epoch, epoch.val_accuracy] for epoch in epochs],
             "recipe": recipe.model_dump(),
         }
@@ -89,9 +101,9 @@ class WholeModels:
         StudyError if none reaches the goal.
         """
         data, tried = self.data(), list[dict[str, Any]]()
-        val, goal = data.indices["val"], 0.0 if self.given.tiny else GOAL
+        val, goal = indices_of(data, self.given, SEEDS[0])["val"], 0.0 if self.given.tiny else GOAL
         for count in (2, 4) if self.given.tiny else EPOCHS:
-            model, _, _, seconds = self.trained("clean", epochs=count)
+            model, _, _, seconds = self.trained("clean", SEEDS[0], epochs=count)
             reached = self.accuracy(model, data.train["clean"][val], data.train_labels[val])
             tried.append({"epochs": count, "seconds": seconds, "val_accuracy": reached})
             print(f"{count} epochs: {reached:.4f} on {len(val)} validation images, {seconds:.1f} s", flush=True)
