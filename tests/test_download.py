@@ -473,7 +473,7 @@ def test_failing_stage_prints_one_line_and_writes_nothing(
         "size": "download.size is 64, but cifar10 images are 32 pixels wide; set it to 32",
         "folder": "download.folder is None; set it to the folder of your images",
         "archive": "has 61,460 bytes, not 30,730,000",
-        "checksum": "data/external/cifar-10-binary.tar.gz has no batches.meta.txt",
+        "checksum": "data/external/cifar-10-binary.tar.gz: it has no data_batch_1.bin; delete the file to",
         "network": "put the file at data/external/cifar-10-binary.tar.gz",
     }
     done = run_stage(tmp_path, **environment)
