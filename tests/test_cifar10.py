@@ -19,16 +19,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-
-from robustness_study.core.errors import StudyError
-from robustness_study.datasets import _cifar10_files, cifar10
-from robustness_study.datasets._cifar10_files import BATCHES, BINARY, PYTHON, Release, read_batches, read_class_names
-from robustness_study.datasets._tar import Member
-from robustness_study.datasets.base import Dataset, array_checksum, describe, validate
-from robustness_study.datasets.cifar10 import CORRECT, DOWNLOAD_AGAIN
-from robustness_study.natural import cifar10_1
-from stages import download
-from tests.small_cifar10 import (
+from small_cifar10 import (
     CLASSES,
     RECORDS,
     batch_arrays,
@@ -40,6 +31,15 @@ from tests.small_cifar10 import (
     python_files,
     unpack,
 )
+
+from robustness_study.core.errors import StudyError
+from robustness_study.datasets import _cifar10_files, cifar10
+from robustness_study.datasets._cifar10_files import BATCHES, BINARY, PYTHON, Release, read_batches, read_class_names
+from robustness_study.datasets._tar import Member
+from robustness_study.datasets.base import Dataset, array_checksum, describe, validate
+from robustness_study.datasets.cifar10 import CORRECT, DOWNLOAD_AGAIN
+from robustness_study.natural import cifar10_1
+from stages import download
 
 RECORD = 3073
 ADVICE = "do this"
@@ -173,7 +173,7 @@ def test_published_checksums_are_six_different_md5s() -> None:
 
 # --- the official images, where there is a copy ------------------------------------------------------------
 
-SOURCE_SHA256 = "TODO"  # of source.json
+SOURCE_SHA256 = "4d101f31678daf544a5c65468648e4fca34b30b841f3df31fe1532d65ed2f9a5"  # of source.json
 BUILDER = Path(__file__).resolve().parents[2] / "shared/cifar10/build_archive.py"
 
 
@@ -251,14 +251,14 @@ def test_what_to_do_depends_on_whether_the_copy_was_named(tmp_path: Path, releas
     """Nobody is told to delete a file of their own, and a broken download can be made again."""
     batch = release.batches[0]
     files = binary_files() if release is BINARY else python_files()
-    for number, broken in enumerate(
-        (b"<html>", b"", {batch: b"x"}, files | {batch: b"x"}, files | {batch: bytes(10**6)})
-    ):
-        path = tmp_path / f"{number}.tar.gz"
-        if isinstance(broken, bytes):
-            path.write_bytes(broken)
-        else:
-            pack(path, broken)
+    paths = [
+        pack(tmp_path / f"{number}.tar.gz", broken)
+        for number, broken in enumerate(({batch: b"x"}, files | {batch: b"x"}, files | {batch: bytes(10**6)}))
+    ]
+    for content in (b"", b"<html>"):
+        paths.append(tmp_path / f"{len(paths)}.tar.gz")
+        paths[-1].write_bytes(content)
+    for path in paths:
         for source, kept, advice in ((path, tmp_path / "none", CORRECT), (None, path, DOWNLOAD_AGAIN)):
             with pytest.raises(StudyError) as caught:
                 cifar10.load_from(source, kept, published())

@@ -11,12 +11,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-
-from robustness_study.core.errors import LONGEST, StudyError
-from robustness_study.datasets._cifar10_files import PYTHON, read_batches, read_class_names
-from robustness_study.datasets._cifar10_pickle import batch_records, class_names, unpickled
-from robustness_study.datasets.cifar10 import CORRECT, OFFICIAL
-from tests.small_cifar10 import (
+from small_cifar10 import (
     RECORDS,
     Python2,
     batch_pickle,
@@ -28,6 +23,11 @@ from tests.small_cifar10 import (
     python_files,
     unpack,
 )
+
+from robustness_study.core.errors import LONGEST, StudyError
+from robustness_study.datasets._cifar10_files import PYTHON, read_batches, read_class_names
+from robustness_study.datasets._cifar10_pickle import batch_records, class_names, unpickled
+from robustness_study.datasets.cifar10 import CORRECT, OFFICIAL
 
 PUBLISHED_NAMES = "5ff9c542aee3614f3951f8cda6e48888"  # MD5 of batches.meta; torchvision compares it too
 GOOD = python_files()["data_batch_1"]
@@ -52,7 +52,7 @@ def test_a_batch_is_read_as_python_reads_it(order: Any) -> None:
     np.testing.assert_array_equal(found[:, 0], wanted["labels"])
     np.testing.assert_array_equal(found[:, 1:], wanted["data"])
     np.testing.assert_array_equal(found[:, 1:], rows)
-    assert (found.dtype, found.shape) == (np.uint8, (300, 3073))
+    assert found.dtype == np.uint8 and found.shape == (300, 3073)
 
 
 def test_records_are_those_of_the_binary_release() -> None:
@@ -62,7 +62,11 @@ def test_records_are_those_of_the_binary_release() -> None:
 
 
 def test_plain_values_are_read_as_python_reads_them() -> None:
-    value = {"": [], "a": [0, 255, 256, 65_535, 65_536, -1], "c": ((1,), (1, "x"), (1, 2, 3), (1, 2, 3, 4))}
+    value: dict[str, Any] = {
+        "": [],
+        "a": [0, 255, 256, 65_535, 65_536, -1],
+        "c": ((1,), (1, "x"), (1, 2, 3), (1, 2, 3, 4)),
+    }
     value |= {"d": {"e": None, "f": [True, False]}, "long": "x" * 300, "many": list(range(2500))}
     assert unpickled(dumped(value), 10_000) == pickle.loads(dumped(value)) == value
 
@@ -74,6 +78,7 @@ COMMAND = "touch believed"
 MANY = 50_000
 IMAGES = np.zeros((RECORDS, 3072), np.uint8)
 LABELS = [1] * RECORDS
+NO_LABELS: list[Any] = [256, -1, True, None, "1", (), []]
 
 
 class Runs:
@@ -201,10 +206,7 @@ HOSTILE: dict[str, bytes] = {
     "too few labels": dumped({"labels": LABELS[1:], "data": IMAGES}),
     "too few images": dumped({"labels": LABELS, "data": IMAGES[1:]}),
     "images of another size": dumped({"labels": LABELS, "data": IMAGES.reshape(-1, 1024)}),
-    **{
-        f"a label that is {label!r}": dumped({"labels": [*LABELS[1:], label], "data": IMAGES})
-        for label in (256, -1, True, None, "1", (), [])
-    },
+    **{f"a label that is {label!r}": dumped({"labels": [*LABELS[1:], label], "data": IMAGES}) for label in NO_LABELS},
     "CIFAR-100": dumped({"fine_labels": LABELS, "data": IMAGES}),
 }
 

@@ -13,12 +13,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from small_cifar10 import RECORDS, binary_files, pack, published, unpack
 
 from robustness_study.core.errors import LONGEST, StudyError
 from robustness_study.datasets import cifar10
 from robustness_study.datasets._cifar10_files import BATCHES, BINARY, read_batches
 from robustness_study.datasets._tar import BLOCK, MOST_EXTENSION, MOST_HEADERS, Forward, members
-from tests.small_cifar10 import RECORDS, binary_files, pack, published, unpack
 
 GNU, PAX, USTAR = tarfile.GNU_FORMAT, tarfile.PAX_FORMAT, tarfile.USTAR_FORMAT
 MOST = 10_000_000
@@ -95,7 +95,7 @@ def test_what_is_not_asked_for_is_skipped() -> None:
 
 def header(name: str = "test_batch.bin", size: bytes = b"0", kind: bytes = b"0") -> bytes:
     """A header with a right checksum, whatever its size says."""
-    block = bytearray(tarfile.TarInfo(name).tobuf(USTAR))
+    block = bytearray(tarfile.TarInfo(name).tobuf(tarfile.USTAR_FORMAT))
     block[124:136], block[156:157] = size.ljust(12, b"\0"), kind
     block[148:156] = b" " * 8
     block[148:156] = b"%06o\0 " % sum(block)
