@@ -168,7 +168,6 @@ def test_hostile_archive_is_refused_in_one_line(tmp_path: Path, case: str) -> No
     hostile = HOSTILE[case]()
     for content in (hostile, hostile + good, files + hostile):
         path.write_bytes(gzip.compress(content, compresslevel=1))
-        del content
         tracemalloc.start()
         try:
             with pytest.raises(StudyError) as caught:
