@@ -22,7 +22,7 @@ EVALUATED = ("test_clean_logits", "test_clean_features", "reference_features", "
 
 
 def main() -> None:
-    """Attack `attack.images` clean test images: stratified, the same for every model.
+    """Attack the recipe's share of `attack.images` clean test images: stratified, the same for every model.
 
     `attack.attacks` sets which other attacks run. An alarm that `attack.accept` does not name ends the stage.
     """

@@ -31,7 +31,8 @@ def main() -> None:
     batches = {loss.name: loss.batches for loss in chosen}
     share = params.section("split", Split).train_share
     counts.check_batches(train_labels, share, seeds, batches, recipe_name, recipe.batch_size)
-    counts.check_planes(test_labels, params.section("embed", Embed), params.section("attack", Attack))
+    attack = params.section("attack", Attack).with_share(recipe.evidence_share)
+    counts.check_planes(test_labels, params.section("embed", Embed), attack)
 
     from robustness_study.classifier import device
     from robustness_study.training.trial import try_to_train

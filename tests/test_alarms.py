@@ -125,10 +125,23 @@ def test_stronger_names_the_epsilon_with_the_largest_gain() -> None:
     assert alarms.stronger("noise_stronger", "noise", "the gradient", weak, strong, margin=0.5) is None
 
 
-def test_fewer_needs_no_test_and_disagree_counts_both_sides() -> None:
-    """One image of 90 is within chance, but what a search finds beyond another one is no chance."""
-    assert not alarms.clearly_fewer(right(88), right(90)) and alarms.fewer(right(88), right(90), 0.01)
-    assert not alarms.fewer(right(89), right(90), 0.01) and not alarms.fewer(right(90), right(88))
+def test_fewer_needs_no_test() -> None:
+    """Three images of 90 are within chance, but what a search finds beyond another one is no chance."""
+    assert not alarms.clearly_fewer(right(87), right(90)) and alarms.fewer(right(87), right(90), 0.01)
+    assert not alarms.fewer(right(86), right(90), 0.04) and not alarms.fewer(right(90), right(88))
+    assert alarms.fewer(right(89), right(90))  # without a margin, one image counts
+
+
+def test_two_images_are_within_every_margin() -> None:
+    """A recipe may attack so few images that one of them is more than the margin."""
+    few = np.ones(50, dtype=bool)
+    for wrong, raised in ((1, False), (2, False), (3, True)):
+        fewer = few.copy()
+        fewer[:wrong] = False
+        assert alarms.fewer(fewer, few, 0.01) == raised
+
+
+def test_disagree_counts_both_sides() -> None:
     one, other = right(50), np.arange(100) >= 44  # 94 images are correct in one of the two only
     assert alarms.disagree(one, other, 0.93) and not alarms.disagree(one, other, 0.94)
     found = alarms.stronger("starts_disagree", "one start", "another", {2: one}, {2: other}, 0.05, "disagree")

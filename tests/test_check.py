@@ -88,6 +88,16 @@ BAD: dict[str, tuple[str, Any, str]] = {
     "number for a truth": ("recipes.cpu.compile", 1, "recipes.cpu.compile is 1: input should be a valid boolean"),
     "share above 1": ("split.train_share", 1.5, "split.train_share is 1.5: input should be less than 1"),
     "share of 0": ("split.train_share", 0.0, "split.train_share is 0.0: input should be greater than 0"),
+    "no evidence": (
+        "recipes.cpu.evidence_share",
+        0.0,
+        "recipes.cpu.evidence_share is 0.0: input should be greater than",
+    ),
+    "more evidence than there is": (
+        "recipes.cpu.evidence_share",
+        1.5,
+        "recipes.cpu.evidence_share is 1.5: input should",
+    ),
     "share no number": ("split.train_share", float("nan"), "split.train_share is nan: input should be"),
     "hue above half": (
         "corrupt.mix.color_jitter.hue",

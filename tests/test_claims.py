@@ -54,7 +54,7 @@ def test_each_claim_is_a_difference_of_means_over_the_other_setting() -> None:
 
 
 def test_an_idea_has_a_family_of_its_own_that_is_the_same_for_every_idea() -> None:
-    found = claims.families(["cross_entropy", "arcface", "angular", "mine"], ["clean", "augmix"])
+    found = claims.families(["cross_entropy", "arcface", "angular", "mine"], ["clean", "augmix", "corrupted"])
     assert list(found) == [claims.STUDIES, "the loss arcface", "the loss mine", "training on augmix"]
     assert found[claims.STUDIES] == CLAIMS
     for title, better in (("the loss arcface", "arcface"), ("the loss mine", "mine")):
@@ -63,19 +63,26 @@ def test_an_idea_has_a_family_of_its_own_that_is_the_same_for_every_idea() -> No
         ]
         for claim in found[title]:
             assert claim.weights() == {
-                (better, "clean"): 0.5, (better, "augmix"): 0.5,
-                ("cross_entropy", "clean"): -0.5, ("cross_entropy", "augmix"): -0.5,
+                (better, "clean"): 0.5, (better, "corrupted"): 0.5,
+                ("cross_entropy", "clean"): -0.5, ("cross_entropy", "corrupted"): -0.5,
             }  # fmt: skip
             assert f"The {better} loss has a higher" in claim.text
     assert [claim.metric for claim in found["training on augmix"]] == [claim.metric for claim in CLAIMS[:4]]
     for claim in found["training on augmix"]:
-        losses = ("cross_entropy", "arcface", "angular", "mine")
-        assert claim.weights() == {(loss, "augmix"): 0.25 for loss in losses} | {
-            (loss, "clean"): -0.25 for loss in losses
-        }
+        signs = {"augmix": 0.5, "clean": -0.5}
+        assert claim.weights() == {(loss, name): signs[name] for loss, name in product(claims.LOSSES, signs)}
         assert "augmix images" in claim.text and "same corruption" not in claim.text
     texts = [claim.text for family in found.values() for claim in family]
     assert len(set(texts)) == len(texts)
+
+
+def test_no_idea_changes_what_is_said_of_another() -> None:
+    alone = claims.families(["cross_entropy", "arcface"], ["clean", "corrupted"])
+    together = claims.families(["cosface", "cross_entropy", "arcface"], ["augmix", "clean", "corrupted"])
+    assert alone["the loss arcface"] == together["the loss arcface"] and alone.items() <= together.items()
+    without = claims.families(["cosface", "arcface"], ["augmix"])  # nothing of the studies is here
+    assert without["the loss arcface"][0].over == ("augmix",)
+    assert without["training on augmix"][0].over == ("cosface", "arcface")
 
 
 def test_a_claim_about_one_training_set_is_no_mean() -> None:

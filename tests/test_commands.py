@@ -126,7 +126,7 @@ def test_an_idea_with_the_quick_recipe(study: Repository) -> None:
         assert images["val_clean"] == images["val_corrupted"] == round(0.25 * len(split["val"]))
     report = (study.path / "reports/report.md").read_text(encoding="utf-8")
     assert "**Claims about the loss arcface.**" in report and "Not tested, because this study has no models" in report
-    assert "Claims about the loss arcface" in (study.path / "reports/report.html").read_text(encoding="utf-8")
+    assert "Claims about the loss arcface. They are" in (study.path / "reports/report.html").read_text(encoding="utf-8")
 
 
 def test_one_more_loss_on_workers_in_clones(study: Repository, tmp_path: Path) -> None:

@@ -27,6 +27,8 @@ RUN_OTHERWISE = {
     "make test": ".ci/run",
     "python -m bench.faults": "tests/test_faults.py",  # two faults of each kind
     "python -m bench.power": "tests/test_claims.py",  # with few studies; the full command takes a quarter of an hour
+    "python -m bench.gpu --minutes 8": "tests/test_bench_gpu.py",  # its parts, with tiny settings
+    "python -m bench.gpu_study --minutes 9": "tests/test_gpu_study.py",  # the same
     "make bench": "tests/test_bench.py",  # with few images and steps; the full command takes half an hour
     "pip install .": "tests/test_package.py",  # in an environment of its own, without a network
     "pip install '.[pictures]'": "tests/test_package.py",

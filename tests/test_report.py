@@ -101,6 +101,7 @@ from robustness_study.results.metric import Metric, refuse_repeated
 from robustness_study.results.metric_kinds import recall, under_attack
 from robustness_study.results.metrics import BESIDE, METRICS
 from robustness_study.statistics import Error, contrast, estimate, holm, variances_of
+from robustness_study.webpage import sections as page_sections
 from stages import compare
 
 
@@ -865,13 +866,39 @@ def test_an_idea_is_compared_with_cross_entropy_in_a_family_of_its_own(study: Pa
     assert [each.estimate.mean for each in family.conclusions] == [each.estimate.mean for each in of_angular]
     assert [each.adjusted for each in family.conclusions] == adjust([each.estimate for each in family.conclusions])
     text = "\n\n".join(conclusion_sections.sections(idea))
-    assert "**Claims about the loss arcface.**" in text and "from cross_entropy" in text
-    assert "means over clean and corrupted training images" in text and "**Claims of the two studies.**" not in text
+    assert "**Claims about the loss arcface.**" in text and "**Claims of the two studies.**" not in text
+    assert "arcface − cross_entropy, mean over training on clean and on corrupted. It is given" in text
+    assert "say how many were tried" in text
+    alone = conclusion_sections.introduction(family, tested=False)
+    assert "**Claims about the loss arcface.**" in alone and "adjusted" not in alone
     rows = [[cell.strip() for cell in line.strip("|").split("|")][:3] for line in text.splitlines()]
     for each in family.conclusions:
         assert [each.claim.text, each.verdict(), points(each.estimate.mean)] in rows
     titles = [each["family"] for each in as_json(idea)["conclusions"]]
     assert titles == ["the loss arcface"] * len(family.conclusions)
+
+
+def test_a_training_set_is_an_idea_too_and_a_control_is_none(study: Path) -> None:
+    studies = read(LOSSES, TRAIN_SETS, SEEDS, [])
+    of_loss = {name: [studies.cells[loss, name] for loss in LOSSES] for name in TRAIN_SETS}
+    added = {
+        (loss, name): of_loss["corrupted"][at] for name in ("augmix", "adversarial") for at, loss in enumerate(LOSSES)
+    }
+    both = replace(studies, cells=studies.cells | added)
+    first, family = both.families
+    assert (first, family.title) == (studies.families[0], "training on augmix")
+    of_corrupted = [each for each in first.conclusions if each.claim.better == "corrupted"]
+    assert [each.estimate.mean for each in family.conclusions] == [each.estimate.mean for each in of_corrupted]
+    text = "\n\n".join(conclusion_sections.sections(both))
+    assert "trained on augmix − trained on clean, mean over cross_entropy and angular. It is given" in text
+    assert text.index("**Claims of the two studies.**") < text.index("**Claims about training on augmix.**")
+    shown = page_sections.verdicts(both)["families"]
+    assert [len(each["rows"]) for each in shown] == [len(first.conclusions), len(family.conclusions)]
+    assert shown[1]["introduction"].startswith("Claims about training on augmix. They are")
+    (verdicts,) = (each for each in page_sections.every_table(both, []) if each["name"] == "verdicts")
+    rows = list(csv.DictReader(io.StringIO(verdicts["csv"])))
+    assert [row["family"] for row in rows] == [each.title for each in both.families for _ in each.conclusions]
+    assert all(row["verdict"] and row["p (Holm)"] for row in rows)
 
 
 def test_report_begins_with_accepted_alarms_and_their_reasons(study: Path) -> None:

@@ -4,11 +4,18 @@ from __future__ import annotations
 
 from fractions import Fraction
 from itertools import pairwise
+from pathlib import Path
 
 import numpy as np
 import pytest
 
-from robustness_study.core.subsets import stratified
+from robustness_study.core import params
+from robustness_study.core.cell import Cell
+from robustness_study.core.subsets import count_of, stratified
+from robustness_study.evaluation.score import sets_of
+from robustness_study.schema.attack import Attack
+
+TOP = Path(__file__).parents[1]
 
 LABELS = np.random.default_rng(0).permutation(np.repeat(np.arange(5), 40))
 
@@ -89,3 +96,45 @@ def test_draw_depends_only_on_seed_and_names() -> None:
 def test_every_image_can_be_chosen() -> None:
     drawn = np.bincount(np.concatenate([stratified(LABELS, 100, seed) for seed in range(100)]), minlength=200)
     assert drawn.min() > 25 and drawn.max() < 75  # each image 50 times in 100 by chance
+
+
+# --- the share of a recipe ---------------------------------------------------------------------------------
+
+
+def test_a_share_is_at_least_one_image() -> None:
+    assert [count_of(share, 1000) for share in (1.0, 0.25, 0.0016, 0.0004, 5e-324)] == [1000, 250, 2, 1, 1]
+
+
+def test_attacks_take_the_same_share_of_their_images() -> None:
+    whole = params.validated("attack", params.read(TOP / "params.yaml")["attack"], Attack)
+    found = whole.with_share(0.25)
+    assert (found.images, found.control_images) == (whole.images / 4, whole.control_images / 4)
+    changed = set()
+    for name, block in found.attacks.items():
+        assert block | {"images": None} == whole.attacks[name] | {"images": None}
+        if "images" in block:
+            assert block["images"] == whole.attacks[name]["images"] / 4
+            changed.add(name)
+    assert changed == {"pgd", "apgd", "square"}
+    assert found.model_copy(update=whole.model_dump()) == whole == whole.with_share(1.0)
+
+
+def test_a_share_of_the_validation_images_keeps_labels_and_classes() -> None:
+    """Every image here shows its own position, and labels are positions modulo four."""
+    places = np.arange(80, dtype=np.uint8)
+    images = np.broadcast_to(places[:, None, None, None], (80, 2, 2, 3))
+    raw = {"train": images, "test": images}
+    indices = {"train": np.arange(40), "val": np.arange(40, 80), "test": np.arange(80)}
+    labels = {"train": places % 4, "test": places % 4}
+    cell = Cell("cross_entropy", "clean", 3)
+    whole, some = (sets_of(cell, images, raw, raw, labels, indices, share) for share in (1.0, 0.5))
+    for name, (found, of_found) in some.items():
+        assert (found[:, 0, 0, 0] % 4 == of_found).all(), name
+        if not name.startswith("val"):
+            np.testing.assert_array_equal(found, whole[name][0])
+    chosen = some["val_clean"][0][:, 0, 0, 0]
+    assert set(chosen) < set(range(40, 80)) and np.bincount(some["val_clean"][1]).tolist() == [5] * 4
+    np.testing.assert_array_equal(some["val_corrupted"][0], some["val_clean"][0])
+    other = sets_of(Cell("angular", "corrupted", 3), images, raw, raw, labels, indices, 0.5)
+    np.testing.assert_array_equal(other["val_clean"][0], some["val_clean"][0])  # the same for all models of a seed
+    assert len(whole["val_clean"][0]) == 40

@@ -21,6 +21,7 @@ from robustness_study.statistics import mcnemar, wilson_interval
 MOST_ZERO_GRADIENTS = 0.01  # share of images; Athalye et al. 2018 (arXiv 1802.00420)
 MOST_LEFT = 0.02  # share of images that may stay correct under an attack that nothing should survive
 MOST_RANDOM = 1e-3  # of the largest logit: rounding changes a logit by less when it is computed again
+FEW = 2  # images: as few as these show nothing, however few there are in all
 MOST_DIFFERENT = 0.001  # share of images; two logits that differ by rounding only can swap when the batch changes
 SMALLEST_COLLAPSE = 0.10  # share of images: three standard errors of an accuracy of 0.3 on 200 images
 LEVEL = 0.05  # significance level of McNemar's test
@@ -104,9 +105,10 @@ def rises_with_epsilon(ladder: dict[int, np.ndarray], chance: float) -> Alarm | 
 def fewer(correct: np.ndarray, others: np.ndarray, margin: float = 0.0) -> bool:
     """Whether the accuracy is lower by more than `margin`, without a test: for an attack that starts where one ended.
 
-    What it finds, the other attack missed; chance has no part in it.
+    What it finds, the other attack missed; chance has no part in it. With a margin, two images are always within it.
     """
-    return bool(int(others.sum()) - int(correct.sum()) > margin * len(correct))  # in counts, so no rounding decides
+    most = max(margin * len(correct), FEW) if margin else 0
+    return bool(int(others.sum()) - int(correct.sum()) > most)  # in counts, so no rounding decides
 
 
 def disagree(correct: np.ndarray, others: np.ndarray, margin: float = 0.0) -> bool:

@@ -23,10 +23,12 @@ CLAIMS = (
     "training sets. A positive difference has the direction of the claim."
 )
 IDEA = (
-    "**Claims about {title}.** They are the same for every idea, so nobody chose them after seeing a result. The "
-    "differences are from {baseline}, in percentage points, means over {over}. p and the intervals are adjusted for "
-    "these claims alone. With several ideas, or several tries of one, a wrong verdict is likelier than 5 %: say how "
-    "many were tried."
+    "**Claims about {title}.** They are the same for every idea. Each is about one difference in accuracy: {contrast}. "
+    "It is given in percentage points; a positive one has the direction of the claim."
+)
+SEVERAL = (
+    " p and the intervals are adjusted for these claims alone. With several ideas, or several tries of one, a wrong "
+    "verdict is likelier than 5 %: say how many were tried."
 )
 HOW_TO_READ = (
     "- *Supported*: the difference has the direction of the claim, and chance is an unlikely explanation (adjusted p "
@@ -76,9 +78,8 @@ def introduction(family: Family, tested: bool) -> str:
     """What the claims of a family are, and when they were chosen."""
     if family.title == STUDIES:
         return CLAIMS.format(tested=TESTED if tested else "")
-    claim = family.conclusions[0].claim
-    over = " and ".join(claim.over) + (" training images" if claim.about == "loss" else "")
-    return IDEA.format(title=family.title, baseline=claim.worse, over=over)
+    contrast = family.conclusions[0].claim.contrast()  # the same for all of them
+    return IDEA.format(title=family.title, contrast=contrast) + (SEVERAL if tested else "")
 
 
 def claims_table(family: Family) -> pd.DataFrame:

@@ -50,7 +50,7 @@ class Claim:
 
     def contrast(self) -> str:
         """What is subtracted from what, in words."""
-        mean = "mean over " if len(self.over) > 1 else ""
+        mean = "mean over " if len(self.over) > 1 else ""  # of one there is no mean
         if self.about == "loss":
             return f"{self.better} − {self.worse}, {mean}training on {' and on '.join(self.over)}"
         return f"trained on {self.better} − trained on {self.worse}, {mean}{' and '.join(self.over)}"
@@ -90,11 +90,14 @@ CLAIMS = of_training_set(TRAIN_SETS[1], LOSSES) + of_loss(LOSSES[1], TRAIN_SETS)
 def families(losses: Sequence[str], train_sets: Sequence[str]) -> dict[str, tuple[Claim, ...]]:
     """Title → claims: those of the two studies, then those of each other loss and training set, in the order of params.
 
-    `train_sets` are those that are compared, so without controls. Claims about an idea are over all losses, or all
-    training sets, of this study.
+    `train_sets` are those that are compared, so without controls. Claims about an idea are means over those of the two
+    studies' losses, or training sets, that are here, so no idea changes what is said of another. If none of them is
+    here, they are means over all.
     """
+    usual_losses = [loss for loss in losses if loss in LOSSES] or losses
+    usual_sets = [name for name in train_sets if name in TRAIN_SETS] or train_sets
     return {
         STUDIES: CLAIMS,
-        **{f"the loss {loss}": of_loss(loss, train_sets) for loss in losses if loss not in LOSSES},
-        **{f"training on {name}": of_training_set(name, losses) for name in train_sets if name not in TRAIN_SETS},
+        **{f"the loss {loss}": of_loss(loss, usual_sets) for loss in losses if loss not in LOSSES},
+        **{f"training on {name}": of_training_set(name, usual_losses) for name in train_sets if name not in TRAIN_SETS},
     }

@@ -16,7 +16,8 @@ ROBUST_EPSILON_255 = 2  # of the worst case
 class Attack(Section):
     """Settings that all attacks share. `attacks` has a block for each attack that runs in addition to FGSM.
 
-    `images` is the number of attacked test images, stratified. Attacks that serve as controls use `control_images` of
+    `images` is the number of attacked test images, stratified; a recipe may use a share of them, and of every attack's
+    `images` (`evidence_share`). Attacks that serve as controls use `control_images` of
     them. `epsilons_255` are the sizes of the attack, in units of 1/255. The grid of examples shows `examples` images at
     `example_epsilon_255`; `embed` and the angles in attack.json use this size as well. `accept` lists the alarms that
     do not stop the stage. robustness_study/attacks/catalogue.py defines and checks the blocks and the alarms.

@@ -8,7 +8,10 @@ from robustness_study.core.section import Count, Names, Section, Seed
 
 
 class Suite(Section):
-    """Each of `corruptions` is applied at five severities to the same `images` test images, stratified."""
+    """Each of `corruptions` is applied at five severities to the same `images` test images, stratified.
+
+    A recipe may use a share of them (`evidence_share`).
+    """
 
     corruptions: Names = Field(min_length=1)
     images: Count

@@ -13,7 +13,6 @@ from ruamel.yaml import YAML
 from robustness_study.core.cell import model_name
 from robustness_study.report import conclusion_sections, tables
 from robustness_study.report.study import Study
-from robustness_study.results.claims import STUDIES
 
 TITLES = {  # of the tables, in the order in which the page shows them
     "verdicts": "Verdicts",
@@ -42,11 +41,18 @@ TITLES = {  # of the tables, in the order in which the page shows them
 
 def verdicts(study: Study) -> dict[str, Any]:
     """The claims with their verdicts, what cannot be tested, and how to read the words."""
-    found = {family.title: conclusion_sections.claims_table(family) for family in study.concluded}
+    tested = study.seeds > 1
+    found = [(family, conclusion_sections.claims_table(family)) for family in study.concluded]
     return {
-        "families": {title: (list(frame.columns), frame.to_dict("index")) for title, frame in found.items()},
-        "studies": STUDIES,
-        "tested": study.seeds > 1,
+        "families": [
+            {
+                "introduction": conclusion_sections.introduction(family, tested).replace("**", ""),
+                "columns": list(frame.columns),
+                "rows": frame.to_dict("index"),
+            }
+            for family, frame in found
+        ],
+        "tested": tested,
         "seeds": study.seeds,
         "left_out": _by_reason(study.left_out),
     }
