@@ -113,10 +113,10 @@ def record(key: str, value: str) -> bytes:
     return b"%d %s=%s\n" % (length + len(str(length + 2)), key.encode(), value.encode())
 
 
-ENDLESS = 400_000  # members, records or headers: with `tarfile`, more than a minute
+MANY = 100_000  # headers
 HOSTILE: dict[str, Callable[[], bytes]] = {
-    "a negative size": lambda: header(size=b"-1000"),
-    "a negative size that leads back to the header": lambda: header("other", b"-512"),
+    "a negative size": lambda: header(size=b"-1"),
+    "a negative size that leads back to the header": lambda: header("first") + header("other", b"-1000"),
     "a negative size of base 256": lambda: header("other", b"\xff" * 10 + b"\xfe\0"),
     "a size of base 256": lambda: header("other", b"\x80" + bytes(9) + b"\x10\0"),
     "a size with a line": lambda: header("other", b"1_0"),
@@ -146,18 +146,18 @@ HOSTILE: dict[str, Callable[[], bytes]] = {
     "a record without a value": lambda: extended(b"x", b"7 path\n"),
     "a record without a line end": lambda: extended(b"x", b"9 path=ab"),
     "a character set that takes long to find": lambda: extended(b"x", b"1" * 60_000),
-    "many headers": lambda: header("other") * ENDLESS,
-    "many long names": lambda: extended(b"L", b"a") * (ENDLESS // 2),
+    "many headers": lambda: header("other") * MANY,
+    "many long names": lambda: extended(b"L", b"a") * (MANY // 2),
     "many pax headers of all": lambda: (extended(b"g", record("comment", "a" * 60_000)) + header("other")) * 600,
     "many records, and many members": lambda: (
-        extended(b"g", b"".join(record(f"{number:06d}", "a") for number in range(4000))) + header("other") * ENDLESS
+        extended(b"g", b"".join(record(f"{number:06d}", "a") for number in range(4000))) + header("other") * MANY
     ),
     "a damaged header": lambda: header()[:-1] + b"\x01",
     "a header that ends": lambda: header()[:-1],
 }
 
 
-@pytest.mark.timeout(20)  # without the limits, some of them take hours
+@pytest.mark.timeout(30)  # not a measurement: without the checks some do not end, with them each takes about a second
 @pytest.mark.parametrize("case", HOSTILE)
 def test_hostile_archive_is_refused_in_one_line(tmp_path: Path, case: str) -> None:
     """Also compressed; before the good files and behind them. It takes little memory."""

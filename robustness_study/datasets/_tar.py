@@ -1,7 +1,7 @@
 """Reads a tar archive strictly forward, within limits, because a stranger may have made it.
 
-Python's `tarfile` is not used: a file of negative size makes it read one header for ever, a sparse file makes it unpack
-the archive again and again, and its time for long headers grows with the square of their length.
+Python's `tarfile` is not used. In Python 3.11.7, a negative size makes it read one header endlessly, a sparse file can
+make it unpack the archive again and again, and its time for a pax header grows with the square of the header's length.
 Formats: https://www.gnu.org/software/tar/manual/html_node/Standard.html (ustar and GNU), and
 https://pubs.opengroup.org/onlinepubs/9799919799/utilities/pax.html (pax)
 """
