@@ -30,7 +30,7 @@ def batch_arrays(number: int) -> tuple[np.ndarray, np.ndarray]:
 def binary_files() -> dict[str, bytes]:
     """The files of the binary release by name."""
     content = {BINARY.names: "".join(f"{name}\n" for name in CLASSES).encode() + b"\n"}
-    for number, name in enumerate(BINARY.files[1:]):
+    for number, name in enumerate(BINARY.batches):
         images, labels = batch_arrays(number)
         content[name] = b"".join(
             bytes([label]) + image.transpose(2, 0, 1).tobytes() for image, label in zip(images, labels, strict=True)

@@ -11,12 +11,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-
-from robustness_study.core.errors import LONGEST, StudyError
-from robustness_study.datasets._cifar10_files import PYTHON, read
-from robustness_study.datasets._cifar10_pickle import batch_records, class_names, unpickled
-from robustness_study.datasets.cifar10 import OFFICIAL
-from tests.small_cifar10 import (
+from small_cifar10 import (
     RECORDS,
     Python2,
     batch_pickle,
@@ -28,6 +23,11 @@ from tests.small_cifar10 import (
     python_files,
     unpack,
 )
+
+from robustness_study.core.errors import LONGEST, StudyError
+from robustness_study.datasets._cifar10_files import PYTHON, read_batches, read_class_names
+from robustness_study.datasets._cifar10_pickle import batch_records, class_names, unpickled
+from robustness_study.datasets.cifar10 import CORRECT, OFFICIAL
 
 PUBLISHED_NAMES = "5ff9c542aee3614f3951f8cda6e48888"  # MD5 of batches.meta; torchvision compares it too
 GOOD = python_files()["data_batch_1"]
@@ -52,7 +52,7 @@ def test_a_batch_is_read_as_python_reads_it(order: Any) -> None:
     np.testing.assert_array_equal(found[:, 0], wanted["labels"])
     np.testing.assert_array_equal(found[:, 1:], wanted["data"])
     np.testing.assert_array_equal(found[:, 1:], rows)
-    assert (found.dtype, found.shape) == (np.uint8, (300, 3073))
+    assert found.dtype == np.uint8 and found.shape == (300, 3073)
 
 
 def test_records_are_those_of_the_binary_release() -> None:
@@ -62,7 +62,11 @@ def test_records_are_those_of_the_binary_release() -> None:
 
 
 def test_plain_values_are_read_as_python_reads_them() -> None:
-    value = {"": [], "a": [0, 255, 256, 65_535, 65_536, -1], "c": ((1,), (1, "x"), (1, 2, 3), (1, 2, 3, 4))}
+    value: dict[str, Any] = {
+        "": [],
+        "a": [0, 255, 256, 65_535, 65_536, -1],
+        "c": ((1,), (1, "x"), (1, 2, 3), (1, 2, 3, 4)),
+    }
     value |= {"d": {"e": None, "f": [True, False]}, "long": "x" * 300, "many": list(range(2500))}
     assert unpickled(dumped(value), 10_000) == pickle.loads(dumped(value)) == value
 
@@ -74,6 +78,7 @@ COMMAND = "touch believed"
 MANY = 50_000
 IMAGES = np.zeros((RECORDS, 3072), np.uint8)
 LABELS = [1] * RECORDS
+NO_LABELS: list[Any] = [256, -1, True, None, "1", (), []]
 
 
 class Runs:
@@ -141,6 +146,10 @@ HOSTILE: dict[str, bytes] = {
     "an array with a dictionary": array(Python2().value({"values": 1})),
     "a larger array": array(b"(K\x01J\xff\xff\xff\x7fJ\xff\xff\xff\x7f\x86" + BYTE + b"\x89U\x02xxt"),
     "a smaller array": array(b"(K\x01K\x01K\x01\x86" + BYTE + b"\x89U\x02xxt"),
+    "an array of -1 rows": array(
+        b"(K\x01J\xff\xff\xff\xffM\x00\x0c\x86" + BYTE + b"\x89" + Python2().value(IMAGES.tobytes()) + b"t"
+    ),
+    "an array of no rows": array(b"(K\x01K\x00M\x00\x0c\x86" + BYTE + b"\x89U\x00t"),
     "an array of negative size": array(b"(K\x01J\xff\xff\xff\xffJ\xfe\xff\xff\xff\x86" + BYTE + b"\x89U\x02xxt"),
     "an array without values": with_data(Python2().array(IMAGES).split(b"(K\x01")[0]),
     "a second array": dumped({"data": IMAGES[:2], "more": IMAGES[:2]}),
@@ -197,10 +206,7 @@ HOSTILE: dict[str, bytes] = {
     "too few labels": dumped({"labels": LABELS[1:], "data": IMAGES}),
     "too few images": dumped({"labels": LABELS, "data": IMAGES[1:]}),
     "images of another size": dumped({"labels": LABELS, "data": IMAGES.reshape(-1, 1024)}),
-    **{
-        f"a label that is {label!r}": dumped({"labels": [*LABELS[1:], label], "data": IMAGES})
-        for label in (256, -1, True, None, "1", (), [])
-    },
+    **{f"a label that is {label!r}": dumped({"labels": [*LABELS[1:], label], "data": IMAGES}) for label in NO_LABELS},
     "CIFAR-100": dumped({"fine_labels": LABELS, "data": IMAGES}),
 }
 
@@ -222,10 +228,13 @@ def test_hostile_pickle_is_refused_in_one_line(tmp_path: Path, case: str, monkey
         sources = unpack(tmp_path / name / "folder", files), pack(tmp_path / name / "a.tar.gz", files, PYTHON.folder)
         for source in sources:
             with pytest.raises(StudyError) as caught:
-                read(source, RECORDS)
+                if name == PYTHON.names:
+                    read_class_names(source, PYTHON, CORRECT)
+                else:
+                    read_batches(source, RECORDS, CORRECT)
             said = str(caught.value)
-            assert said.startswith(f"{source}: {name} ") and said.endswith("get it again")
-            assert said.isprintable() and len(said) - len(str(source)) <= LONGEST - 50
+            assert said.startswith(f"{source}: {name} ") and said.endswith(f"; {CORRECT}")
+            assert said.isprintable() and len(said) - len(str(source)) <= LONGEST
     assert sorted(path.name for path in tmp_path.iterdir()) == sorted(["data_batch_2", PYTHON.names])
 
 
@@ -256,10 +265,9 @@ def test_what_limits_instructions_lets_good_files_pass() -> None:
 def test_a_reason_is_not_made_of_what_the_file_says(tmp_path: Path) -> None:
     folder = unpack(tmp_path / "images", python_files() | {"data_batch_1": HOSTILE["a name with an escape"]})
     with pytest.raises(StudyError) as caught:
-        read(folder, RECORDS)
+        read_batches(folder, RECORDS, CORRECT)
     assert str(caught.value) == (
-        f"{folder}: data_batch_1 is not a file of CIFAR-10 (it asks for '\\x1b[31mos sys\\x00tem'); delete it and get "
-        "it again"
+        f"{folder}: data_batch_1 is not a file of CIFAR-10 (it asks for '\\x1b[31mos sys\\x00tem'); {CORRECT}"
     )
 
 

@@ -7,6 +7,7 @@ sharing and repair, are typed in tests/test_end_to_end.py; those of the package 
 from __future__ import annotations
 
 import io
+import shutil
 import tarfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -16,11 +17,13 @@ import pytest
 import torch
 from repositories import SMALL, Repository, ran
 from safetensors.torch import save_file
+from small_cifar10 import batch_pickle, names_pickle, unpack
 
 from robustness_study import losses, networks
 from robustness_study.classifier import storage
 from robustness_study.core import params
 from robustness_study.core.files import read_record
+from robustness_study.datasets._cifar10_files import BATCHES, BINARY, PYTHON
 from robustness_study.natural import cifar10_1
 from tools import workspace
 
@@ -266,29 +269,31 @@ def add_models(repository: Repository) -> None:
 def test_another_archive_is_unofficial_and_another_natural_set_is_refused(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The archive has as many images as CIFAR-10, each of one colour."""
+    """The archive has as many images as CIFAR-10, each of one grey."""
     repository = Repository(tmp_path / "repository")
     workspace.create(repository.path, {"download.dataset": "cifar10"})
-    names = [*(f"data_batch_{number}.bin" for number in range(1, 6)), "test_batch.bin"]
     with tarfile.open(repository.path / "my_archive.tar.gz", "w:gz", compresslevel=1) as archive:
         records = np.repeat(np.arange(10_000, dtype=np.uint16)[:, None] % 256, 3073, axis=1).astype(np.uint8)
         records[:, 0] = np.arange(10_000) % 10
         classes = "".join(f"{name}\n" for name in cifar10_1.CLASSES).encode()
-        content = {"batches.meta.txt": classes} | dict.fromkeys(names, records.tobytes())
+        content = {BINARY.names: classes} | dict.fromkeys(BINARY.batches, records.tobytes())
         for name, data in content.items():
-            info = tarfile.TarInfo(f"cifar-10-batches-bin/{name}")
+            info = tarfile.TarInfo(f"{BINARY.folder}/{name}")
             info.size = len(data)
             archive.addfile(info, io.BytesIO(data))
     printed = repository.typed("CIFAR10_ARCHIVE=my_archive.tar.gz dvc repro -f download")
     assert ran(printed) == {"check", "download"}
     assert repository.json("data/raw/source.json")["official"] is False
-    # The same images from a folder are the same to DVC.
+    # The same images from a folder of either release are the same to DVC.
     before = (repository.path / "dvc.lock").read_bytes()
-    with tarfile.open(repository.path / "my_archive.tar.gz") as archive:
-        archive.extractall(repository.path, filter="data")
-    monkeypatch.setenv("CIFAR10_ARCHIVE", "cifar-10-batches-bin")
-    assert ran(repository.dvc("repro", "-f", "download")) == {"check", "download"}
-    assert (repository.path / "dvc.lock").read_bytes() == before
+    unpack(repository.path / BINARY.folder, content)
+    pickles = dict.fromkeys(BATCHES, batch_pickle(records[:, 0], records[:, 1:].copy()))
+    unpack(repository.path / PYTHON.folder, pickles | {PYTHON.names: names_pickle(cifar10_1.CLASSES)})
+    for release in (BINARY, PYTHON):
+        monkeypatch.setenv("CIFAR10_ARCHIVE", release.folder)
+        shutil.rmtree(repository.path / "data/raw")
+        assert ran(repository.dvc("repro", "-f", "download")) == {"check", "download"}
+        assert (repository.path / "dvc.lock").read_bytes() == before
     monkeypatch.delenv("CIFAR10_ARCHIVE")
     (repository.path / "my_files").mkdir()
     (repository.path / "my_files/cifar10.1_v6_data.npy").write_bytes(b"no images")
@@ -305,6 +310,7 @@ def test_another_archive_is_unofficial_and_another_natural_set_is_refused(
         "python -m robustness_study.audit my_model.py:load --weights my.safetensors --images cifar10 --out audit/"
     )
     assert "open audit/report.html in a browser" in printed and (repository.path / "audit/model-card.md").is_file()
+    monkeypatch.setenv("CIFAR10_ARCHIVE", PYTHON.folder)  # docs/audit.md: an archive or a folder
     repository.typed(
         "python -m robustness_study.audit my_model.py:load models/angular-clean-0 --weights my.safetensors - "
         "--images cifar10 --out both/"

@@ -21,6 +21,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from small_cifar10 import RECORDS, binary_files, md5, pack, published
 
 from bench.faults.server import Server, serving
 from robustness_study import datasets
@@ -31,7 +32,6 @@ from robustness_study.datasets.base import Dataset, array_checksum, class_counts
 from robustness_study.datasets.fetch import CHUNK, Limits, fetch
 from robustness_study.schema.download import Download
 from stages import download
-from tests.small_cifar10 import RECORDS, binary_files, md5, pack, published
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 DIGITS_CHECKSUM = "sha256:528f0e7f310d48d84e18459108cd4e1f0f6b3fb8d02992ca7510d8dd9d757a90"
@@ -473,7 +473,7 @@ def test_failing_stage_prints_one_line_and_writes_nothing(
         "size": "download.size is 64, but cifar10 images are 32 pixels wide; set it to 32",
         "folder": "download.folder is None; set it to the folder of your images",
         "archive": "has 61,460 bytes, not 30,730,000",
-        "checksum": "data/external/cifar-10-binary.tar.gz has no batches.meta.txt",
+        "checksum": "data/external/cifar-10-binary.tar.gz: it has no data_batch_1.bin; delete the file to",
         "network": "put the file at data/external/cifar-10-binary.tar.gz",
     }
     done = run_stage(tmp_path, **environment)

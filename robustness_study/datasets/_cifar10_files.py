@@ -10,23 +10,25 @@ from __future__ import annotations
 import bz2
 import gzip
 import lzma
-import tarfile
+import zlib
+from collections.abc import Collection, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import IO, Any
 
 import numpy as np
 
 from robustness_study.core.errors import StudyError
-from robustness_study.core.files import DAMAGE, read_bytes, refuse_irregular
 from robustness_study.datasets import _cifar10_pickle
+from robustness_study.datasets._tar import Forward, members
 
 BATCHES = (*(f"data_batch_{number}" for number in range(1, 6)), "test_batch")
 RECORD_BYTES = 1 + _cifar10_pickle.PIXELS  # a label and an image
 MOST_NAME_BYTES = 4096
 MOST_UNPACKED_BYTES = 1_000_000_000  # an archive of both releases has 370 million
-OPENERS = {b"\x1f\x8b": gzip.open, b"BZ": bz2.open, b"\xfd7": lzma.open}  # the first two bytes of the file
-AGAIN = "get it again"
+OPENERS = ((b"\x1f\x8b", gzip.open), (b"BZh", bz2.open), (b"\xfd7z", lzma.open))  # by the beginning of the file
+BROKEN = (ValueError, OSError, EOFError, zlib.error, lzma.LZMAError, MemoryError)  # what reading an archive raises
 
 
 @dataclass(frozen=True)
@@ -38,159 +40,147 @@ class Release:
     ending: str
 
     @property
-    def files(self) -> list[str]:
-        """The names of the seven files: class names first, then batches."""
-        return [self.names, *(batch + self.ending for batch in BATCHES)]
+    def batches(self) -> list[str]:
+        """The names of the six batch files, in the order of `BATCHES`."""
+        return [batch + self.ending for batch in BATCHES]
 
 
 BINARY = Release("cifar-10-batches-bin", "batches.meta.txt", ".bin")
 PYTHON = Release("cifar-10-batches-py", "batches.meta", "")
 
 
-class Bounded:
-    """A stream for `tarfile` that ends with an error where an archive unpacks to more than it may."""
-
-    def __init__(self, stream: IO[bytes]) -> None:
-        self.stream = stream
-
-    def read(self, size: int) -> bytes:
-        """The next `size` bytes, or fewer at the end."""
-        self.check(self.stream.tell() + size)
-        return self.stream.read(size)
-
-    def seek(self, position: int) -> int:
-        """Skip to a position."""
-        self.check(position)
-        return self.stream.seek(position)
-
-    def tell(self) -> int:
-        """The present position."""
-        return self.stream.tell()
-
-    def check(self, position: int) -> None:
-        """Raise ReadError if the position is beyond the limit."""
-        if position > MOST_UNPACKED_BYTES:
-            raise tarfile.ReadError(f"it unpacks to more than {MOST_UNPACKED_BYTES:,} bytes")
-
-
-def read(source: Path, records: int) -> tuple[list[str], dict[str, np.ndarray]]:
-    """The class names, and for each of `BATCHES` its records, uint8 N×3073.
+def read_batches(source: Path, records: int, advice: str) -> tuple[Release, dict[str, np.ndarray]]:
+    """The release, and for each of `BATCHES` its records, uint8 N×3073.
 
     A record is a label, then all red, all green and all blue values. `source` is an archive (tar, also compressed) or a
-    folder; `records` is the number of images in each batch. Raises StudyError if a file is missing, damaged, too large
-    or not what it should be.
+    folder; `records` is the number of images in each batch. Raises StudyError, which ends with `advice`, if a file is
+    missing, damaged, too large or not what it should be. Raises OSError if the system cannot read the files.
     """
-    contents = from_folder(source, records) if source.is_dir() else from_archive(source, records)
-    release = max(BINARY, PYTHON, key=lambda each: len(contents.keys() & set(each.files)))
-    missing = [name for name in release.files if name not in contents]
-    if missing:
-        raise StudyError(
-            f"{source} has no {missing[0]}; get a complete archive of CIFAR-10, or name the folder {BINARY.folder} or "
-            f"{PYTHON.folder} itself"
-        )
-    names = class_names(source, release, contents[release.names])
-    return names, {
-        batch: batch_records(source, batch + release.ending, contents[batch + release.ending], records)
-        for batch in BATCHES
-    }
+    with explained(source, advice):
+        found = contents(source, (*BINARY.batches, *PYTHON.batches), records)
+        release = max(BINARY, PYTHON, key=lambda each: len(found.keys() & set(each.batches)))
+        missing = [name for name in release.batches if name not in found]
+        if missing:
+            raise ValueError(f"it has no {missing[0]}")
+        tables = (batch_records(name, found[name], records) for name in release.batches)
+        return release, dict(zip(BATCHES, tables, strict=True))
 
 
-def from_folder(folder: Path, records: int) -> dict[str, bytes]:
-    """The contents of CIFAR-10's files in a folder, by name."""
+def read_class_names(source: Path, release: Release, advice: str) -> list[str]:
+    """The ten class names, from the file for them. Raises StudyError and OSError as `read_batches` does."""
+    with explained(source, advice):
+        content = contents(source, (release.names,), 0).get(release.names)
+        if content is None:
+            raise ValueError(f"it has no {release.names}")
+        if release is BINARY:
+            names = content.decode("utf-8", errors="replace").split()
+        else:
+            with named(release.names):
+                names = _cifar10_pickle.class_names(content)
+        if len(names) != 10:
+            raise ValueError(f"{release.names} has {len(names)} class names, not 10")
+        return names
+
+
+@contextmanager
+def explained(source: Path, advice: str) -> Iterator[None]:
+    """Raise StudyError with this advice if the content of `source` is not as it should be.
+
+    An error of the system, such as a missing permission, is no fault of the content. It is raised as it is.
+    """
+    try:
+        yield
+    except BROKEN as error:
+        if isinstance(error, OSError) and error.strerror is not None:
+            error.filename = error.filename or str(source)
+            raise
+        said = " ".join(str(error).split())[:150]
+        if isinstance(error, MemoryError):
+            said = "to read it takes more memory than there is"
+        what = f": {said}" if isinstance(error, (ValueError, MemoryError)) else f" cannot be read ({said})"
+        raise StudyError(f"{source}{what}; {advice}") from None
+
+
+@contextmanager
+def named(name: str) -> Iterator[None]:
+    """Let an error of a pickle name its file."""
+    try:
+        yield
+    except ValueError as error:
+        raise ValueError(f"{name} is not a file of CIFAR-10 ({error})") from None
+
+
+def contents(source: Path, wanted: Collection[str], records: int) -> dict[str, bytes]:
+    """The contents of those files in a folder or an archive that have one of these names. Raises one of `BROKEN`."""
+    return from_folder(source, wanted, records) if source.is_dir() else from_archive(source, wanted, records)
+
+
+def from_folder(folder: Path, wanted: Collection[str], records: int) -> dict[str, bytes]:
+    """As `contents`, from a folder."""
     found = {}
-    for name in (*BINARY.files, *PYTHON.files):
+    for name in wanted:
         path = folder / name
         if path.exists() or path.is_symlink():
-            refuse_irregular(path, AGAIN)
-            try:
-                check_size(folder, name, path.stat().st_size, records)
-            except OSError as error:
-                raise StudyError(f"{path} cannot be read ({error.strerror}); {AGAIN}") from None
-            found[name] = read_bytes(path, advice=AGAIN)
+            if path.exists() and not path.is_file():
+                raise ValueError(f"{name} is not a regular file")
+            with path.open("rb") as stream:
+                check_size(name, path.stat().st_size, records)
+                found[name] = stream.read(size_limit(name, records) + 1)
+            check_size(name, len(found[name]), records)  # again: a special file has another size than it says
     return found
 
 
-def from_archive(archive: Path, records: int) -> dict[str, bytes]:
-    """The contents of CIFAR-10's files in an archive, by name, in whatever folder they are there."""
+def from_archive(archive: Path, wanted: Collection[str], records: int) -> dict[str, bytes]:
+    """As `contents`, from an archive, in whatever folder the files are there."""
     found: dict[str, bytes] = {}
-    try:
-        with opened(archive) as stream:
-            bounded: Any = Bounded(stream)  # it has the three methods that `tarfile` uses
-            with tarfile.open(fileobj=bounded, mode="r:") as tar:
-                for member in tar:
-                    name = PurePosixPath(member.name).name
-                    if name in BINARY.files or name in PYTHON.files:
-                        if name in found:
-                            raise StudyError(f"{archive} has two files {name}; remove one, or {AGAIN}")
-                        found[name] = read_member(archive, tar, member, records)
-            while bounded.read(1 << 20):
-                pass  # read to the end, because gzip compares its checksum only there
-    except (tarfile.TarError, *DAMAGE) as error:
-        raise StudyError(f"{archive} cannot be read ({' '.join(str(error).split())}); delete it and {AGAIN}") from None
+    if archive.stat().st_size > MOST_UNPACKED_BYTES:
+        raise ValueError(f"it has more than {MOST_UNPACKED_BYTES:,} bytes")
+    with opened(archive) as unpacked:
+        stream = Forward(unpacked, MOST_UNPACKED_BYTES)
+        for member in members(stream):
+            if member.name in wanted:
+                if member.name in found:
+                    raise ValueError(f"it has two files {member.name}")
+                if not member.regular:
+                    raise ValueError(f"{member.name} is not a regular file")
+                check_size(member.name, member.size, records)
+                found[member.name] = member.read()
+        stream.finish()
     return found
 
 
 def opened(archive: Path) -> IO[bytes]:
     """The archive as a stream of its unpacked bytes. Its first bytes say how it is compressed, or that it is not."""
     with archive.open("rb") as stream:
-        opener: Any = OPENERS.get(stream.read(2), open)
+        start = stream.read(3)
+    opener: Any = next((opener for magic, opener in OPENERS if start.startswith(magic)), open)
     unpacked: IO[bytes] = opener(archive, "rb")
     return unpacked
 
 
-def read_member(archive: Path, tar: tarfile.TarFile, member: tarfile.TarInfo, records: int) -> bytes:
-    """The content of a file in the archive. Raises StudyError, before it reads, if it is no file or too large."""
-    stream = tar.extractfile(member) if member.isreg() else None
-    if stream is None:
-        raise StudyError(f"{archive}: {member.name} is not a regular file; {AGAIN}")
-    check_size(archive, PurePosixPath(member.name).name, member.size, records)
-    return stream.read()
+def size_limit(name: str, records: int) -> int:
+    """The largest size in bytes of a file with this name. A batch of the binary release has exactly this size."""
+    if name in BINARY.batches:
+        return records * RECORD_BYTES
+    return records * (RECORD_BYTES + 100) + 4096 if name in PYTHON.batches else MOST_NAME_BYTES  # 100: its file's name
 
 
-def check_size(source: Path, name: str, size: int, records: int) -> None:
-    """Raise StudyError unless a file has the size in bytes that its name promises."""
-    if name.endswith(BINARY.ending):
-        exact, most = True, records * RECORD_BYTES
-    elif name in BATCHES:
-        exact, most = False, records * (RECORD_BYTES + 100) + 4096  # beside the image: the name of its file, and more
-    else:
-        exact, most = False, MOST_NAME_BYTES
+def check_size(name: str, size: int, records: int) -> None:
+    """Raise ValueError unless a file has the size in bytes that its name promises."""
+    most, exact = size_limit(name, records), name in BINARY.batches
     if size > most or (exact and size != most):
-        wanted = f"{most:,}" if exact else f"at most {most:,}"
-        raise StudyError(f"{source}: {name} has {size:,} bytes, not {wanted}; {AGAIN}")
+        raise ValueError(f"{name} has {size:,} bytes, not {'' if exact else 'at most '}{most:,}")
 
 
-def class_names(source: Path, release: Release, content: bytes) -> list[str]:
-    """The ten class names. Raises StudyError if there are not ten."""
-    if release is BINARY:
-        names = content.decode("utf-8", errors="replace").split()
-    else:
-        try:
-            names = _cifar10_pickle.class_names(content)
-        except ValueError as error:
-            raise refused(source, release.names, error) from None
-    if len(names) != 10:
-        raise StudyError(f"{source}: {release.names} has {len(names)} class names, not 10; {AGAIN}")
-    return names
-
-
-def batch_records(source: Path, name: str, content: bytes, records: int) -> np.ndarray:
-    """The records of a batch file, uint8 N×3073. Raises StudyError if they are broken or a label is above 9."""
-    if name.endswith(BINARY.ending):
+def batch_records(name: str, content: bytes, records: int) -> np.ndarray:
+    """The records of a batch file, uint8 N×3073. Raises ValueError if they are broken or a label is above 9."""
+    if name in BINARY.batches:
         table = np.frombuffer(content, np.uint8).reshape(-1, RECORD_BYTES)
     else:
-        try:
+        with named(name):
             table = _cifar10_pickle.batch_records(content, records)
-        except ValueError as error:
-            raise refused(source, name, error) from None
     beyond = np.flatnonzero(table[:, 0] > 9)
     if beyond.size:
         at = int(beyond[0])
-        raise StudyError(f"{source}: {name}: record {at} has label {table[at, 0]}, not 0 to 9; {AGAIN}")
+        raise ValueError(f"{name}: record {at} has label {table[at, 0]}, not 0 to 9")
     return table
-
-
-def refused(source: Path, name: str, error: ValueError) -> StudyError:
-    """The error for a pickle that is not one of CIFAR-10's."""
-    reason = " ".join(str(error).split())[:150]
-    return StudyError(f"{source}: {name} is not a file of CIFAR-10 ({reason}); delete it and {AGAIN}")

@@ -3,7 +3,7 @@
 Python 2 wrote these files, with pickle protocol 2. They hold a dictionary of text, whole numbers, lists and one array
 of bytes, so only the instructions for these are carried out here. No class is looked up and no function is called.
 `pickle.Unpickler` would not be safe even if it could look up only the three names that an array needs: 9 bytes make it
-ask for gigabytes of memory (the instruction LONG_BINPUT), and nested tuples as keys keep it busy for ever.
+ask for gigabytes of memory (the instruction LONG_BINPUT), and nested tuples as keys keep it busy endlessly.
 Instructions: https://docs.python.org/3/library/pickletools.html
 """
 
@@ -136,14 +136,14 @@ class Machine:
     def extend(self, items: tuple[Any, ...]) -> None:
         """Add items to the list on top of the stack."""
         if type(self.stack[-1]) is not list:
-            raise ValueError("it adds items to something else than a list")
+            raise ValueError("it adds items to something other than a list")
         self.stack[-1].extend(items)
 
     def update(self, items: tuple[Any, ...]) -> None:
         """Add items, a key and a value in turn, to the dictionary on top of the stack."""
         keys, values = items[::2], items[1::2]
         if type(self.stack[-1]) is not dict or len(keys) != len(values) or any(type(key) is not str for key in keys):
-            raise ValueError("it has something else than a dictionary with text as keys")
+            raise ValueError("it has something other than a dictionary with text as keys")
         self.stack[-1].update(zip(keys, values, strict=True))
 
     def made(self, function: Any, arguments: Any) -> Array | Name:
@@ -153,7 +153,7 @@ class Machine:
             return Array()
         if function is Name.TYPE and arguments == BYTE:
             return Name.BYTE
-        raise ValueError("it makes something else than one array of bytes")
+        raise ValueError("it makes something other than one array of bytes")
 
     def fill(self, state: Any) -> None:
         """Give the array on top of the stack its values: rows × columns of bytes."""
@@ -162,9 +162,11 @@ class Machine:
                 return  # no fields; versions of numpy differ in the first and the last number
             case Array(values=None) as array, (1, (int(rows), int(columns)), Name.BYTE, bool(by_column), str(data)):
                 values = np.frombuffer(data.encode("latin-1"), np.uint8)
+                if rows < 1 or rows * columns != len(values):
+                    raise ValueError("it has an array that does not have as many values as its shape says")
                 array.values = values.reshape(rows, columns, order="F" if by_column else "C")
             case _:
-                raise ValueError("it has an array of something else than bytes")
+                raise ValueError("it has an array of something other than bytes")
 
 
 def known(name: str) -> Name:

@@ -15,7 +15,7 @@ import numpy as np
 
 from robustness_study.core.errors import StudyError
 from robustness_study.core.files import refuse_irregular
-from robustness_study.datasets._cifar10_files import BATCHES, read
+from robustness_study.datasets._cifar10_files import BATCHES, BINARY, PYTHON, read_batches, read_class_names
 from robustness_study.datasets.base import VARIABLE, Dataset, Places, array_checksum
 from robustness_study.datasets.fetch import Limits, fetch
 from robustness_study.schema.download import Download
@@ -23,6 +23,10 @@ from robustness_study.schema.download import Download
 ARCHIVE = "cifar-10-binary.tar.gz"
 MOST_BYTES = 200_000_000  # the archive has 162 MiB
 SIDE = 32
+CORRECT = (  # what to do about a broken copy that the user named
+    f"correct {VARIABLE} (an archive of CIFAR-10, or its folder {BINARY.folder} or {PYTHON.folder}), or get it again"
+)
+DOWNLOAD_AGAIN = "delete the file to download it again"
 
 
 @dataclass(frozen=True)
@@ -73,24 +77,23 @@ def load(choice: Download, places: Places) -> Dataset:
 def load_from(named: Path | None, kept: Path, published: Published = OFFICIAL) -> Dataset:
     """The dataset from `named`, an archive or a folder with any contents. If None: the official images, from `kept`.
 
-    Raises StudyError if the files cannot be had, are broken, or (in `kept`) are not the published ones.
+    Official images have the published class names, so their file of class names is not read and may be missing.
+    Raises StudyError if the files cannot be had, are broken, or (in `kept`) are not the published ones. Raises OSError
+    if the system cannot read them.
     """
     if named:
         check_named(named)
     else:
         ensure_there(kept, published)
-    names, tables = read(named or kept, published.records)
+    source, advice = (named, CORRECT) if named else (kept, DOWNLOAD_AGAIN)
+    release, tables = read_batches(source, published.records, advice)
     official = are_published(tables, published)
     if not named and not official:
         raise StudyError(
-            f"{kept} does not hold the official images; delete the file to download it again, or run with "
-            f"{VARIABLE}={kept} to use it as unofficial data"
+            f"{kept} does not hold the official images; {DOWNLOAD_AGAIN}, or run with {VARIABLE}={kept} to use it as "
+            "unofficial data"
         )
-    if official and tuple(names) != published.classes:
-        raise StudyError(
-            f"{named or kept} holds the official images, but calls their classes {', '.join(names)}; correct its file "
-            f"of class names to {', '.join(published.classes)}"
-        )
+    classes = list(published.classes) if official else read_class_names(source, release, advice)
     train, test = np.concatenate([tables[batch] for batch in BATCHES[:-1]]), tables[BATCHES[-1]]
     arrays = images_of(train), train[:, 0].copy(), images_of(test), test[:, 0].copy()
     return Dataset(
@@ -98,7 +101,7 @@ def load_from(named: Path | None, kept: Path, published: Published = OFFICIAL) -
         origin=published.page if official else "a local copy",
         checksum=array_checksum(*arrays),
         official=official,
-        classes=names,
+        classes=classes,
         train_images=arrays[0],
         train_labels=arrays[1],
         test_images=arrays[2],
@@ -111,8 +114,8 @@ def check_named(source: Path) -> None:
     """Raise StudyError unless what the user named is a file or a folder."""
     if not source.is_file() and not source.is_dir():
         raise StudyError(
-            f"the environment variable {VARIABLE} is {source}, which is no file and no folder; correct the path, or "
-            "unset the variable to download the dataset"
+            f"the environment variable {VARIABLE} is {source}, which is neither a file nor a folder; correct the path, "
+            "or unset the variable to download the dataset"
         )
 
 
