@@ -98,7 +98,7 @@ def test_results_of_the_same_machine_are_joined_and_a_failure_replaces_none(
     found: dict[str, Any] = {"one": 1, "two": 2}
 
     def parts(given: Setting) -> list[Part]:
-        return [Part(name, 0, lambda name=name: found[name] or lacking()) for name in found]  # type: ignore[misc]
+        return [Part(name, 0, lambda name=name: found[name] or lacking()) for name in found]  # type: ignore[misc,func-returns-value]
 
     monkeypatch.setattr(program, "parts_of", parts)
     assert run_program(monkeypatch, tmp_path, "--tiny", "--parts", "one") == 0
@@ -152,7 +152,13 @@ def test_counts_of_tests_are_those_of_junit() -> None:
 
 def test_a_step_of_the_network_is_that_of_the_engine_without_augmentation() -> None:
     """From the same start, on the same batch and with the same learning rate, both end with the same weights."""
-    off = {"trivial_augment": False, "crop_padding": 0, "flip": "off", "cutout_pixels": 0, "batch_size": TINY.images}
+    off: dict[str, Any] = {
+        "trivial_augment": False,
+        "crop_padding": 0,
+        "flip": "off",
+        "cutout_pixels": 0,
+        "batch_size": TINY.images,
+    }
     one, other = (training_of(TINY, **off) for _ in range(2))
     one.learning_rate = lambda step: 0.01  # type: ignore[method-assign]
     one.done = 1  # the first step of an average has no average to move
@@ -180,7 +186,9 @@ def test_whole_models_train_on_the_studys_images(monkeypatch: pytest.MonkeyPatch
     section = params.validated("corrupt", TINY.params["corrupt"], Corrupt)
     expected, _ = mixed_copies(data.test["clean"], section.mix.strengths(), section.seed, "test")
     assert np.array_equal(data.test["corrupted"], expected)
-    assert sorted(np.concatenate([*data.indices.values()])) == list(range(len(data.train_labels)))
+    assert sorted(np.concatenate([*study_data.indices_of(data, TINY, 1).values()])) == list(
+        range(len(data.train_labels))
+    )
     monkeypatch.chdir(tmp_path)
     Path("data/raw").mkdir(parents=True)
     for name in ("train", "test"):
@@ -195,7 +203,7 @@ def test_the_shortest_training_that_reaches_the_goal_counts(
 ) -> None:
     models, scores = WholeModels(Setting(CPU, TINY.params, tiny=False)), iter([*accuracies, 0.77])
     monkeypatch.setattr(models, "data", lambda: study_data.load(TINY))
-    monkeypatch.setattr(models, "trained", lambda train_set, epochs: (None, [], None, float(epochs)))
+    monkeypatch.setattr(models, "trained", lambda train_set, seed, epochs: (None, [], None, float(epochs)))
     monkeypatch.setattr(models, "accuracy", lambda *given: next(scores))
     found = models.time_to_accuracy()
     assert (found["seconds"], found["test_accuracy"]) == (epochs, 0.77)
@@ -205,7 +213,7 @@ def test_the_shortest_training_that_reaches_the_goal_counts(
 def test_no_training_that_reaches_the_goal_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
     models = WholeModels(Setting(CPU, TINY.params, tiny=False))
     monkeypatch.setattr(models, "data", lambda: study_data.load(TINY))
-    monkeypatch.setattr(models, "trained", lambda train_set, epochs: (None, [], None, 1.0))
+    monkeypatch.setattr(models, "trained", lambda train_set, seed, epochs: (None, [], None, 1.0))
     monkeypatch.setattr(models, "accuracy", lambda *given: 0.5)
     with pytest.raises(StudyError, match=r"reached 0.9 on validation images \(0.500 after 15, .*; try more epochs"):
         models.time_to_accuracy()

@@ -54,6 +54,7 @@ def test_deterministic_gives_the_same_bits(name: str, adversarial: bool) -> None
     assert all(torch.equal(one[key], other[key]) for key in one)
 
 
+@pytest.mark.filterwarnings("ignore:`torch.jit.script_method` is deprecated")  # torch 2.11 uses it itself
 @pytest.mark.filterwarnings("ignore:TensorFloat32 tensor cores")  # they are off, so that float32 is float32
 @pytest.mark.parametrize("adversarial", [False, True])
 def test_compiled_recipe_trains(adversarial: bool) -> None:
