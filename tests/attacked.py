@@ -30,6 +30,7 @@ from robustness_study.schema.attack import Attack
 
 PARAMS = params.read(Path(__file__).resolve().parents[1] / "params.yaml")
 CONFIGS = PARAMS["loss_config"]
+ALL_IMAGES = {"recipe": "tiny", "recipes": {"tiny": {"evidence_share": 1.0}}}  # what stages after training read of it
 SIDE, CLASSES, COUNT = 8, 3, 14
 WIDTH = 512  # of the features of `tiny_model`
 BLOCKS: dict[str, Any] = {  # small ones
@@ -244,4 +245,4 @@ def study_of(folder: Path, cells: Sequence[Cell], **sections: Any) -> None:
         "probe_inverse_penalty": 0.01,
         "flip_test_time_augmentation": False,
     }
-    (folder / "params.yaml").write_text(json.dumps({"evaluate": settings, "attack": SHORT} | sections))
+    (folder / "params.yaml").write_text(json.dumps({"evaluate": settings, "attack": SHORT} | ALL_IMAGES | sections))

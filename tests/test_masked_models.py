@@ -259,7 +259,7 @@ def test_square_adds_to_apgd_on_the_same_images() -> None:
     always: Logits = lambda images: torch.tensor([[0.0, 1.0, 0.0]]).expand(len(images), -1)  # noqa: E731
     subject = subject_of(always, labels=torch.zeros(COUNT, dtype=torch.int64), clean=np.zeros(COUNT, dtype=int))
     positions = subject.chosen(12)
-    of_apgd = np.where(np.arange(12) < 6, 2, 0)
+    of_apgd = np.where(np.arange(12) < 4, 2, 0)
     subject.found["apgd"] = Found(positions, {4: of_apgd})
     found = subject.run("square")["square"]
     assert found.positions.tolist() == subject.chosen(6).tolist()

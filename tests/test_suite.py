@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from attacked import ALL_IMAGES
 from made_cells import OF_NO_STRESS
 from natural_images import natural_images
 
@@ -189,7 +190,7 @@ def study(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[np.ndarray, 
     images, labels = natural_images(12, 16), (np.arange(12) % 3).astype(np.uint8)
     (tmp_path / "data/raw").mkdir(parents=True)
     np.savez(tmp_path / "data/raw/test.npz", images=images, labels=labels)
-    (tmp_path / "params.yaml").write_text(json.dumps({"suite": SECTION}))
+    (tmp_path / "params.yaml").write_text(json.dumps({"suite": SECTION} | ALL_IMAGES))
     torch.manual_seed(0)
     loss = losses.make("cross_entropy", {"label_smoothing": 0.0})
     network = Network("resnet18", "imagenet", 16)
@@ -233,7 +234,7 @@ def test_suite_is_reproducible_and_depends_on_the_seed(
     assert (
         f"mean absolute change {' '.join(f'{change:.1f}' for change in changes)} (of 255)\n" in capsys.readouterr().out
     )
-    Path("params.yaml").write_text(json.dumps({"suite": SECTION | {"seed": 5}}))
+    Path("params.yaml").write_text(json.dumps({"suite": SECTION | {"seed": 5}} | ALL_IMAGES))
     suite.main()
     assert path.read_bytes() != before
 

@@ -31,7 +31,7 @@ def together(given: Setting, count: int) -> list[float]:
     try:
         for _ in range(count):
             pipe = subprocess.PIPE
-            processes.append(subprocess.Popen(command, cwd=ROOT, stdin=pipe, stdout=pipe, text=True))
+            processes.append(subprocess.Popen(command, cwd=ROOT, stdin=pipe, stdout=pipe, text=True, encoding="utf-8"))
         if any(_line(process) != READY for process in processes):
             raise StudyError(f"one of {count} processes could not start to train; see above")
         for process in processes:
