@@ -103,6 +103,7 @@ def import_all() -> None:
 
 DIVERGED = "lower the recipe's peak_learning_rate"
 LOW = 1e-6  # a peak learning rate with which the few steps of these studies change almost nothing
+SHARE = 0.6  # of the training images, so that they are more than a batch
 ENOUGH = 8  # images in a batch: where two are equal, as they can be in a batch of two, gradients of batch norm explode
 
 
@@ -124,7 +125,9 @@ def fault_of(top: Path, values: dict[str, Any], made: Dataset) -> str | None:
         recipe = values["recipes"][values["recipe"]]
         if name == "train" and DIVERGED in said and recipe["peak_learning_rate"] > LOW:
             advised = {"peak_learning_rate": LOW, "batch_size": max(ENOUGH, recipe["batch_size"])}
-            lowered = values | {"recipes": {values["recipe"]: recipe | advised}}
+            share = values["split"]["train_share"]
+            enough = {"split": values["split"] | {"train_share": max(SHARE, share)}}  # images for such a batch
+            lowered = values | enough | {"recipes": {values["recipe"]: recipe | advised}}
             return fault_of(top.with_name(f"{top.name}-lower"), lowered, made)
         return f"{name}: {said}"
     return None
