@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import functools
+import importlib
 import json
 import subprocess
 import sys
@@ -491,6 +492,17 @@ def test_out_of_memory_says_which_batch_would_fit(on: str, monkeypatch: pytest.M
     with pytest.raises(StudyError, match=r"out of memory on cpu with batch_size 8; 2 would fit") as caught:
         train_cell("cross_entropy")
     assert "\n" not in str(caught.value)
+
+
+def test_compiling_without_a_compiler_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+    cxx = importlib.import_module("torch._inductor.config").cpp
+    monkeypatch.setattr(cxx, "cxx", (None, "/no/such/compiler"))
+    with pytest.raises(
+        StudyError, match=r"torch\.compile failed: .*No working C\+\+ compiler.*compile to false$"
+    ) as caught:
+        train_cell("cross_entropy", compile=True)
+    assert "\n" not in str(caught.value)
+    assert len(str(caught.value)) <= 300
 
 
 def test_another_error_is_not_reported_as_lack_of_memory(monkeypatch: pytest.MonkeyPatch) -> None:

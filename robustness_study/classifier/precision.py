@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -42,6 +43,11 @@ def is_out_of_memory(error: RuntimeError) -> bool:
     return isinstance(error, torch.OutOfMemoryError) or "DefaultCPUAllocator" in str(error)
 
 
+def is_of_compiler(error: RuntimeError) -> bool:
+    """Whether `torch.compile` failed, for instance because no C++ compiler or no Triton is installed."""
+    return any(kind.__module__.startswith("torch._dynamo.") for kind in type(error).__mro__)
+
+
 def use_deterministic_algorithms(on: bool) -> None:
     """What torch's function of this name does, but without importing the compiler of `torch.compile`.
 
@@ -61,6 +67,9 @@ def repeatable(device: torch.device, deterministic: bool) -> Iterator[None]:
     Otherwise two threads add up the gradient of an indexed tensor in an order that differs between runs. The losses
     on pairs index tensors often.
     """
+    if deterministic and device.type == "cuda":
+        # Without it torch refuses to multiply matrices by cuBLAS (docs.pytorch.org, use_deterministic_algorithms).
+        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
     memory: Any = torch.utils.deterministic  # type checkers do not see its one setting
     before = torch.are_deterministic_algorithms_enabled(), memory.fill_uninitialized_memory
     use_deterministic_algorithms(before[0] or deterministic or device.type == "cpu")

@@ -10,10 +10,10 @@ import torch
 from robustness_study import losses, networks, training_sets
 from robustness_study.classifier import device, storage
 from robustness_study.classifier.model import Classifier
-from robustness_study.classifier.precision import is_out_of_memory, precision_of
+from robustness_study.classifier.precision import is_of_compiler, is_out_of_memory, precision_of
 from robustness_study.core import imports
 from robustness_study.core.cell import Cell
-from robustness_study.core.errors import StudyError
+from robustness_study.core.errors import StudyError, one_line
 from robustness_study.core.section import Section
 from robustness_study.core.seeds import derive_seed
 from robustness_study.core.subsets import stratified
@@ -116,7 +116,7 @@ def train_cell(
     `images` uint8 N×S×S×3 and `labels` N are all raw training images. `indices["val"]` only serve the curves.
     With `attack`, each batch is attacked before the model learns from it. Everything random follows from `seed`.
     Resumes from the watcher's checkpoint if there is one. Raises StudyError if there is too little memory, if a loss is
-    not finite, or if the recipe's network cannot take the images.
+    not finite, if the recipe's network cannot take the images, or if `torch.compile` fails.
     """
 
     def select(chosen: np.ndarray) -> Images:
@@ -139,6 +139,12 @@ def train_cell(
     try:
         return model, training.run(watched, watcher)
     except RuntimeError as error:
+        if is_of_compiler(error):
+            reason = one_line(str(error).strip().partition("\n")[0])[:120]
+            raise StudyError(
+                f"train: torch.compile failed: {reason}; install a C++ compiler (and on a GPU Triton), or set the recipe's "
+                "compile to false"
+            ) from error
         if not is_out_of_memory(error):
             raise
     # Outside the `except` block: the exception is gone, and with it the failed step's tensors.
