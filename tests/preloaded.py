@@ -33,6 +33,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 TOP = Path(__file__).parents[1]
+FILES = "TEST_FILES_OF_STAGES"  # a folder; see `record_files`
 # A separate program with as few imports as possible, because it is started for every stage.
 CLIENT = """
 import os, sys
@@ -137,9 +138,36 @@ def handle(client: socket.socket) -> list[str]:
             os._exit(1)
 
 
+def record_files(module: str, arguments: list[str]) -> None:
+    """At the end of this process, add a line of JSON to a file in the folder that the variable `FILES` names.
+
+    It has the arguments and the project's files that the process used: the modules that it imported, and what it opened
+    in the library beside Python's files.
+    """
+    top, opened = os.getcwd(), set[str]()
+
+    def look(event: str, details: Any) -> None:
+        if event == "open" and isinstance(details[0], str) and not details[0].endswith((".py", ".pyc")):
+            opened.add(os.path.relpath(details[0], top))
+
+    def write() -> None:
+        modules = {
+            os.path.relpath(file, top) for each in [*sys.modules.values()] if (file := vars(each).get("__file__"))
+        }
+        used = sorted(path for path in modules | opened if path.startswith(("stages/", "robustness_study/")))
+        with open(f"{folder}/{module.rpartition('.')[2]}.jsonl", "a", encoding="utf-8") as stream:
+            stream.write(json.dumps({"arguments": arguments, "files": used}) + "\n")
+
+    folder = os.environ[FILES]
+    sys.addaudithook(look)
+    atexit.register(write)
+
+
 def run(module: str, arguments: list[str]) -> NoReturn:
     """Run a module as `python -m` does, and end without taking apart what the server imported: that takes seconds."""
     sys.argv = [module, *arguments]
+    if FILES in os.environ:
+        record_files(module, arguments)
     code: Any = 0
     try:
         runpy.run_module(module, run_name="__main__", alter_sys=True)

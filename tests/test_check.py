@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 from dvc.utils.serialize import parse_yaml
 
-from robustness_study import datasets, losses, training_sets
+from robustness_study import datasets, losses, stage_code, training_sets
 from robustness_study.attacks import catalogue
 from robustness_study.attacks.entry import Entry
 from robustness_study.attacks.settings import Settings
@@ -587,7 +587,7 @@ def python(top: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
     ],
     ids=["unknown key", "unknown loss", "broken", "absent"],
 )
-def test_failing_stage_prints_one_line_and_leaves_no_marker(tmp_path: Path, content: str | None, message: str) -> None:
+def test_failing_stage_prints_one_line_and_leaves_nothing(tmp_path: Path, content: str | None, message: str) -> None:
     if content is not None:
         (tmp_path / "params.yaml").write_text(content)
     before = set(tmp_path.iterdir())
@@ -597,19 +597,24 @@ def test_failing_stage_prints_one_line_and_leaves_no_marker(tmp_path: Path, cont
     assert set(tmp_path.iterdir()) - {tmp_path / ".locks"} == before
 
 
-def test_good_file_leaves_the_marker_and_says_nothing(tmp_path: Path) -> None:
+def test_good_file_leaves_the_digests_and_says_nothing(tmp_path: Path) -> None:
     (tmp_path / "params.yaml").write_bytes(COMMITTED.read_bytes())
     done = python(tmp_path, "-m", "stages.check")
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
-    assert sorted(path.name for path in (tmp_path / "data").iterdir()) == ["checked.txt", "network.json"]
+    assert sorted(path.name for path in (tmp_path / "data").iterdir()) == ["code", "network.json"]
+    assert sorted(path.stem for path in (tmp_path / "data/code").iterdir()) == sorted({*stage_code.names()} - {"check"})
 
 
-def test_marker_is_the_same_for_every_good_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_later_stages_depend_on_is_the_same_for_every_good_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.chdir(tmp_path)
+    found = set()
     for changes in ([], [("seeds", [5, 6])], [("split.train_share", 0.5), ("train_sets", ["clean"])]):
         Path("params.yaml").write_text(json.dumps(changed(*changes)))
         stage.main()
-        assert Path(stage.MARKER).read_bytes() == b"params.yaml is valid\n"
+        found.add(tuple(path.read_bytes() for path in sorted(Path("data").rglob("*.*"))))
+    assert len(found) == 1 and len(found.pop()) > 15
 
 
 def test_checking_imports_no_torch(tmp_path: Path) -> None:

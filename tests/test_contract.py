@@ -6,7 +6,8 @@ import ast
 import importlib.util
 import json
 import re
-from collections.abc import Callable, Iterator
+import subprocess
+from collections.abc import Iterator
 from fnmatch import fnmatch
 from itertools import product
 from pathlib import Path
@@ -15,8 +16,7 @@ from typing import Any
 import pytest
 from ruamel.yaml import YAML
 
-from robustness_study import datasets, losses, natural, networks, training_sets
-from robustness_study.attacks import catalogue
+from robustness_study import datasets, losses, stage_code, training_sets
 from robustness_study.core import params
 from robustness_study.core.imports import ROOT, project_imports
 from robustness_study.core.locks import ONE_OUTPUT
@@ -26,29 +26,11 @@ PIPELINE = params.read(ROOT / "dvc.yaml")
 STAGES: dict[str, dict[str, Any]] = PIPELINE["stages"]
 PARAMS = params.read(ROOT / "params.yaml")
 MOST_LINES_OF_A_STAGE = 75
-LOSSES, NETWORKS = "robustness_study/losses", "robustness_study/networks"
-TRAINING_SETS, DATASETS, CATALOGUED = (f"robustness_study/{name}" for name in ("training_sets", "datasets", "attacks"))
-NATURAL = "robustness_study/natural"
-# Folders of ideas that are found by name: how dvc.yaml names the one in use, and all that exist.
-NAMED: dict[str, tuple[str, Callable[[], list[str]]]] = {
-    LOSSES: (f"{LOSSES}/${{item.loss}}.py", losses.names),
-    NETWORKS: ("", lambda: [*networks.names(), "_timm"]),
-    TRAINING_SETS: (f"{TRAINING_SETS}/${{item.train_set}}.py", training_sets.names),
-    DATASETS: (f"{DATASETS}/${{download.dataset}}.py", datasets.names),
-    NATURAL: ("", natural.names),
-    CATALOGUED: ("", lambda: [entry.name for entry in catalogue.RUN]),
-}
-OF_ONE = {
-    LOSSES: ("train", "evaluate", "attack", "stress"),
-    TRAINING_SETS: ("train", "training_set"),
-    DATASETS: ("download",),
-}
-OF_ALL = {
-    LOSSES: ("check", "check_sizes", "transfer"),
-    TRAINING_SETS: ("check", "compare", "headline"),
-    DATASETS: ("check",),
-    NATURAL: ("check", "natural"),
-    CATALOGUED: ("attack",),
+# Where dvc.yaml names the file of the one idea that a stage of a model runs.
+ONE = {
+    losses: "robustness_study/losses/${item.loss}.py",
+    training_sets: "robustness_study/training_sets/${item.train_set}.py",
+    datasets: "robustness_study/datasets/${download.dataset}.py",
 }
 NAMES = {  # an expression in a stage's source, and its form in dvc.yaml
     "recipe_name": ["${recipe}"],
@@ -81,85 +63,74 @@ def test_every_stage_is_one_file_and_every_file_one_stage() -> None:
         assert stage["cmd"].split()[:3] == ["python", "-m", f"stages.{name}"]
 
 
-def holds(dep: str, path: str) -> bool:
-    """Whether a file of the project is a dep, or lies in a folder that is one."""
-    return path == dep or path.startswith(f"{dep}/")
+AFTER_CHECK = [name for name in STAGES if name != "check"]
 
 
-def code_of(name: str) -> set[str]:
-    """The project files that a stage runs, including modules that it finds by name.
-
-    If it loads only one of them, `NAMED` says how dvc.yaml names that file. The network's file is not among them:
-    `check` writes a digest of it into data/network.json.
-    """
-    found = project_imports(ROOT / f"stages/{name}.py")
-    for folder, (one, ideas) in NAMED.items():
-        if f"{folder}/__init__.py" not in found and folder != CATALOGUED:
-            continue
-        if folder == CATALOGUED and f"{folder}/catalogue.py" not in found:
-            continue
-        own = {f"{folder}/{idea}.py" for idea in ideas()}
-        if folder == NETWORKS:
-            imported = project_imports(*(ROOT / path for path in own))
-            found = found | imported if name == "check" else found - own  # `check` writes a digest of these
-        elif folder == TRAINING_SETS and name in OF_ALL[folder]:
-            found |= own  # these stages run only their settings, and nothing that a function imports
-        elif name in OF_ONE.get(folder, ()):
-            run = own
-            if (folder, name) == (TRAINING_SETS, "train"):  # it runs `batch_attack`, and not what `make` imports
-                run = {path for path in own if "\ndef batch_attack(" in (ROOT / path).read_text(encoding="utf-8")}
-            imported = project_imports(*(ROOT / path for path in run))
-            found |= {one} | (imported - own)
-        elif name in OF_ALL.get(folder, ()):
-            found |= project_imports(*(ROOT / path for path in own))
-    return found
+@pytest.mark.parametrize("name", AFTER_CHECK)
+def test_a_stage_depends_on_its_code(name: str) -> None:
+    """By the file that `check` writes, and by the files of the ideas that dvc.yaml names."""
+    named = {ONE[kind] for kind in stage_code.ONE_IDEA.get(name, ())}
+    depended = [dep for dep in STAGES[name]["deps"] if dep.startswith(("stages", "robustness_study", "data/code"))]
+    assert sorted(depended) == sorted({f"data/code/{name}.txt"} | named)
 
 
-@pytest.mark.parametrize("name", STAGES)
-def test_code_deps_of_a_stage_are_what_it_imports(name: str) -> None:
-    depended = [dep for dep in STAGES[name]["deps"] if dep.startswith(("stages/", "robustness_study"))]
-    assert len(depended) == len(set(depended))
-    code = code_of(name)
-    absent = sorted(path for path in code if not any(holds(dep, path) for dep in depended))
-    assert absent == [], "a change to these re-runs nothing"
-    idle = sorted(dep for dep in depended if not any(holds(dep, path) for path in code))
-    assert idle == [], "nothing of these is imported"
+def test_check_records_the_code_of_every_other_stage_and_depends_on_all_code() -> None:
+    made = {path for path in paths(STAGES["check"], "outs") if path.startswith("data/code/")}
+    assert made == {f"data/code/{name}.txt" for name in AFTER_CHECK}
+    assert sorted(stage_code.names()) == sorted(STAGES)
+    assert sorted(STAGES["check"]["deps"]) == ["robustness_study", "stages"]
 
 
-@pytest.mark.parametrize("name", [name for name in STAGES if name not in ("check", "compare", "headline", "report")])
-def test_a_folder_is_a_dep_where_much_of_it_matters(name: str) -> None:
-    """Otherwise a change to a file that a stage never runs would re-run it. That costs time, except for fast stages.
-
-    All code uses `core`; training runs nearly all of it.
-    """
-    folders = [dep for dep in STAGES[name]["deps"] if (ROOT / dep).is_dir() and dep.startswith("robustness_study")]
-    code = code_of(name)
-    for folder in set(folders) - {"robustness_study/core"}:
-        files = {path.relative_to(ROOT).as_posix() for path in (ROOT / folder).rglob("*.py")}
-        files = {path for path in files if (ROOT / path).stem not in ("__init__", "__main__")}
-        finds_all_by_name = f"{folder}/registry.py" in code
-        assert finds_all_by_name or 3 * len(files & code) >= len(files), folder
-
-
-def test_training_depends_on_little_unused_code_in_core() -> None:
-    """A change to one word of it would train every model again."""
-    files = {path.relative_to(ROOT).as_posix() for path in (ROOT / "robustness_study/core").glob("*.py")}
-    started = code_of("train") | project_imports(ROOT / "stages/__init__.py")  # Python runs both
-    idle = files - started - {"robustness_study/core/__init__.py"}
-    assert idle <= {f"robustness_study/core/{name}.py" for name in ("array_text", "threads")}
-
-
-def test_stages_of_a_single_model_depend_on_its_loss_only() -> None:
-    assert [name for name, stage in STAGES.items() if LOSSES in stage["deps"]] == ["check", "check_sizes", "transfer"]
+RUN_BY = {  # a file → the stages that a change to it re-runs
+    "stages/suite.py": {"suite"},
+    "stages/__init__.py": set(AFTER_CHECK),
+    "robustness_study/core/files.py": set(AFTER_CHECK),
+    "robustness_study/training/optimiser.py": {"train", "check_sizes"},
+    "robustness_study/losses/head.py": {"train", "check_sizes", "evaluate", "attack", "stress", "transfer"},
+    "robustness_study/losses/angular.py": {"check_sizes", "transfer"},  # and by name, where dvc.yaml has ${item.loss}
+    "robustness_study/networks/resnet18.py": set(),  # its digest is in data/network.json
+    "robustness_study/networks/_convolution.py": set(),
+    "robustness_study/training_sets/augmix.py": {"compare", "report", "headline"},
+    "robustness_study/training_sets/_chains.py": {"training_set"},
+    "robustness_study/datasets/_tar.py": {"download"},
+    "robustness_study/natural/cifar10_1.py": {"natural"},
+    "robustness_study/corruptions/weather.py": {"corrupt", "suite", "compare", "report", "headline"},
+    "robustness_study/attacks/square.py": {"attack"},
+    "robustness_study/attacks/signs.py": {"attack", "transfer"},
+    "robustness_study/evaluation/neighbours.py": {"evaluate", "attack"},
+    "robustness_study/webpage/assets/charts.js": {"report"},
+    "robustness_study/planes/umap_plane.py": {"embed", "stability", "check_sizes"},
+    "robustness_study/schema/embed.py": {"embed", "stability", "check_sizes"},
+}
 
 
-def test_no_stage_but_check_depends_on_a_networks_file() -> None:
-    """So the file of another network re-trains nothing. The digest of the chosen one is in data/network.json."""
-    for name, stage in STAGES.items():
-        builds = "robustness_study/classifier/storage.py" in code_of(name)
-        assert builds == ("data/network.json" in stage["deps"]), name
-        files = {dep for dep in stage["deps"] if dep.startswith(NETWORKS)}
-        assert files == ({NETWORKS} if name == "check" else {f"{NETWORKS}/__init__.py"} if builds else set())
+@pytest.mark.parametrize("path", RUN_BY)
+def test_a_change_to_a_file_re_runs_the_stages_that_run_it(path: str) -> None:
+    assert (ROOT / path).is_file()
+    assert {name for name in AFTER_CHECK if path in stage_code.files_of(name)} == RUN_BY[path]
+
+
+def test_training_runs_little_of_core() -> None:
+    """A change to one word of these files trains every model again."""
+    core = {path for path in stage_code.files_of("train") if path.startswith("robustness_study/core/")}
+    assert not {Path(path).stem for path in core} & {"array_text"}
+
+
+def test_the_digests_are_those_of_sha256sum(tmp_path: Path) -> None:
+    lines = stage_code.digests(stage_code.files_of("split"))
+    (tmp_path / "split.txt").write_text(lines)
+    done = subprocess.run(
+        ["sha256sum", "--check", "--quiet", tmp_path / "split.txt"], cwd=ROOT, capture_output=True, check=False
+    )
+    assert (done.returncode, done.stdout) == (0, b"")
+    assert len(lines.splitlines()) > 10
+
+
+def test_only_stages_that_build_the_network_depend_on_its_digest() -> None:
+    """So the file of another network re-trains nothing."""
+    for name in AFTER_CHECK:
+        builds = "robustness_study/classifier/storage.py" in stage_code.files_of(name)
+        assert builds == ("data/network.json" in STAGES[name]["deps"]), name
 
 
 @pytest.mark.parametrize("name", STAGES)
@@ -168,27 +139,10 @@ def test_stage_has_a_description(name: str) -> None:
     assert isinstance(desc, str) and desc.strip()
 
 
-def upstream(name: str) -> set[str]:
-    """The stages that run before a stage, according to the paths in dvc.yaml."""
-    made = {path: maker for maker, stage in STAGES.items() for path in paths(stage, "outs", "metrics")}
-    before, waiting = set[str](), [name]
-    while waiting:
-        deps = STAGES[waiting.pop()]["deps"]
-        makers = {maker for path, maker in made.items() for dep in deps if meet(dep, path)}
-        waiting += makers - before
-        before |= makers
-    return before
-
-
 def meet(dep: str, path: str) -> bool:
     """Whether two templates of paths can be the same path, or one a folder that holds the other."""
     one, other = (re.sub(r"\$\{[^}]*\}", "*", each).split("/") for each in (dep, path))
     return all(fnmatch(a, b) or fnmatch(b, a) for a, b in zip(one, other, strict=False))
-
-
-@pytest.mark.parametrize("name", [name for name in STAGES if name != "check"])
-def test_every_stage_runs_after_check(name: str) -> None:
-    assert "check" in upstream(name)
 
 
 def of_test_images(deps: list[str]) -> list[str]:
@@ -329,7 +283,7 @@ def test_only_stages_read_params() -> None:
 @pytest.mark.parametrize("name", [name for name in STAGES if name in PARAMS])
 def test_section_of_a_stage_has_its_own_schema(name: str) -> None:
     schema = f"robustness_study/schema/{name}.py"
-    assert (ROOT / schema).is_file() and schema in STAGES[name]["deps"]
+    assert (ROOT / schema).is_file() and schema in stage_code.files_of(name)
     assert name in STAGES[name]["params"]
 
 
@@ -352,7 +306,7 @@ def test_every_idea_has_a_file_and_settings(kind: str) -> None:
 LAYERS = [  # each may import those before it
     "core", "statistics", "plotting", "split", "corruptions", "schema", "datasets", "natural", "augmentation",
     "training_sets", "losses", "networks", "classifier", "training", "evaluation", "attacks", "planes", "counts",
-    "results", "report", "webpage", "audit", "check",
+    "results", "report", "webpage", "audit", "stage_code", "check",
 ]  # fmt: skip
 
 
@@ -416,7 +370,7 @@ def test_stages_are_thin() -> None:
 
 
 def test_dvc_yaml_is_short() -> None:
-    assert len((ROOT / "dvc.yaml").read_text(encoding="utf-8").splitlines()) <= 350
+    assert len((ROOT / "dvc.yaml").read_text(encoding="utf-8").splitlines()) <= 250
 
 
 # --- data --------------------------------------------------------------------------------------------------
@@ -463,18 +417,19 @@ OF_DATA += ["natural", "transfer", "stability"]
 
 @pytest.mark.parametrize("name", OF_DATA)
 def test_data_deps_of_a_stage_are_what_it_reads(name: str) -> None:
-    depended = {dep for dep in STAGES[name]["deps"] if not dep.startswith(("stages/", "robustness_study"))}
+    depended = {dep for dep in STAGES[name]["deps"] if not dep.startswith(("data/code/", "robustness_study"))}
     names = {"transfer": OF_ALL_MODELS, "stability": OF_FIRST}.get(name, READ_BY_CELL)
     if name in ("transfer", "stability"):
         assert STAGES[name]["cmd"].endswith(" --seed ${seeds[0]}")
     source = (ROOT / f"stages/{name}.py").read_text(encoding="utf-8")
-    assert depended - {"data/checked.txt", "data/network.json", "data/sizes_checked.txt"} == files_read(source, names)
+    assert depended - {"data/network.json", "data/sizes_checked.txt"} == files_read(source, names)
 
 
 def test_what_git_holds_tells_report_of_other_arrays() -> None:
     """A dep on a folder of many outputs would be missing in a clone without the cache: `--allow-missing` would fail."""
     depended = STAGES["report"]["deps"]
-    assert {dep for dep in depended if dep.startswith("data/")} == {"data/raw/test.npz", "data/suite"}
+    data = {dep for dep in depended if dep.startswith("data/")}
+    assert data == {"data/code/report.txt", "data/raw/test.npz", "data/suite"}
     assert {"reports/cells", "reports/planes"} <= set(depended)
     for stage in ("attack", "stress"):  # evaluate.json has the losses, and plane.json measures of the points
         assert "CONFIDENCES_DIGEST: array_digest" in (ROOT / f"stages/{stage}.py").read_text(encoding="utf-8")
@@ -518,12 +473,12 @@ def test_locks_know_the_stages_whose_arguments_do_not_decide_the_outputs() -> No
 
 @pytest.mark.parametrize("name", ["compare", "headline"])
 def test_comparison_runs_on_a_fresh_clone(name: str) -> None:
-    """`compare` and `headline` read only files in git, and the check's marker, which is made again."""
-    data = [dep for dep in STAGES[name]["deps"] if not dep.startswith(("stages/", "robustness_study"))]
+    """`compare` and `headline` read only files in git, and their code, which `check` records again."""
+    data = STAGES[name]["deps"]
     in_git = {
         path for stage in STAGES.values() for path, how in paths(stage, "outs").items() if how.get("cache") is False
     }
-    assert data[0] == "data/checked.txt" and data[1].startswith("reports/cells")
+    assert data[0] == f"data/code/{name}.txt" and data[1].startswith("reports/cells")
     assert all(any(meet(dep, path) for path in in_git) for dep in data[2:])
 
 

@@ -12,11 +12,14 @@ import numpy as np
 import pandas as pd
 import pytest
 from PIL import Image
+from preloaded import FILES
 from repositories import SMALL, Repository, ran
 from ruamel.yaml import YAML
 
-from robustness_study import losses
+from robustness_study import datasets, losses, networks, training_sets
+from robustness_study.core import imports, registry
 from robustness_study.report.markdown import escaped
+from robustness_study.stage_code import ONE_IDEA
 from tools import workspace
 
 CELLS = [f"{loss}-{train_set}-0" for loss in ("cross_entropy", "angular") for train_set in ("clean", "corrupted")]
@@ -28,6 +31,7 @@ STAGES = {
     *(f"{stage}@{cell}" for stage in ("publish", "render") for cell in CELLS),
 }  # fmt: skip
 
+STAGE = YAML(typ="safe").load(workspace.ROOT / "dvc.yaml")["stages"]
 # Stages that only copy, draw and compare. Their outputs are in git and not in DVC's run-cache.
 AGAIN = {
     "publish_shared",
@@ -43,7 +47,10 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> Repository:
     path = tmp_path_factory.mktemp("study") / "repository"
     workspace.create(path, SMALL)
     repository = Repository(path)
-    assert ran(repository.typed("dvc repro")) == STAGES
+    (path.parent / "files").mkdir()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv(FILES, str(path.parent / "files"))
+        assert ran(repository.typed("dvc repro")) == STAGES
     repository.commit("The study")
     return repository
 
@@ -72,6 +79,34 @@ def test_every_stage_left_its_results(study: Repository) -> None:
     # Three epochs on 450 digits give clearly more than guessing, which gives 0.1.
     assert comparison["angular"]["clean_trained"]["test_clean"] > 0.3
     assert not study.run("git", "status", "--porcelain")
+
+
+def test_a_stage_runs_no_code_that_its_deps_lack(study: Repository) -> None:
+    """If one did, a change to that code would re-run nothing, and results would be wrong."""
+    network = imports.project_imports(imports.ROOT / networks.file_of("timm/test_resnet"))
+    seen = set()
+    for path in (study.path.parent / "files").glob("*.jsonl"):
+        if (stage := path.stem) == "check":
+            continue
+        seen.add(stage)
+        recorded = {line.split("  ")[1] for line in (study.path / f"data/code/{stage}.txt").read_text().splitlines()}
+        for line in path.read_text(encoding="utf-8").splitlines():
+            run = json.loads(line)
+            named = {
+                losses: argument(run["arguments"], "--loss"),
+                training_sets: argument(run["arguments"], "--train-set"),
+                datasets: "digits",
+            }
+            ideas = {registry.file_of(kind.__name__, named[kind]) for kind in ONE_IDEA.get(stage, ())}
+            by_digest = network if "data/network.json" in STAGE[stage]["deps"] else set()
+            beyond = set(run["files"]) - recorded - ideas - by_digest
+            assert {path for path in beyond if not imports.only_docstring(imports.ROOT / path)} == set(), stage
+            assert len(run["files"]) > 10
+    assert seen == {name.partition("@")[0] for name in STAGES} - {"check"}
+
+
+def argument(arguments: list[str], name: str) -> str:
+    return dict(zip(arguments[::2], arguments[1::2], strict=True)).get(name, "")
 
 
 def test_every_alarm_that_was_accepted_is_in_the_report(study: Repository) -> None:

@@ -52,6 +52,11 @@ def test_a_model_has_its_own_stages_in_order_and_the_rest_comes_before_or_after(
     assert plan.plan(["check", "compare"]) == plan.Plan([], {})
 
 
+def test_all_models_of_a_seed_come_before_the_next_seed() -> None:
+    found = plan.plan([f"train@{loss}-clean-{seed}" for loss in ("b", "a") for seed in (7, 10, 0)])
+    assert list(found.models) == ["b-clean-7", "a-clean-7", "b-clean-10", "a-clean-10", "b-clean-0", "a-clean-0"]
+
+
 def test_every_stage_of_the_study_comes_after_what_it_needs() -> None:
     """The plan keeps the order of dvc.yaml, so the stages must be able to run in that order."""
     stages = YAML(typ="safe").load(workspace.ROOT / "dvc.yaml")["stages"]

@@ -9,6 +9,7 @@ from __future__ import annotations
 import ast
 import hashlib
 from collections.abc import Iterable
+from functools import cache
 from pathlib import Path
 
 from robustness_study.core.errors import StudyError
@@ -32,7 +33,7 @@ def project_imports(*paths: Path) -> set[str]:
         if current not in found:
             found.add(current)
             waiting += [file for module in _imported(current) for file in _files(module)]
-    return {path.relative_to(ROOT).as_posix() for path in found if not _only_docstring(path)}
+    return {path.relative_to(ROOT).as_posix() for path in found if not only_docstring(path)}
 
 
 def code_digest(paths: Iterable[str]) -> str:
@@ -60,7 +61,13 @@ def from_root(path: Path) -> str:
     return (path.relative_to(ROOT) if path.is_relative_to(ROOT) else path).as_posix()
 
 
-def _imported(path: Path) -> set[str]:
+def _imported(path: Path) -> frozenset[str]:
+    return _modules(path, path.read_bytes())
+
+
+@cache
+def _modules(path: Path, content: bytes) -> frozenset[str]:
+    """The modules that the file imports. With its content in the key, a file that changed is read again."""
     modules = set()
     tree = parsed(path)
     for_types = {
@@ -81,7 +88,7 @@ def _imported(path: Path) -> set[str]:
                     "of the module, for example `from robustness_study.core import seeds`"
                 )
             modules |= {node.module} | {f"{node.module}.{alias.name}" for alias in node.names}
-    return modules
+    return frozenset(modules)
 
 
 def _files(module: str) -> list[Path]:
@@ -94,5 +101,11 @@ def _files(module: str) -> list[Path]:
     return files
 
 
-def _only_docstring(path: Path) -> bool:
+def only_docstring(path: Path) -> bool:
+    """Whether a Python file has no code: at most texts."""
+    return _no_code(path, path.read_bytes())
+
+
+@cache
+def _no_code(path: Path, content: bytes) -> bool:
     return all(isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant) for node in parsed(path).body)

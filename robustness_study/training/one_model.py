@@ -142,8 +142,8 @@ def train_cell(
         if is_of_compiler(error):
             reason = one_line(str(error).strip().partition("\n")[0])[:120]
             raise StudyError(
-                f"train: torch.compile failed: {reason}; install a C++ compiler (and on a GPU Triton), or set the recipe's "
-                "compile to false"
+                f"train: torch.compile failed: {reason}; install a C++ compiler (and on a GPU Triton), "
+                "or set the recipe's compile to false"
             ) from error
         if not is_out_of_memory(error):
             raise

@@ -29,9 +29,14 @@ class Plan:
 
 
 def plan(names: Sequence[str]) -> Plan:
-    """Divide the stages' names, given in dvc.yaml's order. The last `dvc repro` runs those in neither part."""
+    """Divide the stages' names, given in dvc.yaml's order. The last `dvc repro` runs those in neither part.
+
+    All models of one seed come before those of the next, so that a stop leaves whole seeds.
+    """
     trained = [name for name in names if name.startswith(FIRST_OF_A_MODEL)]
     keys = [name.removeprefix(FIRST_OF_A_MODEL) for name in trained]
+    seeds = list(dict.fromkeys(seed_of(key) for key in keys))
+    keys.sort(key=lambda key: seeds.index(seed_of(key)))
     models: dict[str, list[str]] = {key: [] for key in keys}
     for name in names:
         models.get(name.partition("@")[2], []).append(name)
