@@ -12,6 +12,7 @@ from robustness_study import stage_code
 from robustness_study.check import check, chosen_network
 from robustness_study.core import params
 from robustness_study.core.files import write_json, write_text
+from robustness_study.core.imports import digest_lines
 from robustness_study.core.program import run
 from robustness_study.planes.numba_cache import ensure_folder
 
@@ -25,7 +26,7 @@ def main() -> None:
     write_json(NETWORK, chosen_network(values))
     for stage in stage_code.names():
         if stage != "check":
-            write_text(f"data/code/{stage}.txt", stage_code.digests(stage_code.files_of(stage)))
+            write_text(f"data/code/{stage}.txt", digest_lines(stage_code.files_of(stage)))
 
 
 if __name__ == "__main__":

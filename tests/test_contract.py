@@ -6,7 +6,9 @@ import ast
 import importlib.util
 import json
 import re
+import shutil
 import subprocess
+import sys
 from collections.abc import Iterator
 from fnmatch import fnmatch
 from itertools import product
@@ -18,7 +20,7 @@ from ruamel.yaml import YAML
 
 from robustness_study import datasets, losses, stage_code, training_sets
 from robustness_study.core import params
-from robustness_study.core.imports import ROOT, project_imports
+from robustness_study.core.imports import ROOT, digest_lines, project_imports
 from robustness_study.core.locks import ONE_OUTPUT
 from robustness_study.report.pictures import PICTURES
 
@@ -26,6 +28,7 @@ PIPELINE = params.read(ROOT / "dvc.yaml")
 STAGES: dict[str, dict[str, Any]] = PIPELINE["stages"]
 PARAMS = params.read(ROOT / "params.yaml")
 MOST_LINES_OF_A_STAGE = 75
+LARGEST_CORE_OF_TRAINING = 20
 # Where dvc.yaml names the file of the one idea that a stage of a model runs.
 ONE = {
     losses: "robustness_study/losses/${item.loss}.py",
@@ -91,7 +94,7 @@ RUN_BY = {  # a file → the stages that a change to it re-runs
     "robustness_study/networks/resnet18.py": set(),  # its digest is in data/network.json
     "robustness_study/networks/_convolution.py": set(),
     "robustness_study/training_sets/augmix.py": {"compare", "report", "headline"},
-    "robustness_study/training_sets/_chains.py": {"training_set"},
+    "robustness_study/training_sets/_chains.py": {"training_set", "compare", "report", "headline"},
     "robustness_study/datasets/_tar.py": {"download"},
     "robustness_study/natural/cifar10_1.py": {"natural"},
     "robustness_study/corruptions/weather.py": {"corrupt", "suite", "compare", "report", "headline"},
@@ -113,11 +116,52 @@ def test_a_change_to_a_file_re_runs_the_stages_that_run_it(path: str) -> None:
 def test_training_runs_little_of_core() -> None:
     """A change to one word of these files trains every model again."""
     core = {path for path in stage_code.files_of("train") if path.startswith("robustness_study/core/")}
-    assert not {Path(path).stem for path in core} & {"array_text"}
+    assert {"seeds", "files", "imports", "registry"} <= {Path(path).stem for path in core}
+    assert len(core) <= LARGEST_CORE_OF_TRAINING
+
+
+PLANTED = {
+    "losses/mine.py": "from robustness_study.losses.angular import Config\nfrom robustness_study.losses import _more\n",
+    "losses/_more.py": "HALF = 0.5\n",
+    "losses/broken.py": "def (\n",
+    "losses/angular.py~": "an editor's copy",
+    "losses/__pycache__/files.cpython-312.pyc.1402": "",
+    "training_sets/mine.py": "from robustness_study.training_sets._steps import batch_attack\n",
+    "training_sets/_steps.py": "def batch_attack(config):\n    pass\n",
+    "training_sets/latin.py": "# -*- coding: latin-1 -*-\nNAME = '\xe9'\n",
+    "webpage/assets/more.js": "let one = 1",
+}
+
+
+def test_code_of_new_ideas_is_found(tmp_path: Path) -> None:
+    for folder in ("robustness_study", "stages"):
+        shutil.copytree(ROOT / folder, tmp_path / folder, ignore=shutil.ignore_patterns("__pycache__"))
+    for name, text in PLANTED.items():
+        path = tmp_path / "robustness_study" / name
+        path.parent.mkdir(exist_ok=True)
+        path.write_bytes(text.encode("latin-1"))
+    code = "import json; from robustness_study.stage_code import files_of, names;"
+    code += "print(json.dumps({name: sorted(files_of(name)) for name in names()}))"
+    done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert done.stderr == ""
+    files = {
+        stage: {name for name in PLANTED if f"robustness_study/{name}" in found}
+        for stage, found in json.loads(done.stdout).items()
+    }
+    helpers = {"losses/_more.py"}
+    assert files["evaluate"] == files["attack"] == files["stress"] == helpers
+    assert files["train"] == helpers | {"training_sets/_steps.py"}
+    assert files["check_sizes"] == files["transfer"] == helpers | {"losses/mine.py", "losses/broken.py"}
+    assert files["training_set"] == {"training_sets/_steps.py"}
+    assert files["compare"] == {"training_sets/mine.py", "training_sets/_steps.py", "training_sets/latin.py"}
+    assert files["report"] == files["compare"] | {"webpage/assets/more.js"}
+    assert files["split"] == set()
+    train = set(json.loads(done.stdout)["train"])
+    assert "robustness_study/losses/angular.py" in train  # another loss imports it
 
 
 def test_the_digests_are_those_of_sha256sum(tmp_path: Path) -> None:
-    lines = stage_code.digests(stage_code.files_of("split"))
+    lines = digest_lines(stage_code.files_of("split"))
     (tmp_path / "split.txt").write_text(lines)
     done = subprocess.run(
         ["sha256sum", "--check", "--quiet", tmp_path / "split.txt"], cwd=ROOT, capture_output=True, check=False

@@ -263,12 +263,30 @@ def test_a_file_of_another_network_or_loss_re_trains_nothing(study: Repository) 
     (library / "networks/mine.py").write_text("def make(network):\n    raise NotImplementedError\n")
     (library / "losses/mine.py").write_text("BATCHES = 'shuffled'\n")
     try:
-        # `check` looks at every file of a kind; `transfer` may load any loss.
+        study.dvc("repro", "check")
         printed = study.dvc("repro", "--dry")
-        assert not {name for name in ran(printed) if name.startswith(("train@", "evaluate@", "attack@", "stress@"))}
+        # `check_sizes` and `transfer` may load any loss.
+        assert ran(printed) == {"check_sizes", "transfer"}
     finally:
         (library / "networks/mine.py").unlink()
         (library / "losses/mine.py").unlink()
+
+
+def test_a_change_to_the_code_of_training_trains_every_model_again(study: Repository) -> None:
+    changed = study.path / "robustness_study/training/optimiser.py"
+    before = changed.read_text(encoding="utf-8")
+    changed.write_text(before + "\n# a change\n", encoding="utf-8")
+    assert ran(study.dvc("repro", "--dry")) == {"check"}  # docs/dvc.md says so
+    printed = study.dvc("repro", "--single-item", f"train@{CELLS[0]}", fails=None)
+    assert "didn't change" in printed
+    study.dvc("repro", "check")
+    assert {f"train@{cell}" for cell in CELLS} <= ran(study.dvc("repro", "--dry"))
+    changed.write_text(before + "\n# another, while the pipeline runs\n", encoding="utf-8")
+    printed = study.dvc("repro", "--single-item", f"train@{CELLS[0]}", fails=True)
+    said = (
+        "error: robustness_study/training/optimiser.py changed after `check` recorded the code; run `dvc repro` again"
+    )
+    assert said in printed.splitlines()
 
 
 def test_a_bad_parameter_is_named_before_anything_runs(study: Repository) -> None:

@@ -192,7 +192,7 @@ def test_dry_says_what_would_run_where_and_runs_nothing(tmp_path: Path) -> None:
 
 def test_files_that_are_only_missing_are_no_change() -> None:
     assert not head.is_change({"changed deps": {"models/a": "deleted"}})
-    assert head.is_change({"changed deps": {"models/a": "deleted", "stages/train.py": "modified"}})
+    assert head.is_change({"changed deps": {"models/a": "deleted", "data/code/train.txt": "modified"}})
     assert head.is_change({"changed deps": {"params.yaml": {"recipe": "modified"}}})
     assert head.is_change("changed command")
 

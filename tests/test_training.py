@@ -6,6 +6,7 @@ import copy
 import functools
 import importlib
 import json
+import os
 import subprocess
 import sys
 import weakref
@@ -24,7 +25,7 @@ from robustness_study import losses
 from robustness_study.classifier import device
 from robustness_study.classifier.inference import accuracy, all_features, to_float
 from robustness_study.classifier.model import Classifier
-from robustness_study.classifier.precision import precision_of, repeatable
+from robustness_study.classifier.precision import is_of_compiler, precision_of, repeatable
 from robustness_study.core import params
 from robustness_study.core.errors import StudyError
 from robustness_study.core.files import write_record
@@ -382,6 +383,23 @@ def test_gradients_are_the_same_bits_each_time_on_several_threads(name: str) -> 
         torch.set_num_threads(threads)
     assert all(torch.equal(found[0], each) for each in found)
     assert not torch.are_deterministic_algorithms_enabled()
+
+
+def test_deterministic_training_on_a_gpu_gives_cublas_its_workspace(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("CUBLAS_WORKSPACE_CONFIG", raising=False)
+    with repeatable(CPU, deterministic=True), repeatable(torch.device("cuda"), deterministic=False):
+        assert "CUBLAS_WORKSPACE_CONFIG" not in os.environ
+    with repeatable(torch.device("cuda"), deterministic=True):
+        assert os.environ["CUBLAS_WORKSPACE_CONFIG"] == ":4096:8"
+
+
+def test_an_error_of_the_network_is_not_reported_as_the_compilers() -> None:
+    def network(images: Tensor) -> Tensor:
+        return images @ images
+
+    with pytest.raises(RuntimeError) as caught:
+        torch.compile(network, fullgraph=True)(torch.ones(2, 3))
+    assert not is_of_compiler(caught.value)
 
 
 def test_training_step_imports_no_compiler_and_tells_one_that_is_there() -> None:

@@ -44,8 +44,12 @@ def is_out_of_memory(error: RuntimeError) -> bool:
 
 
 def is_of_compiler(error: RuntimeError) -> bool:
-    """Whether `torch.compile` failed, for instance because no C++ compiler or no Triton is installed."""
-    return any(kind.__module__.startswith("torch._dynamo.") for kind in type(error).__mro__)
+    """Whether `torch.compile` could not compile, for instance because no C++ compiler or no Triton is installed.
+
+    Other errors of its modules are about the network. The classes go by name, as the modules take long to import.
+    """
+    failures = {"BackendCompilerFailed", "TritonMissing", "GPUTooOldForTriton"}
+    return any(kind.__name__ in failures for kind in type(error).__mro__)
 
 
 def use_deterministic_algorithms(on: bool) -> None:

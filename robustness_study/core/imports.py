@@ -1,7 +1,6 @@
 """Finds the project files that a Python file imports, directly or through other project files.
 
-The fingerprint of a checkpoint and the stage `check` hash exactly these files. A test compares them with `deps` in
-dvc.yaml.
+The fingerprint of a checkpoint and the stage `check` hash exactly these files.
 """
 
 from __future__ import annotations
@@ -43,6 +42,18 @@ def code_digest(paths: Iterable[str]) -> str:
         content = (ROOT / path).read_bytes()
         digest.update(f"{path} {len(content)}\n".encode() + content)
     return digest.hexdigest()
+
+
+def digest_lines(paths: Iterable[str]) -> str:
+    """A line for each file: the SHA-256 of its bytes, in hexadecimal, two spaces, its path; as `sha256sum` prints."""
+    return "".join(f"{hashlib.sha256((ROOT / path).read_bytes()).hexdigest()}  {path}\n" for path in sorted(paths))
+
+
+def changed_files(lines: str) -> list[str]:
+    """The paths in text of `digest_lines` whose files are not as they were then, or are gone."""
+    paths = [line.partition("  ")[2] for line in lines.splitlines()]
+    now = digest_lines(path for path in paths if (ROOT / path).is_file())
+    return [line.partition("  ")[2] for line in lines.splitlines() if f"{line}\n" not in now]
 
 
 def parsed(path: Path) -> ast.Module:

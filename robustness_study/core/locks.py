@@ -43,14 +43,19 @@ def held(name: str, patience_s: float = PATIENCE_S, top: Path = TOP) -> Iterator
         yield
 
 
+def stage_of(main: Callable[[], object]) -> str | None:
+    """The name of the stage whose `main` this is; None for any other program."""
+    spec = getattr(main, "__globals__", {}).get("__spec__")  # names the stage also where it runs as `__main__`
+    package, _, stage = (spec.name if spec else "").rpartition(".")
+    return stage if package == "stages" else None
+
+
 def of_stage(main: Callable[[], object]) -> AbstractContextManager[None]:
     """`held` for the outputs of the stage whose `main` this is; for any other program a context without effect.
 
     The arguments decide the outputs of most stages, so they are in the name: `attack-angular-clean-0`.
     """
-    spec = getattr(main, "__globals__", {}).get("__spec__")  # names the stage also where it runs as `__main__`
-    package, _, stage = (spec.name if spec else "").rpartition(".")
-    if package != "stages":
+    if (stage := stage_of(main)) is None:
         return nullcontext()
     if stage in ONE_OUTPUT:
         return held(stage)

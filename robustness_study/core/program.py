@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable
+from pathlib import Path
 
 from robustness_study.core.errors import StudyError, one_line, shortened
-from robustness_study.core.locks import of_stage
+from robustness_study.core.imports import changed_files
+from robustness_study.core.locks import of_stage, stage_of
 from robustness_study.core.terminal import make_unfailing
 
 
@@ -19,6 +21,7 @@ def run(main: Callable[[], int | None]) -> None:
     """
     make_unfailing()
     try:
+        refuse_other_code(stage_of(main))
         with of_stage(main):
             status = main()
     except StudyError as error:
@@ -30,3 +33,15 @@ def run(main: Callable[[], int | None]) -> None:
         sys.exit(f"error: {error.strerror}{where}; correct this and run again")
     if status:
         sys.exit(status)
+
+
+def refuse_other_code(stage: str | None) -> None:
+    """Raise StudyError if the code of a stage is not what `check` recorded in data/code/.
+
+    DVC knows the code by that record. If somebody edits the code while the pipeline runs, DVC would keep results of the
+    new code as results of the old. A folder without a record is no pipeline.
+    """
+    record = Path(f"data/code/{stage}.txt")
+    if stage is not None and record.is_file() and (changed := changed_files(record.read_text(encoding="utf-8"))):
+        more = f" and {len(changed) - 1} more" if len(changed) > 1 else ""
+        raise StudyError(f"{changed[0]}{more} changed after `check` recorded the code; run `dvc repro` again")

@@ -139,7 +139,7 @@ def train_cell(
     try:
         return model, training.run(watched, watcher)
     except RuntimeError as error:
-        if is_of_compiler(error):
+        if is_of_compiler(error) and not is_out_of_memory(error):
             reason = one_line(str(error).strip().partition("\n")[0])[:120]
             raise StudyError(
                 f"train: torch.compile failed: {reason}; install a C++ compiler (and on a GPU Triton), "

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from pathlib import Path
 
-from tools.scale.head import not_up_to_date
+from tools.scale.head import not_up_to_date, stages_to_run
 from tools.scale.plan import Plan, listed, of_repository, place
 from tools.scale.site import Site
 
@@ -30,4 +30,6 @@ def _text(root: Path, planned: Plan, places: str) -> str:
     ready = len(planned.models) - len(todo)
     lines = [f"first, here: {listed(planned.before) or 'nothing'}", f"then, {places}: {len(todo)} models"]
     lines += [f"  {key}: {', '.join(name.partition('@')[0] for name in planned.models[key])}" for key in todo]
+    if before := stages_to_run(root, planned.before):
+        lines.append(f"  maybe more: {listed(before)} will run first, and what they change is not known yet")
     return "\n".join([*lines, f"up to date: {ready} models", "last, here: what compares the models"])

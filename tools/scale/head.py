@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import time
+from collections.abc import Sequence
 from concurrent.futures import Future
 from pathlib import Path
 from typing import Any
@@ -33,13 +34,17 @@ def run(root: Path, site: Site) -> list[str]:
 
 def not_up_to_date(root: Path, planned: Plan) -> list[str]:
     """Models with a stage whose inputs are new. Files may be missing here as long as dvc.lock knows them."""
-    stages = [name for key in planned.models for name in planned.on_workers(key)]
-    known = results.read_lock(root)["stages"]
-    new = {name for name in stages if name not in known}
-    asked = [name for name in stages if name not in new]
-    found = json.loads(ask_dvc(root, "status", "--json", *asked)) if asked else {}
-    changed = new | {name for name, entries in found.items() if any(map(is_change, entries))}
+    changed = set(stages_to_run(root, [name for key in planned.models for name in planned.on_workers(key)]))
     return [key for key in planned.models if changed & set(planned.on_workers(key))]
+
+
+def stages_to_run(root: Path, stages: Sequence[str]) -> list[str]:
+    """Those of the stages that are new or whose inputs changed."""
+    known = results.read_lock(root)["stages"]
+    asked = [name for name in stages if name in known]
+    found = json.loads(ask_dvc(root, "status", "--json", *asked)) if asked else {}
+    changed = {name for name, entries in found.items() if any(map(is_change, entries))}
+    return [name for name in stages if name not in known or name in changed]
 
 
 def is_change(entry: str | dict[str, dict[str, Any]]) -> bool:
