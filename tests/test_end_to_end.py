@@ -279,8 +279,8 @@ def test_a_change_to_the_code_of_training_trains_every_model_again(study: Reposi
     assert ran(study.dvc("repro", "--dry")) == {"check"}  # docs/dvc.md says so
     printed = study.dvc("repro", "--single-item", f"train@{CELLS[0]}", fails=None)
     assert "didn't change" in printed
-    study.dvc("repro", "check")
-    assert {f"train@{cell}" for cell in CELLS} <= ran(study.dvc("repro", "--dry"))
+    study.typed("dvc repro check")
+    assert {f"train@{cell}" for cell in CELLS} <= ran(study.typed("dvc repro --dry"))
     changed.write_text(before + "\n# another, while the pipeline runs\n", encoding="utf-8")
     printed = study.dvc("repro", "--single-item", f"train@{CELLS[0]}", fails=True)
     said = (

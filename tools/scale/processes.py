@@ -6,6 +6,7 @@ import contextlib
 import os
 import signal
 import subprocess
+import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
@@ -45,8 +46,9 @@ class Runner:
             start_new_session=True,  # so that `stop` interrupts DVC and the stage's command together, once
         ) as process:
             self.running.add(process)
-            if self.stopped:  # `stop` was called while the process started
-                self.stop()
+            while self.stopped and process.poll() is None:  # `stop` was called while the process started
+                self.stop()  # a process that is starting can miss it
+                time.sleep(0.5)
             assert process.stdout is not None
             for line in process.stdout:
                 if line.strip():
