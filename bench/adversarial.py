@@ -93,7 +93,7 @@ def main() -> None:
     recipe = params.section("recipes.cpu", Recipe)
     found = measure(recipe, arguments.turns, arguments.steps, on)
     settings = {"recipe": "cpu", "images": IMAGES, "turns": arguments.turns, "steps": arguments.steps}
-    write_json(f"bench/results/adversarial-{on.type}.json", {"machine": report.machine(on)} | settings | found)
+    write_json(report.RESULTS / f"adversarial-{on.type}.json", {"machine": report.machine(on)} | settings | found)
     for name, summary in found.items():
         print(f"{name:28s} {summary}")
 

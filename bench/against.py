@@ -29,10 +29,10 @@ from typing import Any
 import torch
 
 from bench import report
-from robustness_study.core.cell import Cell
 from robustness_study.core.errors import StudyError
 from robustness_study.core.files import write_json
 from robustness_study.core.program import run
+from tools.scale.plan import cell_of
 
 ROOT = Path(__file__).resolve().parents[1]
 BEFORE = "a71d177"  # the last commit before the work on speed
@@ -70,7 +70,9 @@ print(time.perf_counter() - started)
 
 def commands(model: str) -> dict[str, list[str]]:
     """The command of each task, by its name."""
-    cell = Cell(*_parts(model))
+    cell = cell_of(model)
+    if cell is None:
+        raise StudyError(f"--model {model!r} is not LOSS-TRAINSET-SEED, such as cross_entropy-clean-0")
     chosen = ["--loss", cell.loss, "--train-set", cell.train_set, "--seed", str(cell.seed)]
     python = [sys.executable, "-c"]
     return {
@@ -81,11 +83,6 @@ def commands(model: str) -> dict[str, list[str]]:
         "demo": [sys.executable, "-m", "tools.demo"],
         "nothing": ["dvc", "repro", "--quiet"],
     }
-
-
-def _parts(model: str) -> tuple[str, str, int]:
-    loss, train_set, seed = model.rsplit("-", 2)
-    return loss, train_set, int(seed)
 
 
 def seconds_of(name: str, command: list[str], tree: Path) -> float:

@@ -152,7 +152,7 @@ class Study:
 
     def stop(self) -> None:
         """End what runs. DVC can miss an interrupt between two stages, so it is repeated until nothing runs."""
-        print("the time for models is up: stopping what runs", flush=True)
+        print("stopping what runs", flush=True)
         self.runner.stop()
         for _ in range(120):
             time.sleep(0.5)

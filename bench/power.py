@@ -115,7 +115,7 @@ def tested(scenario: Scenario, rng: np.random.Generator) -> list[tuple[Estimate,
 
 
 def simulate(scenario: Scenario, studies: int, seed: int = 0) -> dict[str, Any]:
-    """How often the tests were right in many simulated studies: shares of studies, and a median in points.
+    """How often the tests were right in many simulated studies: shares of studies, and a mean in points.
 
     `wrong`: at least one claim without a true difference got a verdict, or one with got the opposite. `hold`: all the
     simultaneous intervals held the true differences. `found`: the right verdict, for each claim with a true difference.
@@ -167,7 +167,8 @@ def table(scenarios: dict[str, Any]) -> str:
     ]
     lines += ["|---|---|---|---|---|"]
     for name, of in scenarios.items():
-        pairs = [(share, IMAGES[claim.metric]) for share, claim in zip(of["found"], CLAIMS, strict=True)]
+        images_of = IMAGES | SCENARIOS[name].images
+        pairs = [(share, images_of[claim.metric]) for share, claim in zip(of["found"], CLAIMS, strict=True)]
         found = [
             [share for share, images in pairs if share is not None and (images == 10_000) == many]
             for many in (True, False)

@@ -15,7 +15,7 @@ import numpy as np
 
 from robustness_study.core.program import run
 
-READ_MB, WRITTEN_MB = 831, 100  # inputs and outputs of a model: raw, training set, corrupted, suite; then its results
+READ_MB, WRITTEN_MB = 1138, 100  # inputs and outputs of a model: raw, training set, corrupted, suite; then its results
 
 
 @dataclass(frozen=True)

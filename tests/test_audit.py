@@ -512,6 +512,9 @@ def test_images_of_a_study_keep_their_class_names(tmp_path: Path) -> None:
     (tmp_path / "source.json").write_text(json.dumps({**about, "classes": list("abcdefghij")}))
     found = images.read(str(tmp_path / "test.npz"), None, None, "white")
     assert found.classes == list("abcdefghij") and found.about == about
+    (tmp_path / "source.json").write_text(json.dumps({**about, "classes": list("abc")}))
+    with pytest.raises(StudyError, match=r"a label is 9, but .*source\.json names 3 classes; mend it"):
+        images.read(str(tmp_path / "test.npz"), None, list("abc"), "white")
 
 
 def bad_npz(**arrays: Any) -> Any:
@@ -578,6 +581,21 @@ def test_a_natural_set_is_scored_with_labels_in_the_order_of_the_outputs(
     assert [order[label] for label in labels] == list(cifar10_1.CLASSES)
 
 
+def test_a_natural_set_needs_the_names_of_its_classes() -> None:
+    numbers = [str(each) for each in range(10)]
+    data = images.TestImages(DIGITS.test_images, DIGITS.test_labels, numbers, {"name": "cifar10"})
+    with pytest.raises(StudyError, match="--natural cifar10_1: the images have no class 'airplane'; name their"):
+        _ = images.Changed(data, settings_of(VALUES, True, ("cifar10_1",), 32)).natural
+
+
+def test_corruptions_of_params_are_checked_before_the_work() -> None:
+    wrong = {"fogg": "suite.corruptions has 'fogg', which does not exist", "spatter": "add at least one of CIFAR-10-C"}
+    for name, message in wrong.items():
+        values = VALUES | {"suite": VALUES["suite"] | {"corruptions": [name]}}
+        with pytest.raises(StudyError, match=message):
+            settings_of(values, True, (), 32)
+
+
 # --- the command -------------------------------------------------------------------------------------------
 
 
@@ -625,6 +643,8 @@ def test_wrong_models_are_refused_before_any_work(folder: Path, monkeypatch: pyt
 def test_names_of_models() -> None:
     specs = ["a/mine.py:load", "mine.py:other", "timm/resnet18.a1", "x/net.pt2", "net.pt", "models/angular-clean-0"]
     assert whole.names_of(specs, [None] * 6) == ["mine", "other", "resnet18.a1", "net", "net-2", "angular-clean-0"]
+    assert whole.names_of(["net-2.pt", "net.pt", "net.pt"], [None] * 3) == ["net-2", "net", "net-3"]
+    assert whole.names_of(["resnet-large.pt", "resnet.pt"], [None] * 2) == ["resnet-large", "resnet"]
     assert whole.names_of(["m.py:load"] * 2, [Path("a/w 1.pth"), Path("b/w 1.pth")]) == ["w-1", "w-1-2"]
 
 

@@ -48,10 +48,15 @@ def lacking() -> None:
     raise torch.OutOfMemoryError("CUDA out of memory.\nTried to allocate 2 GiB")
 
 
+def wrong() -> None:
+    raise KeyError("a part's own mistake")
+
+
 def test_each_outcome_is_kept_and_a_failure_stops_no_other_part() -> None:
     kept: list[tuple[str, str]] = []
     parts = [
         Part("lacking", 0, lacking),
+        Part("wrong", 0, wrong),
         Part("good", 0, lambda: 7),
         Part("large", 1000, lambda: 8),
         Part("slow", 0, endless, 0.1),
@@ -60,10 +65,11 @@ def test_each_outcome_is_kept_and_a_failure_stops_no_other_part() -> None:
     ]
     missing = run_parts(parts, 8, lambda name, found: kept.append((name, found["state"])))
     assert kept == [
-        ("lacking", "failed"), ("good", "done"), ("large", "skipped"), ("slow", "stopped"), ("endless", "stopped"),
+        ("lacking", "failed"), ("wrong", "failed"), ("good", "done"), ("large", "skipped"), ("slow", "stopped"),
+        ("endless", "stopped"),
         ("late", "skipped"),
     ]  # fmt: skip
-    assert missing == ["lacking", "large", "slow", "endless", "late"]
+    assert missing == ["lacking", "wrong", "large", "slow", "endless", "late"]
 
 
 def test_an_outcome_has_the_result_or_the_reason_in_one_line() -> None:

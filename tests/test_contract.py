@@ -350,7 +350,7 @@ def test_every_idea_has_a_file_and_settings(kind: str) -> None:
 LAYERS = [  # each may import those before it
     "core", "statistics", "plotting", "split", "corruptions", "schema", "datasets", "natural", "augmentation",
     "training_sets", "losses", "networks", "classifier", "training", "evaluation", "attacks", "planes", "counts",
-    "results", "report", "webpage", "audit", "stage_code", "check",
+    "results", "report", "webpage", "stage_code", "check", "audit",
 ]  # fmt: skip
 
 

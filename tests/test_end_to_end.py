@@ -294,8 +294,12 @@ def test_a_bad_parameter_is_named_before_anything_runs(study: Repository) -> Non
     assert f"loss is 'nonsense', which does not exist; choose one of {', '.join(losses.names())}" in printed
     assert ran(printed) == {"check"}
     study.typed("touch params.yaml")
-    study.typed("git checkout params.yaml dvc.lock reports")
+    study.typed("git checkout params.yaml dvc.lock data/raw/source.json reports")
     study.typed("dvc checkout")
+    (study.path / "reports/cells/arcface").mkdir()
+    (study.path / "reports/cells/arcface/new.json").write_text("{}", encoding="utf-8")
+    assert "reports/cells/arcface/" in study.typed("git clean -nd reports")
+    study.typed("git clean -fd reports")
     assert not ran(study.dvc("repro"))
     assert not study.run("git", "status", "--porcelain")
 

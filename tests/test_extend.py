@@ -81,9 +81,11 @@ def follow_all(top: Path) -> dict[str, Any]:
     for kind in KINDS:
         follow(kind, top)
         settings |= commands(kind)
-    assert settings["losses"][-1] == settings["loss"] == "focal"
-    assert settings.pop("recipe") == "cpu"  # a loss is tried with `quick` first, then with the study's
-    return settings
+    of_loss = commands("loss")
+    assert of_loss["losses"][-1] == of_loss["loss"] == "focal"
+    assert settings.pop("recipe") == "cpu"  # ideas are tried with `quick` first, then with the study's
+    assert settings.pop("recipes.quick.network") == settings["recipes.cpu.network"] == "small_cnn"
+    return settings | {"loss": of_loss["loss"], "losses": of_loss["losses"]}
 
 
 @pytest.fixture(scope="module")

@@ -16,12 +16,13 @@ from parsl.executors import ThreadPoolExecutor
 from parsl.executors.high_throughput.errors import ManagerLost, WorkerLost
 
 from bench import scale as bench
+from robustness_study.core.cell import Cell
 from robustness_study.core.errors import StudyError
 from tools import workspace
 from tools.scale import board, engine, fleet, head, orders, results, work
 from tools.scale import site as sites
 from tools.scale.orders import Orders
-from tools.scale.plan import of_repository, plan
+from tools.scale.plan import cell_of, of_repository, plan
 from tools.scale.processes import Runner
 
 EXAMPLES = sorted((workspace.ROOT / "tools/scale/sites").glob("*.yaml"))
@@ -89,9 +90,16 @@ def test_a_python_file_with_a_configuration_of_parsl(tmp_path: Path) -> None:
     config = engine.config(site, tmp_path / "logs")
     assert config.executors[0].label == "mine" and config.run_dir == str(tmp_path / "logs")
     assert config.retries == sites.LOSSES_PER_FAILURE and site.retries == 3
-    path.write_text("site = {}\n")
-    with pytest.raises(StudyError, match="must define `config`"):
-        sites.load(path)
+    for text, message in (
+        ("site = {}\n", "must define `config`"),
+        ("config = 1\nsite = [('scratch', '/s')]\n", "must define `config`"),
+        ("site = {\n", "failed .SyntaxError: "),
+        ("import nowhere\n", "failed .ModuleNotFoundError: No module named 'nowhere'.; correct it"),
+    ):
+        path.write_text(text)
+        with pytest.raises(StudyError, match=message) as caught:
+            sites.load(path)
+        assert "\n" not in str(caught.value)
 
 
 @pytest.mark.parametrize(("retries", "lost_workers"), [(0, 0), (1, 10), (3, 2)])
@@ -138,6 +146,15 @@ def test_table_shows_every_model_the_total_and_the_time_left(
         "1 done, 1 failed, 1 running, 1 waiting; about 10 min left",
         "No run is in progress; this is how the last one ended.",
     ]
+
+
+def test_a_model_that_may_have_waited_for_a_worker_has_no_time(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    states = board.Board(tmp_path, toy.KEYS, at_once=2)
+    states.change("a-clean-0", board.SENT)
+    states.change("a-clean-0", board.DONE)
+    assert capsys.readouterr().out.splitlines()[-1] == "a-clean-0: done [1 done, 3 waiting]"
 
 
 def test_status_before_any_run(tmp_path: Path) -> None:
@@ -190,6 +207,15 @@ def test_dry_says_what_would_run_where_and_runs_nothing(tmp_path: Path) -> None:
     assert not (repository / "dvc.lock").exists() and not (repository / "data").exists()
 
 
+def test_dry_sees_a_stage_that_only_this_machine_runs(tmp_path: Path) -> None:
+    repository = toy.make(tmp_path / "r")
+    assert toy.scale(repository).returncode == 0
+    assert "up to date: 4 models" in toy.scale(repository, "--dry").stdout
+    (repository / "reports/cells/a-clean-0.txt").write_text("changed", encoding="utf-8")
+    printed = toy.scale(repository, "--dry").stdout
+    assert "1 models" in printed and "up to date: 3 models" in printed
+
+
 def test_files_that_are_only_missing_are_no_change() -> None:
     assert not head.is_change({"changed deps": {"models/a": "deleted"}})
     assert head.is_change({"changed deps": {"models/a": "deleted", "data/code/train.txt": "modified"}})
@@ -204,6 +230,11 @@ def test_entries_that_were_kept_are_merged_once(tmp_path: Path) -> None:
     results.merge(tmp_path)
     assert list(results.read_lock(tmp_path)["stages"]) == ["split", "train@a", "train@b"]
     assert not list((tmp_path / results.KEPT).iterdir())
+
+
+def test_keys_of_models_and_what_is_none() -> None:
+    assert cell_of("cross_entropy-clean-0") == Cell("cross_entropy", "clean", 0)
+    assert [cell_of(key) for key in ("x", "a-b", "a-b-c", "a-b-c-1")] == [None] * 4
 
 
 # --- mixed fleets ------------------------------------------------------------------------------------------------

@@ -42,9 +42,11 @@ from PIL import Image
 
 from robustness_study.attacks.signs import step
 from robustness_study.classifier.inference import to_float
+from robustness_study.core import params
 from robustness_study.core.array_text import from_text, to_text
 from robustness_study.core.errors import StudyError
 from robustness_study.core.files import read_npz, read_record, write_npz
+from robustness_study.report.study import read as read_study
 from robustness_study.results.cell_results import CellResults
 from robustness_study.webpage import against, charts, explorer, sections, shown
 from robustness_study.webpage.packed import COLUMNS, packed, sheet, thumbnails
@@ -407,10 +409,12 @@ def test_names_are_shown_and_never_run(study: Path) -> None:
 
 
 def test_page_says_how_the_study_was_made(study: Path) -> None:
-    text = html.unescape(page())
-    assert "md5:" in text or "sha256" in text
-    for part in ("dataset", "checksum", "recipe", "seeds", "trained with", "scored with", "train_sets:"):
-        assert part in text
+    rows = re.findall(r'<tr><th scope="row">(.*?)</th><td>(.*?)</td></tr>', page().partition('<section id="made"')[2])
+    found = {html.unescape(key): html.unescape(value) for key, value in rows}
+    losses, train_sets, seeds = (params.read()[name] for name in ("losses", "train_sets", "seeds"))
+    assert found == sections.made(read_study(losses, train_sets, seeds, []), commit())
+    assert {"dataset", "checksum", "images", "recipe", "seeds", "trained with", "scored with"} <= found.keys()
+    assert "train_sets:" in html.unescape(page().partition('<section id="made"')[2].partition("</section>")[0])
 
 
 def git(*arguments: str) -> None:

@@ -10,9 +10,10 @@ from pathlib import Path
 
 import pytest
 
+from robustness_study.core import params
 from robustness_study.core.errors import StudyError
 from robustness_study.core.imports import ROOT
-from tools import workspace
+from tools import demo, workspace
 
 FILES = {
     ".gitignore": "/data/*\n!/data/raw/\n/data/raw/*\n!/data/raw/source.json\n*.pyc\n/.demo/\n",
@@ -141,3 +142,25 @@ def test_git_tells_why_it_failed(root: Path, monkeypatch: pytest.MonkeyPatch) ->
     message = rf"^`git init` failed in {root}: fatal: first then: é; correct this and run again$"
     with pytest.raises(StudyError, match=message):
         workspace.create(root / ".demo", {})
+
+
+# --- the demo's values --------------------------------------------------------------------------------------------
+
+
+def test_the_demo_keeps_an_own_network_and_own_corruptions() -> None:
+    values = params.read(workspace.ROOT / "params.yaml")
+    as_it_is = demo.overrides(values)
+    assert as_it_is["recipes.cpu.network"] == "resnet18_narrow"
+    assert as_it_is["suite.corruptions"] == demo.CORRUPTIONS
+    values["recipe"] = "quick"
+    values["recipes"]["quick"]["network"] = "small_cnn"
+    values["suite"]["corruptions"] = ["gaussian_noise", "fog", "fade"]
+    own = demo.overrides(values)
+    assert own["recipes.cpu.network"] == "small_cnn"
+    assert own["suite.corruptions"] == [*demo.CORRUPTIONS, "fade"]
+
+
+def test_the_demo_leaves_wrong_params_to_the_stage_check() -> None:
+    assert demo.overrides({"recipe": "none", "recipes": {}}) == demo.overrides(
+        params.read(workspace.ROOT / "params.yaml")
+    )

@@ -1,7 +1,8 @@
 """`make demo`: runs the study on scikit-learn's digits in `.demo/`, then prints its table and the report's path.
 
-It downloads nothing and changes no tracked file. It runs the current working tree, so you can try a change to a loss or
-a corruption here first.
+It downloads nothing and changes no tracked file. It runs the current working tree, so you can try a change here first:
+a loss, a training set, an attack, a metric or a picture, a network of your own that the recipe names, or a corruption
+of your own that the suite names. The dataset, the epochs and most other settings are the demo's.
 """
 
 from __future__ import annotations
@@ -10,21 +11,24 @@ import time
 from typing import Any
 
 from robustness_study.attacks.catalogue import ALARMS
+from robustness_study.core import params
 from robustness_study.core.program import run
+from robustness_study.corruptions import CIFAR_10_C, HELD_OUT
 from tools import workspace
 from tools.scale.__main__ import reproduce
 from tools.scale.plan import cores
 
 TARGET = workspace.ROOT / ".demo"
+CORRUPTIONS = ["gaussian_noise", "motion_blur", "fog", "jpeg_compression"]  # one of each family
+STUDYS_CORRUPTIONS = {*CIFAR_10_C, *HELD_OUT, "mix_without_flip"}
+STUDYS_NETWORKS = {"resnet18", "resnet18_narrow"}
 OVERRIDES: dict[str, Any] = {
     "seeds": [0],
     "recipe": "cpu",
     "download.dataset": "digits",
     "download.size": 24,
     "split.train_share": 0.6,
-    "suite.corruptions": ["gaussian_noise", "motion_blur", "fog", "jpeg_compression"],
     "suite.images": 200,
-    "recipes.cpu.network": "resnet18_narrow",
     "recipes.cpu.epochs": 6,
     "recipes.cpu.batch_size": 50,
     "recipes.cpu.flip": "off",
@@ -50,9 +54,22 @@ OVERRIDES: dict[str, Any] = {
 }
 
 
+def overrides(values: dict[str, Any]) -> dict[str, Any]:
+    """The demo's values by dotted keys; an own network or corruption that params name stays."""
+    try:
+        network = values["recipes"][values["recipe"]]["network"]
+        own = [name for name in values["suite"]["corruptions"] if name not in STUDYS_CORRUPTIONS]
+    except (KeyError, TypeError):  # the stage `check` will say what is wrong with params.yaml
+        network, own = "resnet18", []
+    return OVERRIDES | {
+        "recipes.cpu.network": "resnet18_narrow" if network in STUDYS_NETWORKS else network,
+        "suite.corruptions": CORRUPTIONS + own,
+    }
+
+
 def main() -> int:
     started = time.monotonic()
-    workspace.create(TARGET, OVERRIDES)
+    workspace.create(TARGET, overrides(params.read()))
     print("Running the pipeline on scikit-learn's digits, in .demo/ (no tracked file changes)", flush=True)
     status = reproduce(TARGET, jobs=min(cores(), 4))
     if status:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import argparse
 import re
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -86,7 +87,14 @@ def main() -> int:
         if "=" not in rule:
             parser.error(f"--renamed is {rule!r}; write it as PATTERN=REPLACEMENT")
     rules = [(pattern, replacement) for pattern, _, replacement in (rule.partition("=") for rule in arguments.renamed)]
-    old = {renamed(name, rules): path for name, path in results(arguments.old).items()}
+    try:
+        names = {name: renamed(name, rules) for name in results(arguments.old)}
+    except re.error as error:
+        parser.error(f"--renamed is no regular expression ({error})")
+    twice = [name for name, count in Counter(names.values()).items() if count > 1]
+    if twice:
+        parser.error(f"--renamed gives two files of the old folder the name {twice[0]}")
+    old = {names[name]: path for name, path in results(arguments.old).items()}
     new = results(arguments.new)
     for top, files in ((arguments.old, old), (arguments.new, new)):
         if not files:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import shutil
 import subprocess
@@ -13,6 +14,7 @@ from typing import Any
 from ruamel.yaml import YAML
 
 from robustness_study.core.errors import StudyError
+from robustness_study.core.files import write_text
 
 ROOT = Path(__file__).parent.parent
 PLOTS_SCRIPT = ROOT / ".dvc/vega/vega.js"  # not in git; `make setup` makes it
@@ -58,8 +60,9 @@ def change_params(path: Path, overrides: dict[str, Any]) -> None:
         for name in sections:
             place = place[name]
         place[last] = value
-    with path.open("w", encoding="utf-8", newline="\n") as stream:  # ruamel would take the terminal's encoding
-        yaml.dump(values, stream)
+    text = io.StringIO()
+    yaml.dump(values, text)
+    write_text(path, text.getvalue())
 
 
 def environment() -> dict[str, str]:

@@ -10,7 +10,7 @@ from ruamel.yaml import YAML
 
 from robustness_study.audit import texts
 from robustness_study.audit.study import Audit
-from robustness_study.report.markdown import escaped, table
+from robustness_study.report.markdown import bullets, escaped, table
 from robustness_study.report.tables import shown
 from robustness_study.results.cell_results import CellResults
 
@@ -57,7 +57,7 @@ def card(audit: Audit, result: CellResults, metrics: dict[str, float]) -> str:
         f"---\n{_yaml(head)}---",
         f"# {key}",
         "## Model",
-        _list([f"{name}: `{value}`" for name, value in about.items()]),
+        bullets([f"{name}: `{value}`" for name, value in about.items()]),
         f"It has {len(dataset['classes'])} classes, in this order: {escaped(', '.join(dataset['classes']))}.",
         "## Results",
         table(shown(own)),
@@ -65,11 +65,11 @@ def card(audit: Audit, result: CellResults, metrics: dict[str, float]) -> str:
         texts.ROBUST,
         *_alarms(result),
         "## How it was tested",
-        _list(texts.tested(result)),
+        bullets(texts.tested(result)),
         f"Images: {escaped(dataset['name'])} from {escaped(dataset['origin'])}, checksum `{dataset['checksum']}`. "
         f"Computed with {', '.join(f'{name} {value}' for name, value in result.evaluate['computed_with'].items())}.",
         "## What was not tested",
-        _list(texts.not_tested(result)),
+        bullets(texts.not_tested(result)),
     ]
     return "\n\n".join(parts) + "\n"
 
@@ -81,11 +81,7 @@ def path_of(result: CellResults) -> Path:
 
 def _alarms(result: CellResults) -> list[str]:
     found = result.attack["alarms"].items()
-    return [texts.ALARMS, _list([f"**{name}**: {why}." for name, why in found])] if found else [texts.NO_ALARM]
-
-
-def _list(lines: list[str]) -> str:
-    return "\n".join(f"- {line}" for line in lines)
+    return [texts.ALARMS, bullets([f"**{name}**: {why}." for name, why in found])] if found else [texts.NO_ALARM]
 
 
 def _yaml(values: dict[str, Any]) -> str:

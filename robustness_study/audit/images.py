@@ -146,6 +146,8 @@ def _of_file(path: Path) -> TestImages:
         known = read_json(source, "name", "origin", "checksum", "official", "classes", "jpeg_share")
         about = {key: known[key] for key in ("name", "origin", "checksum", "official", "jpeg_share")}
         classes = known["classes"]
+        if labels.max() >= len(classes):
+            raise StudyError(f"{path}: a label is {labels.max()}, but {source} names {len(classes)} classes; mend it")
     about.setdefault("checksum", array_checksum(images, labels.astype(np.uint8)))
     return TestImages(images, labels.astype(np.uint8), classes, about)
 
@@ -192,6 +194,12 @@ class Changed:
         named = os.environ.get(NATURAL_FOLDER)
         folder, found = Path(named) if named else None, {}
         for name in self.settings.natural:
+            lacking = [each for each in natural.classes(name) if each not in self.data.classes]
+            if lacking:
+                raise StudyError(
+                    f"--natural {name}: the images have no class {lacking[0]!r}; name their classes as CIFAR-10 does, "
+                    "by folders or in source.json beside the .npz file"
+                )
             loaded = natural.load(name, natural.classes(name), folder, FETCHED)
             places = np.array([self.data.classes.index(each) for each in natural.classes(name)]).astype(np.uint8)
             found[name] = loaded.images, places[loaded.labels]

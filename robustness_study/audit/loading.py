@@ -31,7 +31,9 @@ from robustness_study.core.files import bytes_digest, read_bytes
 KINDS = "FILE.py:FUNCTION, timm/NAME, a TorchScript file *.pt, a file of torch.export *.pt2, or models/KEY"
 
 
-DECIDING = ("attacks", "audit", "classifier", "corruptions", "evaluation", "planes")  # packages
+DECIDING = (  # packages; a natural set is decided by its checksums in `natural`
+    *("attacks", "audit", "classifier", "core", "corruptions", "evaluation", "losses", "natural", "networks", "planes"),
+)
 PREFIXES = ("module.", "_orig_mod.", "model.")  # of DataParallel, torch.compile, Lightning
 
 

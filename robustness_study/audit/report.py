@@ -8,7 +8,7 @@ from robustness_study.audit import texts
 from robustness_study.audit.study import Audit
 from robustness_study.core.files import write_text
 from robustness_study.report import attack_checks, attack_sections, explanations, pictures, tables
-from robustness_study.report.markdown import escaped, table
+from robustness_study.report.markdown import bullets, escaped, table
 
 DRAWN = ("ladder", "suite", "severity", "confusion")  # the pictures of the study that an audit has too
 FIGURES = {picture.name: picture for picture in pictures.PICTURES if picture.name in DRAWN}
@@ -64,8 +64,8 @@ def markdown(audit: Audit) -> str:
     if planes:
         parts += ["## Features", explanations.FEATURES, table(audit.features.dropna())]
         parts += [f"![UMAP of {each.cell.key}](models/{each.cell.key}/plane.png)" for each in planes]
-    parts += ["## What was tested", _list(texts.tested(first))]
-    parts += ["## What was not tested", _list(texts.not_tested(first))]
+    parts += ["## What was tested", bullets(texts.tested(first))]
+    parts += ["## What was not tested", bullets(texts.not_tested(first))]
     return "\n\n".join(parts) + "\n"
 
 
@@ -80,7 +80,3 @@ def _summaries(audit: Audit, name: str) -> str:
 
 def _picture(audit: Audit, name: str) -> list[str]:
     return FIGURES[name].lines(audit)
-
-
-def _list(lines: list[str]) -> str:
-    return "\n".join(f"- {line}" for line in lines)

@@ -11,6 +11,7 @@ from typing import Any
 
 from robustness_study.attacks import catalogue
 from robustness_study.attacks.settings import Settings as AttackSettings
+from robustness_study.check import check_corruptions
 from robustness_study.core import params
 from robustness_study.schema.attack import Attack
 from robustness_study.schema.corrupt import Corrupt
@@ -79,6 +80,7 @@ def settings_of(values: dict[str, Any], quick: bool, natural: tuple[str, ...], s
         natural=natural,
     )
     _ = found.attacks  # a mistake in a block is told now
+    check_corruptions(found.suite.corruptions, [each.corruption for each in found.corrupt.before])
     return found
 
 

@@ -65,6 +65,11 @@ class Audit(Study):
         return "one model"
 
     @property
+    def where_alarms_are(self) -> str:
+        """What a caption points to: an audit accepts no alarm, it shows them."""
+        return "the alarms"
+
+    @property
     def of_first_seed(self) -> str:
         """Nothing: a model from elsewhere has no seed."""
         return ""

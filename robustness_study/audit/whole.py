@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import itertools
 import re
 from pathlib import Path
 from typing import Any
@@ -169,6 +170,6 @@ def names_of(specs: list[str], weights: list[Path | None]) -> list[str]:
         else:
             name = Path(plain).name.removesuffix(".pt").removesuffix(".pt2")
         name = re.sub(r"[^\w.-]", "-", name).lstrip(".") or "model"
-        number = sum(each == name or each.startswith(f"{name}-") for each in found)
-        found.append(f"{name}-{number + 1}" if number else name)
+        numbered = (f"{name}-{number}" for number in itertools.count(2))
+        found.append(name if name not in found else next(each for each in numbered if each not in found))
     return found

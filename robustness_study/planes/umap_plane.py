@@ -165,14 +165,14 @@ def placed(
     clean: np.ndarray,
     corrupted: np.ndarray,
     attacked: np.ndarray,
-    of_attacked: np.ndarray,
+    places: np.ndarray,
     labels: np.ndarray,
     section: Embed,
 ) -> tuple[dict[str, np.ndarray], dict[str, float | None]]:
     """The points of all images in a plane fitted to the clean ones, and its measures.
 
     `clean` and `corrupted` are the features, N×D, of the images of the plane with labels, N. `attacked`, M×D, are those
-    of the images at the positions `of_attacked`, M. The arrays are those of `data/embedded`: points N×2 or M×2.
+    of the plane's images at the positions `places`, M. The arrays are those of `data/embedded`: points N×2 or M×2.
     """
     features = clean.astype(np.float32)
     plane = fit(features, section, section.seed)
@@ -180,7 +180,7 @@ def placed(
     # UMAP transforms even a clean image to another place than where it was fitted. So displacement is measured from the
     # place to which the clean image is transformed.
     still = plane.take(features)
-    before = {"corrupted": still, "attacked": still[of_attacked]}
+    before = {"corrupted": still, "attacked": still[places]}
     measures = quality(features, plane, labels, section)
     measures["median_displacement_spreads_clean"] = displacement(plane.points, still, plane)
     for name, points in moved.items():

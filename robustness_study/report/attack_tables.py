@@ -8,10 +8,9 @@ import pandas as pd
 
 from robustness_study.attacks import catalogue
 from robustness_study.core.cell import model_name
-from robustness_study.results.cell_results import CellResults, Cells, decoded
+from robustness_study.results.cell_results import CellResults, Cells
 from robustness_study.results.intervals import summarise, summarise_values
-from robustness_study.results.metric import Metric, Scores
-from robustness_study.results.metric_kinds import under_attack
+from robustness_study.results.metric_kinds import fgsm_on_images_of, under_attack
 from robustness_study.statistics import wilson_interval
 
 
@@ -49,21 +48,12 @@ def robust_table(cells: Cells) -> pd.DataFrame:
             column[f"ε = {epsilon_255}/255, under every attack"] = summarise(
                 results, under_attack("worst_case", epsilon_255)
             )
-            column[f"ε = {epsilon_255}/255, under FGSM alone"] = summarise(results, fgsm_on_the_same(epsilon_255))
+            column[f"ε = {epsilon_255}/255, under FGSM alone"] = summarise(
+                results, fgsm_on_images_of("worst_case", epsilon_255)
+            )
         columns[model_name(loss, train_set)] = column
     frame = pd.DataFrame(columns).rename_axis("attack")
     return frame if len(frame) else frame[[]]
-
-
-def fgsm_on_the_same(epsilon_255: int | str) -> Metric:
-    """The accuracy under FGSM on the images of the worst case."""
-
-    def scores(result: CellResults) -> Scores:
-        positions = decoded(result.attack["attacks"]["worst_case"]["positions"])
-        labels, predicted = result.attacked("fgsm", epsilon_255)
-        return {"attacked": (predicted == labels)[positions].astype(float)}
-
-    return Metric(f"fgsm_{epsilon_255}_same", f"FGSM on the same images, ε = {epsilon_255}/255", scores)
 
 
 def attack_table(cells: Cells) -> pd.DataFrame:

@@ -8,7 +8,7 @@ from robustness_study.report.markdown import table
 from robustness_study.report.study import Study
 from robustness_study.results import differences
 from robustness_study.results.claims import STUDIES
-from robustness_study.results.conclusions import Conclusion, Family, with_random_corruptions
+from robustness_study.results.conclusions import Conclusion, Family, interval_for_random_corruptions
 from robustness_study.results.differences import interval_in_points, p_in_table, points
 from robustness_study.results.families import LEVEL
 
@@ -107,7 +107,9 @@ def _tested(conclusion: Conclusion) -> dict[str, str]:
 def _random_corruptions(study: Study, family: Family) -> list[str]:
     """For each claim over corruptions, a sentence with its interval for corruptions that are a random sample."""
     count = len(family.conclusions)
-    found = [(each.claim.text, with_random_corruptions(each, study.cells, count)) for each in family.conclusions]
+    found = [
+        (each.claim.text, interval_for_random_corruptions(each, study.cells, count)) for each in family.conclusions
+    ]
     return [
         f"*{text}*: this takes the corruptions as fixed, so it is about these corruptions. If they are a random sample "
         f"of possible ones, the interval is {interval_in_points(wide)}."

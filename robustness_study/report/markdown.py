@@ -36,3 +36,8 @@ def _escaped(value: object) -> object:
 def listed(parts: list[str]) -> str:
     """Parts in words: "a", "a and b", "a, b and c"."""
     return " and ".join([", ".join(parts[:-1]), parts[-1]]) if len(parts) > 1 else "".join(parts)
+
+
+def bullets(lines: list[str]) -> str:
+    """Lines as a list."""
+    return "\n".join(f"- {line}" for line in lines)

@@ -127,7 +127,9 @@ def suite(path: Path, study: Study) -> None:
         ends,
         len(groups["main"]),
         f"{stress.images} test images, {study.one_each}; 95 % interval over {covers(study.seeds)} "
-        f"± {half_widths.median():.3f} (median), ± {half_widths.max():.3f} at most; * similar to training",
+        f"± {half_widths.median():.3f} (median), ± {half_widths.max():.3f} at most"
+        + "; * similar to training"
+        * stress.training_is_known,
     )
 
 
@@ -148,7 +150,8 @@ def severity(path: Path, study: Study) -> None:
 
 def _ladder_caption(study: Study) -> str:
     dagger = (
-        "; dashed (†): the stronger attack by the gradient of rescaled logits, on fewer images (see the accepted alarm)"
+        "; dashed (†): the stronger attack by the gradient of rescaled logits, on fewer images "
+        f"(see {study.where_alarms_are})"
     )
     return (
         f"Accuracy under the fast gradient sign method (FGSM) on {study.first.attack['images']} test images, against "
@@ -201,10 +204,7 @@ PICTURES = (
         "Corruptions",
         lambda study: (
             f"Accuracy under each corruption at each severity, on {study.first.stress.images} test images"
-            + (
-                "; a star marks a corruption similar to what training does to images"
-                * study.first.stress.training_is_known
-            )
+            + STAR * study.first.stress.training_is_known
             + ". The file `tables/suite_in_full.csv` has the 95 % interval of every value"
         ),
         suite,

@@ -55,6 +55,11 @@ class Study:
         return "one seed" if self.seeds == 1 else f"mean of {self.seeds} seeds"
 
     @property
+    def where_alarms_are(self) -> str:
+        """What a caption points to for alarms."""
+        return "the accepted alarm"
+
+    @property
     def of_first_seed(self) -> str:
         """The end of a caption about the models of the first seed."""
         return f", seed {self.first.cell.seed}"

@@ -80,7 +80,7 @@ def what_is_missing(claim: Claim, cells: Cells) -> str | None:
     return None
 
 
-def with_random_corruptions(conclusion: Conclusion, cells: Cells, count: int) -> tuple[float, float] | None:
+def interval_for_random_corruptions(conclusion: Conclusion, cells: Cells, count: int) -> tuple[float, float] | None:
     """The interval of a claim over corruptions if these are a random sample of possible ones, at the same level.
 
     None for a claim about something else, or if there is one such corruption only. `count` is the number of claims in

@@ -55,11 +55,6 @@ def points(share: float) -> str:
     return f"{100 * share:+.1f}".replace("-", "−")
 
 
-def p_as_text(p_value: float) -> str:
-    """A p-value as text. Below 0.0001 it would depend on tails of the distribution that nobody knows."""
-    return f"p = {p_value:.2g}" if p_value >= 1e-4 else "p < 0.0001"
-
-
 def differences(cells: Cells, over_images: bool = False) -> list[Difference]:
     """Every difference that is reported, adjusted for the number of all of them.
 
@@ -132,5 +127,7 @@ def _mcnemar_in_table(difference: Difference) -> str:
 
 
 def p_in_table(p_value: float | None) -> str:
-    """A p-value in a table: without "p ="; empty for None."""
-    return "" if p_value is None else p_as_text(p_value).removeprefix("p ").removeprefix("= ")
+    """A p-value in a table; empty for None. Below 0.0001 it would depend on tails that nobody knows."""
+    if p_value is None:
+        return ""
+    return f"{p_value:.2g}" if p_value >= 1e-4 else "< 0.0001"

@@ -171,3 +171,14 @@ def calibration_under(family: str, key: str, title: str) -> Metric:
         return result.stress.calibration_error(CIFAR_10_C_FAMILIES[family], key)
 
     return Metric(f"{key}_{family}", f"{title}, {family}", value=value)
+
+
+def fgsm_on_images_of(attack: str, epsilon_255: int | str) -> Metric:
+    """The accuracy under FGSM on the images that another attack had; with ε = 0, that without an attack."""
+
+    def scores(result: CellResults) -> Scores:
+        positions = decoded(result.attack["attacks"][attack]["positions"])
+        labels, predicted = result.attacked("fgsm", epsilon_255)
+        return {"attacked": (predicted == labels)[positions].astype(float)}
+
+    return Metric(f"fgsm_{epsilon_255}_{attack}", f"FGSM, ε = {epsilon_255}/255, on the images of {attack}", scores)

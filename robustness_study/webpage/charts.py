@@ -15,10 +15,8 @@ from robustness_study.core.cell import model_name
 from robustness_study.corruptions import CIFAR_10_C, CIFAR_10_C_FAMILIES, SEVERITIES
 from robustness_study.report import suite_tables, tables
 from robustness_study.report.study import Study
-from robustness_study.results.cell_results import CellResults, decoded
 from robustness_study.results.intervals import Summary, summarise
-from robustness_study.results.metric import Metric, Scores
-from robustness_study.results.metric_kinds import under_attack, under_corruptions
+from robustness_study.results.metric_kinds import fgsm_on_images_of, under_attack, under_corruptions
 from robustness_study.results.metrics import METRICS
 from robustness_study.webpage.chart_specs import bars, lines, reliability, training
 from robustness_study.webpage.shown import Shown
@@ -68,22 +66,13 @@ def ladder(study: Study) -> list[Row]:
         for (loss, train_set), results in study.cells.items():
             written = results[0].attack["attacks"][name]
             title = f"{catalogue.title(name)} ({written['images']} images)"
-            metrics = {"0": _without(name)} | {each: under_attack(name, each) for each in written["predictions"]}
+            metrics = {"0": fgsm_on_images_of(name, 0)} | {
+                each: under_attack(name, each) for each in written["predictions"]
+            }
             for epsilon, metric in metrics.items():
                 place = {"choice": title, "model": model_name(loss, train_set), "epsilon_255": int(epsilon)}
                 rows.append(place | _numbers(summarise(results, metric)))
     return rows
-
-
-def _without(attack: str) -> Metric:
-    """The accuracy without an attack, on the images of an attack."""
-
-    def scores(result: CellResults) -> Scores:
-        positions = decoded(result.attack["attacks"][attack]["positions"])
-        labels, predicted = result.attacked("fgsm", 0)
-        return {"attacked": (predicted == labels)[positions].astype(float)}
-
-    return Metric(f"without_{attack}", f"images of {attack} without an attack", scores)
 
 
 def by_severity(study: Study) -> list[Row]:

@@ -59,7 +59,7 @@ class Board:
             if row["state"] == state and row.get("where", "") == where:
                 return
             now = time.time()
-            if state in (DONE, FAILED) and "since" in row:
+            if state in (DONE, FAILED) and row["state"] == RUNNING:  # otherwise it may have waited for a worker
                 row["seconds"] = round(now - row["since"], 1)
             row |= {"state": state, "since": round(now, 1), "where": where or row.get("where", "")}
             self.note(key, last_line)

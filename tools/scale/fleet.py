@@ -11,11 +11,10 @@ import sys
 from collections.abc import Iterable
 from pathlib import Path
 
-from robustness_study.core.cell import Cell
 from robustness_study.core.errors import StudyError
 from robustness_study.core.files import read_json
 from tools import workspace
-from tools.scale.plan import Plan, seed_of
+from tools.scale.plan import Plan, cell_of, seed_of
 
 COMPARED = ("device", "torch", "precision")  # of what a model's notes say about where it was trained
 Environment = dict[str, str]
@@ -42,9 +41,9 @@ def environment_variables() -> dict[str, str]:
 
 def recorded(root: Path, key: str) -> Environment | None:
     """What a model whose results are in reports/ was trained with; None if there are none."""
-    loss, train_set, seed = key.split("-")
-    path = root / Cell(loss, train_set, int(seed)).published("evaluate.json")
-    if not path.exists():
+    cell = cell_of(key)
+    path = None if cell is None else root / cell.published("evaluate.json")
+    if path is None or not path.exists():
         return None
     trained_on = read_json(path, "trained_on")["trained_on"]
     return {name: trained_on[name] for name in COMPARED if name in trained_on}
@@ -69,12 +68,7 @@ def refuse_mixture(root: Path, finished: Iterable[str], missing: Iterable[str], 
 
 def refuse_mixture_here(root: Path, planned: Plan, settings: dict[str, str]) -> None:
     """The same for this machine. It asks for the device, which takes seconds, only if a seed is half finished."""
-    finished = [key for key in planned.models if is_study_key(key) and recorded(root, key)]
+    finished = [key for key in planned.models if recorded(root, key)]
     missing = [key for key in planned.models if key not in finished]
     if {seed_of(key) for key in finished} & {seed_of(key) for key in missing}:
         refuse_mixture(root, finished, missing, of_process(root, settings))
-
-
-def is_study_key(key: str) -> bool:
-    """Whether a key is LOSS-TRAINSET-SEED."""
-    return key.count("-") == 2 and seed_of(key).isdecimal()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import Future
 from pathlib import Path
 from typing import Any
@@ -32,10 +32,10 @@ def run(root: Path, site: Site) -> list[str]:
     return until_done(lambda: _run(runner, site), runner)
 
 
-def not_up_to_date(root: Path, planned: Plan) -> list[str]:
-    """Models with a stage whose inputs are new. Files may be missing here as long as dvc.lock knows them."""
-    changed = set(stages_to_run(root, [name for key in planned.models for name in planned.on_workers(key)]))
-    return [key for key in planned.models if changed & set(planned.on_workers(key))]
+def not_up_to_date(root: Path, stages: Mapping[str, Sequence[str]]) -> list[str]:
+    """Models with a stage whose inputs are new, by their keys. Files may be missing as long as dvc.lock knows them."""
+    changed = set(stages_to_run(root, [name for names in stages.values() for name in names]))
+    return [key for key, names in stages.items() if changed & set(names)]
 
 
 def stages_to_run(root: Path, stages: Sequence[str]) -> list[str]:
@@ -58,7 +58,7 @@ def _run(runner: Runner, site: Site) -> list[str]:
     if planned.before and not runner.repro([*pull, *planned.before], {}):
         return [BEFORE]
     results.merge(root)  # of a head that was killed
-    todo = not_up_to_date(root, planned)
+    todo = not_up_to_date(root, {key: planned.on_workers(key) for key in planned.models})
     board = Board(root, planned.models, site.workers)
     for key in planned.models:
         if key not in todo:
@@ -93,7 +93,7 @@ def models(runner: Runner, site: Site, planned: Plan, orders: Orders, board: Boa
     with DataFlowKernel(engine.config(site, runner.root / FOLDER / "parsl")) as kernel:
         send, ask = (python_app(each, data_flow_kernel=kernel) for each in (work.work, work.probe))
         print("waiting for the first worker", flush=True)
-        expected = first_of([ask(orders.probe())], runner)
+        expected = result_of(ask(orders.probe()), runner)
         if expected is None:
             return list(orders.todo)
         done = [key for key in planned.models if key not in orders.todo]
@@ -114,14 +114,14 @@ def models(runner: Runner, site: Site, planned: Plan, orders: Orders, board: Boa
     return [key for key in orders.todo if board.of(key) != DONE]
 
 
-def first_of(futures: list[Future[Any]], runner: Runner) -> Any:
-    """The result of the first future, or None after an interrupt. Raises StudyError with the reason if it failed."""
+def result_of(future: Future[Any], runner: Runner) -> Any:
+    """The result of the future, or None after an interrupt. Raises StudyError with the reason if it failed."""
     while not runner.stopped:
-        if futures[0].done():
-            error = futures[0].exception()
+        if future.done():
+            error = future.exception()
             if error is not None:
                 raise StudyError(f"no worker could start: {reason_of(error)}; correct the site's file and run again")
-            return futures[0].result()
+            return future.result()
         time.sleep(POLL_S)
     return None
 

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from robustness_study.core.cell import Cell
 from robustness_study.core.errors import StudyError
 from tools import workspace
 
@@ -80,6 +81,12 @@ def place(slot: dict[str, str]) -> str:
 def seed_of(key: str) -> str:
     """The seed in a model's key LOSS-TRAINSET-SEED. Names hold no `-`, so the seed is what follows the last one."""
     return key.rpartition("-")[2]
+
+
+def cell_of(key: str) -> Cell | None:
+    """The cell of a model's key LOSS-TRAINSET-SEED; None if it is not of this form."""
+    parts = key.split("-")
+    return Cell(parts[0], parts[1], int(parts[2])) if len(parts) == 3 and parts[2].isdecimal() else None
 
 
 def listed(keys: Iterable[str], most: int = 8) -> str:

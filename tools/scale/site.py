@@ -11,7 +11,7 @@ from pydantic import Field, ValidationError, model_validator
 from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
-from robustness_study.core.errors import StudyError
+from robustness_study.core.errors import StudyError, one_line
 from robustness_study.core.params import describe
 from robustness_study.core.section import Section
 from tools import workspace
@@ -90,8 +90,11 @@ def load(path: Path) -> Site:
         raise StudyError(f"{path} does not exist; copy an example from tools/scale/sites/ and change it")
     values: Any
     if path.suffix == ".py":
-        found = runpy.run_path(str(path))
-        if "config" not in found or "site" not in found:
+        try:
+            found = runpy.run_path(str(path))
+        except Exception as error:  # anything can be wrong in a person's own file
+            raise StudyError(f"{path} failed ({type(error).__name__}: {one_line(str(error))}); correct it") from None
+        if "config" not in found or not isinstance(found.get("site"), dict):
             raise StudyError(
                 f"{path} must define `config`, a parsl.Config, and `site`, a dictionary; see docs/scale.md"
             )
