@@ -7,12 +7,13 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from robustness_study.core import params
 from robustness_study.core.errors import StudyError
 from robustness_study.core.imports import ROOT
+from robustness_study.corruptions import CIFAR_10_C, HELD_OUT
 from tools import demo, workspace
 
 FILES = {
@@ -148,7 +149,11 @@ def test_git_tells_why_it_failed(root: Path, monkeypatch: pytest.MonkeyPatch) ->
 
 
 def test_the_demo_keeps_an_own_network_and_own_corruptions() -> None:
-    values = params.read(workspace.ROOT / "params.yaml")
+    values: dict[str, Any] = {
+        "recipe": "cpu",
+        "recipes": {"cpu": {"network": "resnet18"}, "quick": {"network": "resnet18_narrow"}},
+        "suite": {"corruptions": [*CIFAR_10_C, *HELD_OUT, "mix_without_flip"]},
+    }
     as_it_is = demo.overrides(values)
     assert as_it_is["recipes.cpu.network"] == "resnet18_narrow"
     assert as_it_is["suite.corruptions"] == demo.CORRUPTIONS
@@ -161,6 +166,6 @@ def test_the_demo_keeps_an_own_network_and_own_corruptions() -> None:
 
 
 def test_the_demo_leaves_wrong_params_to_the_stage_check() -> None:
-    assert demo.overrides({"recipe": "none", "recipes": {}}) == demo.overrides(
-        params.read(workspace.ROOT / "params.yaml")
-    )
+    for values in ({"recipe": "none", "recipes": {}}, {"recipe": "cpu", "recipes": None}, {}):
+        found = demo.overrides(values)
+        assert found["recipes.cpu.network"] == "resnet18_narrow" and found["suite.corruptions"] == demo.CORRUPTIONS
