@@ -45,7 +45,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument(
         "--weights", nargs="+", default=[], metavar="FILE", help="safetensors, or torch.save of tensors"
     )
-    parser.add_argument("--quick", action="store_true", help="fewer images: minutes instead of a quarter of an hour")
+    parser.add_argument("--quick", action="store_true", help="fewer images: faster, with wider intervals")
     parser.add_argument(
         "--classes", nargs="+", metavar="NAME", help="class names in the order of the outputs, or a file, one per line"
     )
