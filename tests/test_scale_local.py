@@ -14,9 +14,10 @@ from pathlib import Path
 import pytest
 from ruamel.yaml import YAML
 
+from robustness_study.core.errors import StudyError
 from tools import workspace
 from tools.scale import __main__ as scale
-from tools.scale import local, plan
+from tools.scale import local, parameters, plan
 
 NAMES = ["check", "split@0", "split@1", "train@a-clean-0", "train@a-clean-1", "evaluate@a-clean-0", "transfer",
          "evaluate@a-clean-1", "embed@a-clean-0", "compare"]  # fmt: skip
@@ -172,3 +173,42 @@ def test_at_least_one_job(monkeypatch: pytest.MonkeyPatch, capsys: pytest.Captur
     with pytest.raises(SystemExit):
         scale.main()
     assert "--jobs is 0; at least 1 is needed" in capsys.readouterr().err
+
+
+def test_values_from_the_command_line_are_set_before_the_run(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (project / "params.yaml").write_text("word: old # said by every model\nkeys: [a-clean-0]\n", encoding="utf-8")
+    (project / "dvc.yaml").write_text(
+        'stages:\n  train:\n    matrix: {key: "${keys}"}\n    cmd: echo ${word} > ${item.key}.model\n'
+        '    outs: ["${item.key}.model"]\n',
+        encoding="utf-8",
+    )
+    monkeypatch.setattr(sys, "argv", ["scale", "-S", "word=new", "--set-param", "keys=[a-clean-0,b-clean-0]"])
+    assert scale.main() == 0
+    assert [(project / f"{key}-clean-0.model").read_text() for key in "ab"] == ["new\n", "new\n"]
+    assert "word: new # said by every model\n" in (project / "params.yaml").read_text()
+
+
+@pytest.mark.parametrize(
+    ("value", "said"),
+    [
+        ("wrod=new", "Could not override 'wrod'; give KEY=VALUE, where KEY is in params.yaml"),
+        ("word", "Error parsing override 'word'; give KEY=VALUE"),
+        ("word=[0,", "give KEY=VALUE"),
+    ],
+)
+def test_a_wrong_value_is_told_in_one_line_and_changes_nothing(tmp_path: Path, value: str, said: str) -> None:
+    (tmp_path / "params.yaml").write_text("word: old\n", encoding="utf-8")
+    with pytest.raises(StudyError) as caught:
+        parameters.set_values(tmp_path, ["word=new", value])
+    assert str(caught.value).startswith("-S: ") and said in str(caught.value) and "\n" not in str(caught.value)
+    assert (tmp_path / "params.yaml").read_text() == "word: old\n"
+
+
+@pytest.mark.parametrize("other", ["--status", "--dry"])
+def test_what_changes_nothing_sets_no_value(
+    other: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(sys, "argv", ["scale", other, "-S", "loss=angular"])
+    with pytest.raises(SystemExit):
+        scale.main()
+    assert "-S changes params.yaml, and --status and --dry change nothing" in capsys.readouterr().err
