@@ -127,6 +127,12 @@ def test_an_idea_with_the_quick_recipe(study: Repository) -> None:
     report = (study.path / "reports/report.md").read_text(encoding="utf-8")
     assert "**Claims about the loss arcface.**" in report and "Not tested, because this study has no models" in report
     assert "Claims about the loss arcface. They are" in (study.path / "reports/report.html").read_text(encoding="utf-8")
+    printed = study.typed(
+        "python -m tools.scale --jobs 2 -S recipe=quick -S loss=arcface -S 'losses=[cross_entropy,arcface]'"
+    )
+    assert "up to date" in printed and not trained(printed)
+    study.typed("dvc exp save --name arcface-quick")
+    assert "arcface-quick" in study.dvc("exp", "list")
 
 
 def test_one_more_loss_on_workers_in_clones(study: Repository, tmp_path: Path) -> None:
