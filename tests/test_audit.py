@@ -19,18 +19,14 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from PIL import Image
 from ruamel.yaml import YAML
 from safetensors.torch import save_file
 from sklearn.linear_model import LogisticRegression
-from torch import nn
 
 from robustness_study.attacks import one_model
-from robustness_study.audit import images, preflight, whole
+from robustness_study.audit import whole
 from robustness_study.audit.__main__ import arguments, main
 from robustness_study.audit.settings import settings_of
-from robustness_study.audit.wrapped import Audited, keeps_something
-from robustness_study.classifier.batches import in_batches
 from robustness_study.core import params
 from robustness_study.core.array_text import from_text
 from robustness_study.core.errors import StudyError
@@ -38,8 +34,6 @@ from robustness_study.core.files import read_record
 from robustness_study.core.imports import ROOT
 from robustness_study.datasets.digits import enlarged_digits
 from robustness_study.evaluation import score, stress
-from robustness_study.natural import cifar10_1
-from robustness_study.natural.base import NaturalSet
 from robustness_study.results.metrics import BESIDE, METRICS
 
 SIDE = 12
@@ -485,117 +479,6 @@ def test_batches_of_large_images_are_smaller() -> None:
     assert settings_of(VALUES, False, (), 32).evaluate.batch_size == VALUES["evaluate"]["batch_size"]
 
 
-# --- images ------------------------------------------------------------------------------------------------
-
-
-def pictures(top: Path, classes: dict[str, int]) -> None:
-    for name, shade in classes.items():
-        (top / name).mkdir(parents=True)
-        for number in range(3):
-            Image.new("RGB", (20, 20), (shade, shade, number)).save(top / name / f"{number}.png")
-
-
-@pytest.mark.parametrize("inside", ["", "test"])
-def test_images_of_a_folder_in_the_order_of_the_outputs(tmp_path: Path, inside: str) -> None:
-    pictures(tmp_path / inside, {"cat": 10, "ant": 200, "bee": 90})
-    found = images.read(str(tmp_path), 16, None, "white")
-    assert found.classes == ["ant", "bee", "cat"] and found.images.shape == (9, 16, 16, 3)
-    other = images.read(str(tmp_path), 16, ["cat", "dog", "bee", "ant"], "white")
-    assert other.labels.tolist() == [3, 3, 3, 2, 2, 2, 0, 0, 0] and other.classes[1] == "dog"
-    assert (other.images == found.images).all()
-
-
-def test_images_of_a_study_keep_their_class_names(tmp_path: Path) -> None:
-    np.savez(tmp_path / "test.npz", images=DIGITS.test_images, labels=DIGITS.test_labels)
-    assert images.read(str(tmp_path / "test.npz"), None, None, "white").classes == [str(each) for each in range(10)]
-    about = {"name": "d", "origin": "o", "checksum": "c", "official": True, "jpeg_share": 0.0}
-    (tmp_path / "source.json").write_text(json.dumps({**about, "classes": list("abcdefghij")}))
-    found = images.read(str(tmp_path / "test.npz"), None, None, "white")
-    assert found.classes == list("abcdefghij") and found.about == about
-    (tmp_path / "source.json").write_text(json.dumps({**about, "classes": list("abc")}))
-    with pytest.raises(StudyError, match=r"a label is 9, but .*source\.json names 3 classes; mend it"):
-        images.read(str(tmp_path / "test.npz"), None, list("abc"), "white")
-
-
-def bad_npz(**arrays: Any) -> Any:
-    return lambda top: np.savez(top / "x.npz", **arrays)
-
-
-@pytest.mark.parametrize(
-    ("make", "what", "classes", "message"),
-    [
-        (lambda top: None, "nowhere", None, "--images '.*nowhere' is no folder and no .npz file"),
-        (lambda top: None, "x.npz", None, "--images .*x.npz does not exist; make it with numpy.savez"),
-        (bad_npz(images=np.zeros((2, 8, 8), np.uint8), labels=np.zeros(2)), "x.npz", None, "must be uint8 N×S×S×3"),
-        (bad_npz(images=np.zeros((2, 8, 8, 3)), labels=np.zeros(2)), "x.npz", None, "images are float64 2×8×8×3"),
-        (
-            bad_npz(images=np.zeros((2, 8, 8, 3), np.uint8), labels=np.array([0, 999])),
-            "x.npz",
-            None,
-            "the largest label is 999",
-        ),
-        (
-            bad_npz(images=np.zeros((2, 8, 8, 3), np.uint8), labels=np.array([0, 1])),
-            "x.npz",
-            ["0", "a"],
-            "--classes has no '1'; it must name all classes",
-        ),
-        (
-            bad_npz(images=np.zeros((2, 256, 256, 3), np.uint8), labels=np.array([0, 1])),
-            "x.npz",
-            None,
-            "the images are 256 pixels wide; at most 224",
-        ),
-        (lambda top: pictures(top / "f", {"a": 1}), "f", None, "there are not two folders of classes"),
-    ],
-)
-def test_images_that_cannot_be_used_are_refused(
-    tmp_path: Path, make: Any, what: str, classes: list[str] | None, message: str
-) -> None:
-    make(tmp_path)
-    with pytest.raises(StudyError, match=message):
-        images.read(str(tmp_path / what), 16 if what == "f" else None, classes, "white")
-
-
-def test_a_folder_needs_a_size(tmp_path: Path) -> None:
-    with pytest.raises(StudyError, match="--images is a folder, so --size is needed"):
-        images.read(str(tmp_path), None, None, "white")
-
-
-def test_a_natural_set_is_scored_with_labels_in_the_order_of_the_outputs(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    rng = np.random.default_rng(0)
-    order = [*reversed(cifar10_1.CLASSES)]
-    data = images.TestImages(
-        rng.integers(0, 256, (20, 32, 32, 3)).astype(np.uint8),
-        np.repeat(np.arange(10), 2).astype(np.uint8),
-        order,
-        {"name": "cifar10"},
-    )
-    found = NaturalSet(data.images[:10], np.arange(10).astype(np.uint8), {})
-    monkeypatch.setattr(cifar10_1, "load", lambda folder, fetched: found)
-    changed = images.Changed(data, settings_of(VALUES, True, ("cifar10_1",), 32))
-    ((pictures_of_set, labels),) = changed.natural.values()
-    assert (pictures_of_set == found.images).all()
-    assert [order[label] for label in labels] == list(cifar10_1.CLASSES)
-
-
-def test_a_natural_set_needs_the_names_of_its_classes() -> None:
-    numbers = [str(each) for each in range(10)]
-    data = images.TestImages(DIGITS.test_images, DIGITS.test_labels, numbers, {"name": "cifar10"})
-    with pytest.raises(StudyError, match="--natural cifar10_1: the images have no class 'airplane'; name their"):
-        _ = images.Changed(data, settings_of(VALUES, True, ("cifar10_1",), 32)).natural
-
-
-def test_corruptions_of_params_are_checked_before_the_work() -> None:
-    wrong = {"fogg": "suite.corruptions has 'fogg', which does not exist", "spatter": "add at least one of CIFAR-10-C"}
-    for name, message in wrong.items():
-        values = VALUES | {"suite": VALUES["suite"] | {"corruptions": [name]}}
-        with pytest.raises(StudyError, match=message):
-            settings_of(values, True, (), 32)
-
-
 # --- the command -------------------------------------------------------------------------------------------
 
 
@@ -646,105 +529,3 @@ def test_names_of_models() -> None:
     assert whole.names_of(["net-2.pt", "net.pt", "net.pt"], [None] * 3) == ["net-2", "net", "net-3"]
     assert whole.names_of(["resnet-large.pt", "resnet.pt"], [None] * 2) == ["resnet-large", "resnet"]
     assert whole.names_of(["m.py:load"] * 2, [Path("a/w 1.pth"), Path("b/w 1.pth")]) == ["w-1", "w-1-2"]
-
-
-def test_outputs_in_another_order_are_noticed() -> None:
-    rng = np.random.default_rng(0)
-    labels = torch.from_numpy(np.repeat(np.arange(3), 40))
-    given = torch.nn.functional.one_hot(labels, 3)[:, :, None, None].float().expand(-1, 3, 4, 4) * 0.3 + 0.2
-    given = given + torch.from_numpy(rng.uniform(0, 0.05, given.shape).astype(np.float32))
-
-    def turned(pixels: torch.Tensor) -> torch.Tensor:
-        return 20 * pixels.mean((2, 3))[:, [1, 2, 0]]
-
-    with pytest.raises(StudyError, match="outputs seem to be in the order green, blue, red; name this order with"):
-        preflight.refuse_mistakes(turned, given, labels, ["red", "green", "blue"])
-    in_their_order = torch.tensor([2, 0, 1])[labels]
-    preflight.refuse_mistakes(turned, given, in_their_order, ["green", "blue", "red"])
-
-
-class Keeps(nn.Module):
-    """A model whose head reads what a hook kept: threads would mix it up."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.body, self.last, self.kept = nn.Linear(27, 27), nn.Linear(27, 10), dict[str, torch.Tensor]()
-        self.body.register_forward_hook(lambda module, given, found: self.kept.update(body=found))
-
-    def forward(self, images: torch.Tensor) -> torch.Tensor:
-        self.body(images.flatten(1))
-        torch.rand(600, 600).inverse()  # time for another thread
-        return self.last(self.kept["body"])
-
-
-class KeepsAttribute(Keeps):
-    def __init__(self) -> None:
-        super().__init__()
-        self.body._forward_hooks.clear()
-
-    def forward(self, images: torch.Tensor) -> torch.Tensor:
-        self.kept_body = self.body(images.flatten(1))
-        return self.last(self.kept_body)
-
-
-def test_a_model_that_keeps_something_is_used_by_one_thread_at_a_time() -> None:
-    given = torch.rand(64, 3, 3, 3)
-    assert keeps_something(Keeps(), given[:2]) and keeps_something(KeepsAttribute(), given[:2])
-    assert not keeps_something(nn.Sequential(nn.Flatten(), nn.BatchNorm1d(27), nn.Linear(27, 10)).eval(), given[:2])
-    model = Keeps()
-    wanted = model(given)
-    audited_model = Audited(model, None, None)
-    audited_model.one_at_a_time()
-    before = torch.get_num_threads()
-    torch.set_num_threads(4)
-    try:
-        found = in_batches(torch.no_grad()(audited_model), 4, given)
-    finally:
-        torch.set_num_threads(before)
-    torch.testing.assert_close(found, wanted)
-
-
-@pytest.mark.parametrize(("wrong", "refused"), [(2, False), (10, True)])
-def test_few_images_that_another_scale_corrects_are_no_sign_of_a_mistake(wrong: int, refused: bool) -> None:
-    """The class is the brightest channel. Some images are wrong as they are, and correct when they are scaled."""
-    labels = torch.arange(30) % 3
-    given = torch.nn.functional.one_hot(labels, 3)[:, :, None, None].float().expand(-1, 3, 4, 4) * 0.3 + 0.2
-    marked = torch.arange(30) < wrong
-
-    def model(pixels: torch.Tensor) -> torch.Tensor:
-        found = pixels.mean((2, 3))
-        plain = len(pixels) == 30 and pixels.min() >= 0 and pixels.max() <= 1
-        return torch.where(marked[:, None], found.roll(1, 1), found) if plain else found
-
-    if refused:
-        with pytest.raises(StudyError, match="normalisation is in the wrong place"):
-            preflight.refuse_mistakes(model, given, labels, ["a", "b", "c"])
-    else:
-        preflight.refuse_mistakes(model, given, labels, ["a", "b", "c"])
-
-
-def test_nan_for_one_image_of_many_is_noticed() -> None:
-    given = torch.rand(100, 3, 4, 4)
-
-    def model(pixels: torch.Tensor) -> torch.Tensor:
-        found = pixels.mean((2, 3))
-        return torch.where((pixels == given[70]).flatten(1).all(1)[:, None], torch.nan, found)
-
-    with pytest.raises(StudyError, match="the model returns NaN or infinity for some images"):
-        preflight.refuse_mistakes(model, given, torch.zeros(100, dtype=torch.long), ["a", "b", "c"])
-
-
-def test_a_layer_that_feeds_tokens_or_a_map_counts_as_its_mean() -> None:
-    class Tokens(nn.Module):
-        def __init__(self) -> None:
-            super().__init__()
-            self.head = nn.Linear(3, 10)
-
-        def forward(self, given: torch.Tensor) -> torch.Tensor:
-            return self.head(given.flatten(2).transpose(1, 2)).mean(1)
-
-    given = torch.rand(4, 3, 8, 8)
-    torch.testing.assert_close(Audited(Tokens(), None, None).features(given), given.mean((2, 3)))
-    pooled = nn.Sequential(nn.Conv2d(3, 5, 1), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(5, 10))
-    of_map = Audited(pooled, None, None, "1").features(given)
-    torch.testing.assert_close(of_map, pooled[0](given).mean((2, 3)))

@@ -121,6 +121,51 @@ def test_model_that_wants_normalised_images_is_accepted_with_mean_and_std() -> N
     refuse_mistakes(Audited(model, *IMAGENET), IMAGES, LABELS, NAMES)
 
 
+def test_outputs_in_another_order_are_noticed() -> None:
+    rng = np.random.default_rng(0)
+    labels = torch.from_numpy(np.repeat(np.arange(3), 40))
+    given = torch.nn.functional.one_hot(labels, 3)[:, :, None, None].float().expand(-1, 3, 4, 4) * 0.3 + 0.2
+    given = given + torch.from_numpy(rng.uniform(0, 0.05, given.shape).astype(np.float32))
+
+    def turned(pixels: Tensor) -> Tensor:
+        return 20 * pixels.mean((2, 3))[:, [1, 2, 0]]
+
+    with pytest.raises(StudyError, match="outputs seem to be in the order green, blue, red; name this order with"):
+        refuse_mistakes(turned, given, labels, ["red", "green", "blue"])
+    in_their_order = torch.tensor([2, 0, 1])[labels]
+    refuse_mistakes(turned, given, in_their_order, ["green", "blue", "red"])
+
+
+@pytest.mark.parametrize(("wrong", "refused"), [(2, False), (10, True)])
+def test_few_images_that_another_scale_corrects_are_no_sign_of_a_mistake(wrong: int, refused: bool) -> None:
+    """The class is the brightest channel. Some images are wrong as they are, and correct when they are scaled."""
+    labels = torch.arange(30) % 3
+    given = torch.nn.functional.one_hot(labels, 3)[:, :, None, None].float().expand(-1, 3, 4, 4) * 0.3 + 0.2
+    marked = torch.arange(30) < wrong
+
+    def model(pixels: Tensor) -> Tensor:
+        found = pixels.mean((2, 3))
+        plain = len(pixels) == 30 and pixels.min() >= 0 and pixels.max() <= 1
+        return torch.where(marked[:, None], found.roll(1, 1), found) if plain else found
+
+    if refused:
+        with pytest.raises(StudyError, match="normalisation is in the wrong place"):
+            refuse_mistakes(model, given, labels, ["a", "b", "c"])
+    else:
+        refuse_mistakes(model, given, labels, ["a", "b", "c"])
+
+
+def test_nan_for_one_image_of_many_is_noticed() -> None:
+    given = torch.rand(100, 3, 4, 4)
+
+    def model(pixels: Tensor) -> Tensor:
+        found = pixels.mean((2, 3))
+        return torch.where((pixels == given[70]).flatten(1).all(1)[:, None], torch.nan, found)
+
+    with pytest.raises(StudyError, match="the model returns NaN or infinity for some images"):
+        refuse_mistakes(model, given, torch.zeros(100, dtype=torch.long), ["a", "b", "c"])
+
+
 # --- files -------------------------------------------------------------------------------------------------
 
 SOURCE = """
