@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import torch
 from recipes import RECIPE, Tiny
-from test_training import CLASSES, CONFIGS, CPU, INDICES, SETS, SIDE, STUDIED, WIDTH, noise, quadrants, same_weights
+from small_training import CLASSES, CONFIGS, CPU, INDICES, SETS, SIDE, STUDIED, WIDTH, noise, quadrants, same_weights
 from torch import Tensor, nn
 
 from robustness_study import losses, training_sets
