@@ -14,7 +14,7 @@ from bench import power
 from robustness_study.results import claims
 from robustness_study.results.claims import CLAIMS, Claim
 from robustness_study.results.conclusions import Conclusion
-from robustness_study.results.differences import COMPARED, p_in_table, pairs, points
+from robustness_study.results.differences import COMPARED, interval_in_points, p_in_table, pairs, points
 from robustness_study.results.families import LEVEL, adjust
 from robustness_study.results.metrics import BY_NAME
 from robustness_study.statistics import Error, Estimate, holm
@@ -163,6 +163,7 @@ def test_verdicts_follow_sign_and_p_value(mean: float, p_holm: float | None, ver
 
 def test_numbers_have_their_sign_and_no_digit_that_is_not_known() -> None:
     assert (points(0.0123), points(-0.0123), points(-0.0004)) == ("+1.2", "−1.2", "−0.0")
+    assert interval_in_points((-0.0339, 0.0)) == "−3.4 to 0"
     assert (p_in_table(0.0312), p_in_table(1e-40), p_in_table(None)) == ("0.031", "< 0.0001", "")
 
 

@@ -39,7 +39,8 @@ HOW_TO_READ = (
     "- *Smallest detectable difference*: if the true difference is this large, a study of this size finds it with "
     "probability 0.8. It often misses a smaller one.\n"
     "- *p* is adjusted for the number of claims in the table (Holm), and so are the *intervals*: in 95 % of studies, "
-    "all of them hold their true values. An interval has zero inside exactly if the verdict is *not distinguishable*.\n"
+    "all of them hold their true values. An interval has zero inside exactly if the verdict is *not distinguishable*; "
+    "one that ends at 0 does not have it inside.\n"
     "- Another idea in `params.yaml` changes none of this. Only a training set can change which corruptions count as "
     "unlike training."
 )

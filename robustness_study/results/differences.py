@@ -46,8 +46,8 @@ class Difference:
 
 
 def interval_in_points(interval: tuple[float, float]) -> str:
-    """An interval of shares in percentage points."""
-    return "{} to {}".format(*map(points, interval))
+    """An interval of shares in percentage points. One that was cut at zero ends at 0, without decimals."""
+    return " to ".join(points(end) if end else "0" for end in interval)
 
 
 def points(share: float) -> str:
