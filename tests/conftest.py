@@ -7,11 +7,9 @@ from pathlib import Path
 
 import pytest
 from hypothesis import settings
-from made_cells import write_study
 from matplotlib.figure import Figure
 
 from robustness_study import plotting
-from stages import compare
 
 # No example may fail because a busy machine is slow, and each run tries the same examples.
 settings.register_profile("untimed", deadline=None, derandomize=True, database=None)
@@ -44,6 +42,8 @@ def study(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
     Pictures are drawn as far as their contents; only `compared` writes their pixels, which take most of the time.
     """
+    from made_cells import write_study  # not above, where every test run would wait for it
+
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(Figure, "savefig", lambda figure, path, **_: Path(path).write_bytes(b""))
     write_study()
@@ -52,6 +52,10 @@ def study(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 @pytest.fixture(scope="session")
 def compared_once(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    from made_cells import write_study
+
+    from stages import compare
+
     folder = tmp_path_factory.mktemp("compared")
     with contextlib.chdir(folder):
         write_study()

@@ -1,4 +1,4 @@
-"""Ten wrong models are refused before any work, each with what is wrong and what to do; right ones are not."""
+"""Wrong models are refused before any work, each with what is wrong and what to do; right ones are not."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The dataset `folder`: what is in the folder is read as it is, or it is counted, or refused by name."""
+"""The dataset `folder`: what is in the folder is read as it is, or it is counted."""
 
 from __future__ import annotations
 

@@ -194,6 +194,7 @@ def test_values_from_the_command_line_are_set_before_the_run(project: Path, monk
         ("wrod=new", "Could not override 'wrod'; give KEY=VALUE, where KEY is in params.yaml"),
         ("word", "Error parsing override 'word'; give KEY=VALUE"),
         ("word=[0,", "give KEY=VALUE"),
+        ("word=range(0,3)", "word=new word=range(0,3): a value is a sweep; write its values as a list"),
     ],
 )
 def test_a_wrong_value_is_told_in_one_line_and_changes_nothing(tmp_path: Path, value: str, said: str) -> None:

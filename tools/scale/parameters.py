@@ -19,6 +19,7 @@ def set_values(root: Path, overrides: Sequence[str]) -> None:
         return
     from dvc.exceptions import InvalidArgumentError
     from dvc.utils.hydra import apply_overrides
+    from ruamel.yaml.error import YAMLError
 
     path = root / "params.yaml"
     with TemporaryDirectory() as folder:
@@ -29,4 +30,6 @@ def set_values(root: Path, overrides: Sequence[str]) -> None:
         except InvalidArgumentError as error:
             reason = str(error.__cause__).splitlines()[0].rstrip(".")
             raise StudyError(f"-S: {reason}; give KEY=VALUE, where KEY is in params.yaml") from None
+        except YAMLError:  # hydra's sweeps, such as range(0,3), are no values
+            raise StudyError(f"-S: {' '.join(overrides)}: a value is a sweep; write its values as a list") from None
         write_text(path, changed.read_text(encoding="utf-8"))
