@@ -21,7 +21,8 @@ from robustness_study.core.program import run
 from robustness_study.core.seeds import derive_seed
 from robustness_study.results.claims import CLAIMS, LOSSES, TRAIN_SETS, Claim, Name
 from robustness_study.results.families import LEVEL, Adjusted, adjust
-from robustness_study.statistics import Estimate, contrast
+from robustness_study.results.intervals import difference_over_seeds
+from robustness_study.statistics import Estimate
 
 CELLS: tuple[Name, ...] = tuple((loss, train_set) for loss in LOSSES for train_set in TRAIN_SETS)
 IMAGES = {"test_clean": 10_000, "test_corrupted": 10_000, "suite_unseen_mean": 1000, "robust_2": 1000}
@@ -106,9 +107,15 @@ def scores(scenario: Scenario, metric: str, rng: np.random.Generator) -> np.ndar
 
 def tested(scenario: Scenario, rng: np.random.Generator) -> list[tuple[Estimate, Adjusted]]:
     """One simulated study: what its report says about each claim."""
-    found = {metric: dict(zip(CELLS, scores(scenario, metric, rng), strict=True)) for metric in IMAGES}
+    found = {
+        metric: {
+            cell: [{"test": of_seed} for of_seed in of_cell]
+            for cell, of_cell in zip(CELLS, scores(scenario, metric, rng), strict=True)
+        }
+        for metric in IMAGES
+    }
     estimates = [
-        contrast([[found[claim.metric][cell]] for cell in claim.weights()], list(claim.weights().values()), [True])
+        difference_over_seeds(*([found[claim.metric][cell] for cell in side] for side in claim.sides()))
         for claim in CLAIMS
     ]
     return list(zip(estimates, adjust(estimates), strict=True))
@@ -151,6 +158,8 @@ SCENARIOS = {
     "0.8, half of it common to a seed, none": Scenario("0.8", together="seed", correlation=0.5),
     "0.8, half of it common to a training set, none": Scenario("0.8", together="training set", correlation=0.5),
     "0.8, half of it common to a loss, none": Scenario("0.8", together="loss", correlation=0.5),
+    "1.4, 0.9 of it common to a training set, none": Scenario("1.4", together="training set", correlation=0.9),
+    "1.4, 0.9 of it common to a loss, none": Scenario("1.4", together="loss", correlation=0.9),
     "as in the study, six of 10 points, one of −0.01": Scenario(
         "as in the study", true_points=dict.fromkeys(range(len(CLAIMS)), 10.0) | {5: -0.01}
     ),

@@ -15,7 +15,9 @@ A contrast is a weighted sum of such means, one per cell. Here a cell is one los
 The part from the seeds is the sum of the cells' variances, each times its weight squared. Cells may vary differently,
 so the degrees of freedom of T are those of Welch (1947) and Satterthwaite (1946). All cells have the same test images,
 so the part from the images comes from the contrast of each image's scores. Cells of one seed also share the split. What
-all cells share cancels in a difference, so treating them as independent makes the interval wider than necessary.
+all cells share cancels in a difference, so treating them as independent makes the interval wider than necessary. Cells
+that may move together and have the same sign must be averaged for each seed first, and given as one cell: otherwise the
+interval is too narrow (`results/intervals.py: difference_over_seeds`).
 """
 
 from __future__ import annotations

@@ -15,7 +15,7 @@ from robustness_study.results import claims
 from robustness_study.results.claims import CLAIMS, Claim
 from robustness_study.results.conclusions import Conclusion
 from robustness_study.results.differences import COMPARED, interval_in_points, p_in_table, pairs, points
-from robustness_study.results.families import LEVEL, adjust
+from robustness_study.results.families import LEVEL, Adjusted, adjust
 from robustness_study.results.metrics import BY_NAME
 from robustness_study.statistics import Error, Estimate, holm
 
@@ -103,6 +103,7 @@ def test_intervals_agree_with_p_values(means: tuple[float, ...]) -> None:
     found = adjust(family)
     assert [each.p_holm for each in found] == pytest.approx(holm([each.p_value for each in family]))
     for estimate, each in zip(family, found, strict=True):
+        assert each.simultaneous_95 is not None
         low, high = each.simultaneous_95
         assert low <= estimate.mean <= high
         assert (low < 0 < high) == (each.sign_of(estimate.mean) == 0)
@@ -114,14 +115,17 @@ def test_intervals_agree_with_p_values(means: tuple[float, ...]) -> None:
 
 def test_an_interval_is_cut_at_zero_where_only_holms_method_finds_the_difference() -> None:
     family = [estimate_of(0.05), estimate_of(0.0235), estimate_of(-0.0235)]  # p: 6e-7, 0.0188, 0.0188
-    assert [each.simultaneous_95[0] for each in adjust(family)][1] == 0
-    assert [each.simultaneous_95[1] for each in adjust(family)][2] == 0
+    intervals = [each.simultaneous_95 or (1.0, -1.0) for each in adjust(family)]
+    assert intervals[1][0] == 0 and intervals[2][1] == 0
     assert [each.sign_of(one.mean) for one, each in zip(family, adjust(family), strict=True)] == [1, 1, -1]
 
 
-def test_a_difference_that_does_not_vary_is_not_called_distinguishable() -> None:
-    (found,) = adjust([estimate_of(0.1, 0.0)])
-    assert found.sign_of(0.1) == 0 and found.simultaneous_95 == (0.0, 0.1)
+def test_a_difference_that_does_not_vary_is_not_tested_and_still_counts() -> None:
+    other, found = adjust([estimate_of(0.05), estimate_of(0.1, 0.0)])
+    assert found == Adjusted(None, None, None) and found.sign_of(0.1) == 0
+    assert Conclusion(CLAIMS[0], estimate_of(0.1, 0.0), found).verdict() == "not tested: nothing varies"
+    assert other == adjust([estimate_of(0.05), estimate_of(0.0)])[0]
+    assert adjust([estimate_of(0.1, 0.0, n=1)]) == [found]
 
 
 def test_no_interval_leaves_the_possible_differences() -> None:
@@ -156,7 +160,7 @@ def test_the_smallest_detectable_difference_is_at_the_level_of_the_family() -> N
     ],
 )
 def test_verdicts_follow_sign_and_p_value(mean: float, p_holm: float | None, verdict: str) -> None:
-    estimate = estimate_of(mean)
+    estimate = estimate_of(mean, n=1 if p_holm is None else 2)
     adjusted = replace(adjust([estimate])[0], p_holm=p_holm)
     assert Conclusion(CLAIMS[0], estimate, adjusted).verdict() == verdict
 
@@ -165,6 +169,8 @@ def test_numbers_have_their_sign_and_no_digit_that_is_not_known() -> None:
     assert (points(0.0123), points(-0.0123), points(-0.0004)) == ("+1.2", "−1.2", "−0.0")
     assert interval_in_points((-0.0339, 0.0)) == "−3.4 to 0"
     assert (p_in_table(0.0312), p_in_table(1e-40), p_in_table(None)) == ("0.031", "< 0.0001", "")
+    assert (p_in_table(0.0496), p_in_table(0.0504), p_in_table(0.049996)) == ("0.0496", "0.05", "0.049996")
+    assert interval_in_points(None) == "" and p_in_table(0.05) == "0.05"
 
 
 def test_compared_models_differ_in_one_thing() -> None:

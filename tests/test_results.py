@@ -7,6 +7,7 @@ import io
 import json
 import re
 import sys
+from dataclasses import replace
 from itertools import product
 from pathlib import Path
 
@@ -421,6 +422,13 @@ def test_headline_curves_and_confusion(study: Path) -> None:
         for (actual, first), (predicted, second) in product(enumerate(["cat", "dog"]), repeat=2):
             expected[train_set, first, second] = int(np.asarray(summed)[actual, predicted])
     assert found == expected and sum(found.values()) == 4 * 50
+
+
+def test_models_of_different_numbers_of_epochs_are_refused(study: Path) -> None:
+    changed, first = results_of(CELLS[3], CELLS[0])
+    longer = {name: [*values, values[-1]] for name, values in changed.curves.items()}
+    with pytest.raises(StudyError, match=f"{CELLS[3].key} and {CELLS[0].key} differ in the number of epochs, so they"):
+        refuse_incomparable(replace(changed, curves=longer), first)
 
 
 def test_headline_refuses_seeds_made_in_different_ways(study: Path) -> None:

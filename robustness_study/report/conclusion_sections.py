@@ -36,11 +36,11 @@ HOW_TO_READ = (
     "- *Contradicted*: the same, in the other direction.\n"
     f"- *Not distinguishable* from chance: the adjusted p is not below {LEVEL}. The true difference may be zero, or it "
     "may be too small for this study.\n"
-    "- *Smallest detectable difference*: if the true difference is this large, a study of this size finds it with "
-    "probability 0.8. It often misses a smaller one.\n"
-    "- *p* is adjusted for the number of claims in the table (Holm), and so are the *intervals*: in 95 % of studies, "
-    "all of them hold their true values. An interval has zero inside exactly if the verdict is *not distinguishable*; "
-    "one that ends at 0 does not have it inside.\n"
+    "- *Smallest detectable difference*: if the true difference is this large, a study of this size finds it with a "
+    "probability of about 0.7 to 0.8. It often misses a smaller one.\n"
+    "- *p* is adjusted for the number of claims in the table (Holm), and so are the *intervals*: in about 95 % of "
+    "studies, all of them hold their true values. An interval has zero inside exactly if the verdict is *not "
+    "distinguishable*; one that ends at 0 does not have it inside.\n"
     "- Another idea in `params.yaml` changes none of this. Only a training set can change which corruptions count as "
     "unlike training."
 )
@@ -95,13 +95,13 @@ def claims_table(family: Family) -> pd.DataFrame:
 def _tested(conclusion: Conclusion) -> dict[str, str]:
     """The interval and, with several seeds, what the test tells."""
     adjusted = conclusion.adjusted
-    interval = interval_in_points(adjusted.simultaneous_95)
-    if adjusted.p_holm is None or adjusted.smallest_detectable is None:
+    interval, detectable = interval_in_points(adjusted.simultaneous_95), adjusted.smallest_detectable
+    if conclusion.estimate.n == 1:
         return {"95 % interval": interval}
     return {
         "simultaneous 95 % interval": interval,
         "p (Holm)": p_in_table(adjusted.p_holm),
-        "smallest detectable difference": f"{100 * adjusted.smallest_detectable:.1f}",
+        "smallest detectable difference": "" if detectable is None else f"{100 * detectable:.1f}",
     }
 
 
@@ -112,8 +112,8 @@ def _random_corruptions(study: Study, family: Family) -> list[str]:
         (each.claim.text, interval_for_random_corruptions(each, study.cells, count)) for each in family.conclusions
     ]
     return [
-        f"*{text}*: this takes the corruptions as fixed, so it is about these corruptions. If they are a random sample "
-        f"of possible ones, the interval is {interval_in_points(wide)}."
+        f"*{text}*: the verdict takes the corruptions as fixed, so it is about these. If they are a random sample "
+        f"of possible ones, the interval is {interval_in_points(wide)}, for all claims of the table together."
         for text, wide in found
         if wide is not None
     ]

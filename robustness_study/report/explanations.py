@@ -80,8 +80,8 @@ def how_to_read(first: Cell, seeds: int) -> str:
         f"no bracket, the value is the same for every seed, and no interval can be computed. {CORRUPTED_ONCE}",
         "- **p** is the probability of a difference at least as large as the observed one, in either direction, if "
         "there were no true difference. It is adjusted for the number of tests (Holm), unless it is McNemar's p.",
-        "- **Simultaneous** intervals are wider than others: in 95 % of studies, all intervals of the table hold their "
-        "true values.",
+        "- **Simultaneous** intervals are wider than others: in about 95 % of studies, all intervals of the table "
+        "hold their true values.",
         f"- **Not distinguishable** (from chance) means that the adjusted p is not below {LEVEL}. It does not mean "
         "that two models are equal.",
     ]

@@ -30,7 +30,7 @@ def estimate_as_json(found: Estimate, adjusted: Adjusted) -> dict[str, Any]:
         "n": found.n,
         "interval_95": list(found.interval_95),
         "interval_covers": covers(found.n),
-        "simultaneous_95": list(adjusted.simultaneous_95) if found.n > 1 else None,
+        "simultaneous_95": list(adjusted.simultaneous_95) if found.n > 1 and adjusted.simultaneous_95 else None,
         "p_value": found.p_value if found.n > 1 else None,
         "p_holm": adjusted.p_holm,
         "smallest_detectable": adjusted.smallest_detectable,

@@ -119,9 +119,10 @@ def effects_text(cells: Cells) -> list[str]:
     one_seed = " With one seed they say nothing about other seeds." if seeds == 1 else ""
     return [
         "**Where it helps and where it hurts.** A mean over all corruptions can hide gains and losses. Each figure "
-        "below is an accuracy minus that of models trained on clean images, in percentage points, paired by seed and "
-        f"image. Brackets hold its 95 % interval over {over}, not adjusted for the other figures.{one_seed} A training "
-        "set helps or hurts where this interval does not contain 0. Figures by severity are over `main`; figures by "
+        "below is an accuracy minus that of models trained on clean images, in percentage points, on the same images. "
+        f"Brackets hold its 95 % interval over {over}, not adjusted for the other figures.{one_seed} A training set "
+        "helps or hurts where this interval does not contain 0; with so many figures, one may do so by chance. The "
+        "verdicts are those of the section Conclusions. Figures by severity are over `main`; figures by "
         "family are over all severities. `tables/corruption_effects.csv` has each family at each severity.",
         "\n".join(lines),
         f"The intervals for fixed corruptions, like all others in this report, are about other {over} under the same "
@@ -147,21 +148,27 @@ def words(effects: Effects) -> str:
     for where, found in (("at severity ", by_severity(effects)), ("under ", by_family(effects))):
         names: dict[str, list[str]] = {}
         for name, effect in found.items():
-            low, high = effect.interval_95
-            kind = "helps" if low > 0 else "hurts" if high < 0 else "no clear difference"
-            names.setdefault(kind, []).append(name)
+            names.setdefault(kind_of(effect), []).append(name)
         for kind, of_kind in names.items():
             kinds[kind].append(where + listed(of_kind))
     return "; ".join(f"{kind} {' and '.join(places)}" for kind, places in kinds.items() if places)
 
 
+def kind_of(effect: Estimate) -> str:
+    """Whether a training set helps or hurts: where the interval of the difference does not contain 0."""
+    low, high = effect.interval_95
+    if not effect.standard_error:
+        return "no clear difference"  # nothing varies, so there is no interval
+    return "helps" if low > 0 else "hurts" if high < 0 else "no clear difference"
+
+
 def turning(effects: Effects) -> str:
-    """A sentence with the families under which the sign changes from severity 1 to 5; empty if there are none."""
-    ends = {
-        family: (effects[family, SEVERITIES[0]].mean, effects[family, SEVERITIES[-1]].mean)
-        for family in by_family(effects)
-    }
-    turns = [f"{family} ({points(low)} to {points(high)})" for family, (low, high) in ends.items() if low * high < 0]
+    """A sentence with the families that are helped at severity 1 and hurt at 5, or the reverse; empty if none are."""
+    turns = []
+    for family in by_family(effects):
+        mild, severe = effects[family, SEVERITIES[0]], effects[family, SEVERITIES[-1]]
+        if {kind_of(mild), kind_of(severe)} == {"helps", "hurts"}:
+            turns.append(f"{family} ({points(mild.mean)} to {points(severe.mean)})")
     return (
         f" From severity {SEVERITIES[0]} to {SEVERITIES[-1]} the sign changes under {listed(turns)}." if turns else ""
     )

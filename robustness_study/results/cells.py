@@ -64,6 +64,7 @@ def refuse_incomparable(result: CellResults, first: CellResults) -> None:
         {
             "dataset": each.evaluate["dataset"],
             "recipe": each.evaluate["recipe"],
+            "the number of epochs": len(each.curves.get("epoch", [])),
             "numbers of images": {split_of(row["set"]): row["images"] for row in each.evaluate["sets"]},
             "test images": each.evaluate["labels"]["test"],
             "the natural sets": each.evaluate["natural"],

@@ -19,7 +19,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import product
 from typing import Literal
 
 Name = tuple[str, str]  # loss, training set
@@ -40,13 +39,17 @@ class Claim:
     over: tuple[str, ...]
     metric: str
 
-    def weights(self) -> dict[Name, float]:
-        """The weight of each model in the contrast: `better` minus `worse`, mean over `over`."""
-        signs = ((self.better, 1.0), (self.worse, -1.0))
-        share = 1.0 / len(self.over)
+    def sides(self) -> tuple[list[Name], list[Name]]:
+        """The models on either side of the difference: those that the claim says are better, then the others."""
         if self.about == "loss":
-            return {(loss, train_set): sign * share for (loss, sign), train_set in product(signs, self.over)}
-        return {(loss, train_set): sign * share for (train_set, sign), loss in product(signs, self.over)}
+            better, worse = ([(loss, train_set) for train_set in self.over] for loss in (self.better, self.worse))
+        else:
+            better, worse = ([(loss, train_set) for loss in self.over] for train_set in (self.better, self.worse))
+        return better, worse
+
+    def weights(self) -> dict[Name, float]:
+        """The weight of each model in the difference: the mean of one side minus the mean of the other."""
+        return {name: sign / len(side) for side, sign in zip(self.sides(), (1.0, -1.0), strict=True) for name in side}
 
     def contrast(self) -> str:
         """What is subtracted from what, in words."""

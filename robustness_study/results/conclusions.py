@@ -18,7 +18,7 @@ from robustness_study.results import claims
 from robustness_study.results.cell_results import Cells
 from robustness_study.results.claims import CLAIMS, Claim
 from robustness_study.results.families import LEVEL, Adjusted, adjust
-from robustness_study.results.intervals import contrast_over_seeds
+from robustness_study.results.intervals import difference_over_seeds
 from robustness_study.results.metrics import BY_NAME
 from robustness_study.results.random_corruptions import right_by_corruption, widened
 from robustness_study.statistics import Estimate
@@ -37,7 +37,7 @@ class Conclusion:
     def verdict(self) -> str:
         """The verdict in words."""
         if self.adjusted.p_holm is None:
-            return "not tested: one seed"
+            return "not tested: one seed" if self.estimate.n == 1 else "not tested: nothing varies"
         return {1: "supported", -1: "contradicted", 0: "not distinguishable"}[self.adjusted.sign_of(self.estimate.mean)]
 
 
@@ -99,6 +99,8 @@ def interval_for_random_corruptions(conclusion: Conclusion, cells: Cells, count:
 
 
 def _estimate(claim: Claim, cells: Cells) -> Estimate:
-    weights, metric = claim.weights(), BY_NAME[claim.metric]
-    scores = [[metric.scores_of(result) or {} for result in cells[name]] for name in weights]
-    return contrast_over_seeds(scores, list(weights.values()))
+    metric = BY_NAME[claim.metric]
+    better, worse = (
+        [[metric.scores_of(result) or {} for result in cells[name]] for name in side] for side in claim.sides()
+    )
+    return difference_over_seeds(better, worse)

@@ -7,6 +7,7 @@ have a family of their own (`conclusions.py`). With one seed nothing is tested, 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -14,8 +15,8 @@ import pandas as pd
 
 from robustness_study.results.cell_results import CellResults, Cells
 from robustness_study.results.claims import Name
-from robustness_study.results.families import Adjusted, adjust
-from robustness_study.results.intervals import contrast_over_seeds
+from robustness_study.results.families import LEVEL, Adjusted, adjust
+from robustness_study.results.intervals import difference_over_seeds
 from robustness_study.results.metric import Metric
 from robustness_study.results.metrics import BY_NAME
 from robustness_study.statistics import Estimate, mcnemar
@@ -45,9 +46,9 @@ class Difference:
         return f"{compared}, tested on {BY_NAME[self.metric].title}"
 
 
-def interval_in_points(interval: tuple[float, float]) -> str:
-    """An interval of shares in percentage points. One that was cut at zero ends at 0, without decimals."""
-    return " to ".join(points(end) if end else "0" for end in interval)
+def interval_in_points(interval: Sequence[float] | None) -> str:
+    """An interval of shares in percentage points; empty for None. One that was cut at zero ends at 0, no decimals."""
+    return " to ".join(points(end) if end else "0" for end in interval or ())
 
 
 def points(share: float) -> str:
@@ -86,8 +87,8 @@ def pairs(names: list[Name]) -> list[tuple[Name, Name]]:
 
 def difference_of(results: list[CellResults], others: list[CellResults], metric: Metric) -> Estimate:
     """How much higher a metric of `results` is than that of `others`. Both have the same seeds and images."""
-    scores = [[metric.scores_of(result) or {} for result in cell] for cell in (results, others)]
-    return contrast_over_seeds(scores, [1.0, -1.0])
+    one, other = ([metric.scores_of(result) or {} for result in cell] for cell in (results, others))
+    return difference_over_seeds([one], [other])
 
 
 def mcnemar_of(results: list[CellResults], others: list[CellResults], metric: Metric) -> dict[int, float] | None:
@@ -130,4 +131,9 @@ def p_in_table(p_value: float | None) -> str:
     """A p-value in a table; empty for None. Below 0.0001 it would depend on tails that nobody knows."""
     if p_value is None:
         return ""
-    return f"{p_value:.2g}" if p_value >= 1e-4 else "< 0.0001"
+    if p_value < 1e-4:
+        return "< 0.0001"
+    digits = 2
+    while (float(f"{p_value:.{digits}g}") < LEVEL) != (p_value < LEVEL):  # rounded, it must be on the same side
+        digits += 1
+    return f"{p_value:.{digits}g}"

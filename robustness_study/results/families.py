@@ -1,8 +1,8 @@
 """Adjusts p-values and intervals for the number of differences in a family, so that both tell the same.
 
 The p-values are Holm's (1979): the probability that one or more of the family's tests finds a difference that does not
-exist is at most `LEVEL`. The intervals are simultaneous: they all hold their true values in 95 % of studies. Each is
-Bonferroni's. Holm's method can find a difference although Bonferroni's interval holds both signs; then the interval
+exist is at most `LEVEL`. The intervals are simultaneous: they all hold their true values in about 95 % of studies. Each
+is Bonferroni's. Holm's method can find a difference although Bonferroni's interval holds both signs; then the interval
 ends at zero. So an interval has zero inside exactly if the difference is not distinguishable from chance.
 """
 
@@ -20,11 +20,9 @@ LEVEL = 0.05
 class Adjusted:
     """What is known of one difference of a family."""
 
-    p_holm: float | None  # None for one seed: nothing is tested
-    simultaneous_95: tuple[float, float]  # for one seed: its own interval, over images alone
-    smallest_detectable: (
-        float | None
-    )  # the true difference that this study finds with probability 0.8; None for one seed
+    p_holm: float | None  # None if it is not tested: for one seed, or if nothing varies
+    simultaneous_95: tuple[float, float] | None  # for one seed: its own, over images alone; None if nothing varies
+    smallest_detectable: float | None  # what this study finds with a probability of 0.7 to 0.8; None if not tested
 
     def sign_of(self, mean: float) -> int:
         """1 or −1 if a difference of `mean` can be distinguished from chance, else 0."""
@@ -37,20 +35,23 @@ def adjust(family: Sequence[Estimate], over_images: bool = False) -> list[Adjust
     """The adjusted results of every difference of a family, in the same order.
 
     With one seed, nothing is adjusted, as nothing is known of other seeds. With `over_images`, differences between
-    single models are tested all the same: chance is then the choice of the images alone.
+    single models are tested all the same: chance is then the choice of the images alone. A difference whose scores do
+    not vary is not tested, as chance cannot be estimated; it still counts in the number of tests.
     """
     if not over_images and any(found.n == 1 for found in family):
-        return [Adjusted(None, found.interval_95, None) for found in family]
+        return [Adjusted(None, found.interval_95 if found.standard_error else None, None) for found in family]
     adjusted = holm([found.p_value for found in family])
     return [_adjusted(found, p_holm, LEVEL / len(family)) for found, p_holm in zip(family, adjusted, strict=True)]
 
 
 def _adjusted(found: Estimate, p_holm: float, level: float) -> Adjusted:
     """One difference; `level` is Bonferroni's, which is also the strictest of Holm's."""
+    if not found.standard_error:
+        return Adjusted(None, None, None)
     half_width = found.error.half_width(level)
     low, high = found.mean - half_width, found.mean + half_width
     if p_holm >= LEVEL:
-        low, high = min(low, 0.0), max(high, 0.0)  # by rounding, or because nothing varies, zero could be outside
+        low, high = min(low, 0.0), max(high, 0.0)  # by rounding, zero could be outside
     elif found.mean > 0:
         low = max(low, 0.0)
     else:

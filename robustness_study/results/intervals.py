@@ -13,6 +13,7 @@ from robustness_study.results.metric import OF_EACH_SEED, Metric, Scores
 from robustness_study.results.metrics import METRICS
 from robustness_study.statistics import Error, Estimate, contrast, estimate, wilson_interval
 
+FEW_IMAGES = 20  # with fewer images that are correct (or wrong), an interval around the mean is too narrow
 # Keys: mean, std (ddof = 1; None for one seed), interval_95, n (seeds), images, interval_covers. None if missing.
 Summary = dict[str, Any]
 Summaries = dict[str, dict[str, dict[str, Summary]]]  # loss → training set → metric
@@ -46,6 +47,8 @@ def summarise(results: Sequence[CellResults], metric: Metric) -> Summary:
         # Wilson's interval also holds for few images and near 0 and 1, where the other interval has no width.
         low, high = wilson_interval(found.mean, images)
         over = "images"
+    elif images and all(map(_is_share, scores)):
+        low, high = with_few_images(found.mean, images, (low, high))
     return {
         "mean": found.mean,
         "std": found.std,
@@ -73,7 +76,8 @@ def summarise_values(values: Sequence[float | None], images: int | None = None) 
     if images:
         of_images = math.sqrt(found.mean * (1 - found.mean) / images)
         half = Error(of_images, found.standard_error, found.n - 1).half_width_95()
-        interval = (max(0.0, found.mean - half), min(1.0, found.mean + half))
+        low, high = with_few_images(found.mean, images, (found.mean - half, found.mean + half))
+        interval = (max(0.0, low), min(1.0, high))
         if not found.standard_error:
             interval = wilson_interval(found.mean, images)
     over = covers(found.n if found.standard_error else 1) if images else "seeds"
@@ -91,11 +95,37 @@ def over_seeds(scores: Sequence[Scores]) -> Estimate:
     return contrast_over_seeds([scores], [1.0])
 
 
+def difference_over_seeds(one: Sequence[Sequence[Scores]], other: Sequence[Sequence[Scores]]) -> Estimate:
+    """How much higher the mean of the cells on one side is than that of the other side.
+
+    The cells of a side are averaged for each seed first, because models of one seed may move together.
+    """
+    sides = [
+        [
+            {name: np.mean([scores[name] for scores in of_seed], axis=0) for name in of_seed[0]}
+            for of_seed in zip(*side, strict=True)
+        ]
+        for side in (one, other)
+    ]
+    return contrast_over_seeds(sides, [1.0, -1.0])
+
+
 def contrast_over_seeds(cells: Sequence[Sequence[Scores]], weights: Sequence[float]) -> Estimate:
     """The same for a weighted sum of cells. Each cell has the scores of every seed, in the same order of seeds."""
     names = list(cells[0][0])
     parts = [[np.stack([of_seed[name] for of_seed in cell]) for name in names] for cell in cells]
     return contrast(parts, weights, [name not in OF_EACH_SEED for name in names])
+
+
+def with_few_images(accuracy: float, images: int, interval: tuple[float, float]) -> tuple[float, float]:
+    """The interval of a mean over seeds, and Wilson's too if few images are correct, or few are wrong.
+
+    Near 0 and 1 the error is not symmetric, and the seeds often agree. There Wilson's interval holds for any seed.
+    """
+    if min(accuracy, 1 - accuracy) * images >= FEW_IMAGES:
+        return interval
+    low, high = wilson_interval(accuracy, images)
+    return min(interval[0], low), max(interval[1], high)
 
 
 def covers(seeds: int) -> str:

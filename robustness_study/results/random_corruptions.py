@@ -19,7 +19,7 @@ from dataclasses import replace
 import numpy as np
 
 from robustness_study.results.cell_results import CellResults
-from robustness_study.statistics import Error, Estimate, estimate, variances_of
+from robustness_study.statistics import Error, Estimate
 
 
 def error_of_corruptions(scores: np.ndarray, level: float = 0.05) -> float:
@@ -28,7 +28,8 @@ def error_of_corruptions(scores: np.ndarray, level: float = 0.05) -> float:
     It is as wide as Student's t where an interval misses the true value with probability `level`.
 
     S seeds, N images, C corruptions, at least two of them. What belongs to one corruption and one seed together is in
-    the variance between seeds already, so it is subtracted.
+    the variance between seeds already, so it is subtracted. What belongs to one corruption and one image together is
+    also in the part from the images. So it counts twice, and with few images the interval is a little too wide.
     """
     from scipy.special import ndtri, stdtrit
 
@@ -50,25 +51,18 @@ def widened(error: Error, scores: np.ndarray, level: float = 0.05) -> Error:
     return replace(error, images=math.hypot(error.images, error_of_corruptions(scores, level)))
 
 
-def with_random_corruptions(scores: np.ndarray) -> Estimate | None:
-    """The estimate of the mean of scores S×N×C, with corruptions as random; None for a single corruption.
+def with_random_corruptions(fixed: Estimate, scores: np.ndarray) -> Estimate:
+    """The estimate of the mean of scores S×N×C, with corruptions as random; `fixed` is the one for fixed corruptions.
 
-    The scores are accuracies or differences of accuracies, for each seed, image and corruption. All seeds have the same
-    images. With one seed, the interval covers images and corruptions.
+    The scores are accuracies or differences of accuracies, for each seed, image and corruption, at least two
+    corruptions. All seeds have the same images. With one seed, the interval covers images and corruptions.
     """
-    seeds, images, corruptions = scores.shape
-    if corruptions < 2:
-        return None
-    over_corruptions = scores.mean(2, dtype=np.float64)  # S×N
-    fixed = estimate([over_corruptions], [True])
-    shared = variances_of(over_corruptions, True)[0] / images
-    of_seeds = fixed.standard_error**2 - shared
-    error = widened(Error(math.sqrt(shared), math.sqrt(max(0.0, of_seeds)) if seeds > 1 else 0.0, seeds - 1), scores)
+    error = widened(fixed.error, scores)
     half_width = error.half_width_95()
     return replace(
         fixed,
         error=error,
-        standard_error=math.hypot(error.images, error.seeds),
+        standard_error=error.standard_error,
         interval_95=(fixed.mean - half_width, fixed.mean + half_width),
         p_value=error.p_value(fixed.mean),
     )

@@ -1,8 +1,8 @@
 """Where a training set helps and where it hurts: accuracy against models trained on clean images.
 
 A mean over all corruptions and severities hides that a training set may help under some and hurt under others. So the
-difference is given for each severity and each family of corruptions. It is the mean over the losses that have models of
-both training sets, and it is paired by seed and by image.
+difference is given for each severity and each family of corruptions. It is between the means over the losses that have
+models of both training sets. Its interval is computed as that of a claim.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from robustness_study.corruptions import CIFAR_10_C_FAMILIES, SEVERITIES
 from robustness_study.results.cell_results import Cells
 from robustness_study.results.intervals import Summary, covers
 from robustness_study.results.random_corruptions import with_random_corruptions
-from robustness_study.statistics import Estimate, estimate
+from robustness_study.statistics import Estimate, contrast
 
 BASELINE = "clean"
 GROUPS = ("main", "unseen", *CIFAR_10_C_FAMILIES)  # see `Stress.groups`
@@ -29,25 +29,19 @@ def compared(cells: Cells) -> dict[str, list[str]]:
     return found
 
 
-def differences(cells: Cells, train_set: str, losses: list[str]) -> dict[str, np.ndarray]:
-    """Corruption → scores S×N×5, for seeds, images and severities.
+def scores_of(cells: Cells, train_set: str, losses: list[str]) -> dict[str, np.ndarray]:
+    """Corruption → scores S×N×5 of models trained on `train_set`, for seeds, images, severities; mean over losses."""
 
-    They are those of models trained on `train_set` minus those of models trained on clean images; the mean over losses.
-    """
-
-    def right(model: tuple[str, str], name: str) -> np.ndarray:
+    def right(loss: str, name: str) -> np.ndarray:
         return np.stack(
             [
                 np.stack([result.stress.right([name], severity) for severity in SEVERITIES], axis=1)
-                for result in cells[model]
+                for result in cells[loss, train_set]
             ]
         )
 
     names = cells[losses[0], train_set][0].stress.by_corruption
-    return {
-        name: np.mean([right((loss, train_set), name) - right((loss, BASELINE), name) for loss in losses], axis=0)
-        for name in names
-    }
+    return {name: np.mean([right(loss, name) for loss in losses], axis=0) for name in names}
 
 
 class TrainingSetEffect:
@@ -55,28 +49,35 @@ class TrainingSetEffect:
 
     def __init__(self, cells: Cells, train_set: str, losses: list[str]) -> None:
         self.groups = cells[losses[0], train_set][0].stress.groups()
-        self.scores = differences(cells, train_set, losses)
-        self.images = next(iter(self.scores.values())).shape[1]
+        self.sides = [scores_of(cells, of, losses) for of in (train_set, BASELINE)]
+        self.images = next(iter(self.sides[0].values())).shape[1]
 
-    def over(self, group: str) -> np.ndarray:
-        """The scores of a group, C×S×N×5."""
-        return np.stack([self.scores[name] for name in self.groups[group]])
+    def over(self, group: str) -> list[np.ndarray]:
+        """The scores of a group, C×S×N×5: those of the training set, then those of `clean`."""
+        return [np.stack([side[name] for name in self.groups[group]]) for side in self.sides]
 
     def effects(self) -> Effects:
         """The difference for each group in the suite, over all severities and at each."""
         found: Effects = {}
         for group in (each for each in GROUPS if self.groups[each]):
-            by_severity = self.over(group).mean(0)  # S×N×5
-            found[group, None] = estimate([by_severity.mean(2)], [True])
+            by_severity = [side.mean(0) for side in self.over(group)]  # S×N×5
+            found[group, None] = _difference([side.mean(2) for side in by_severity])
             for place, severity in enumerate(SEVERITIES):
-                found[group, severity] = estimate([by_severity[:, :, place]], [True])
+                found[group, severity] = _difference([side[:, :, place] for side in by_severity])
         return found
 
     def with_corruptions_as_random(self, group: str) -> Estimate | None:
         """The difference over a group of corruptions, if these are a random sample; None for fewer than two."""
         if len(self.groups[group]) < 2:
             return None
-        return with_random_corruptions(self.over(group).mean(3).transpose(1, 2, 0))
+        sides = [side.mean(3) for side in self.over(group)]  # C×S×N
+        fixed = _difference([side.mean(0) for side in sides])
+        return with_random_corruptions(fixed, (sides[0] - sides[1]).transpose(1, 2, 0))
+
+
+def _difference(sides: list[np.ndarray]) -> Estimate:
+    """The mean of the scores S×N of one side minus that of the other."""
+    return contrast([[side] for side in sides], [1.0, -1.0], [True])
 
 
 def as_summary(found: Estimate, images: int) -> Summary:
