@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import json
-from dataclasses import replace
+from dataclasses import asdict, replace
 from itertools import product
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from bench import power
+from bench import contrasts, power
+from robustness_study.report.conclusion_sections import claims_table
+from robustness_study.report.statistics_json import conclusion_as_json
 from robustness_study.results import claims
 from robustness_study.results.claims import CLAIMS, Claim
-from robustness_study.results.conclusions import Conclusion
+from robustness_study.results.conclusions import Conclusion, Family
 from robustness_study.results.differences import COMPARED, interval_in_points, p_in_table, pairs, points
 from robustness_study.results.families import LEVEL, Adjusted, adjust
 from robustness_study.results.metrics import BY_NAME
@@ -126,6 +128,20 @@ def test_a_difference_that_does_not_vary_is_not_tested_and_still_counts() -> Non
     assert Conclusion(CLAIMS[0], estimate_of(0.1, 0.0), found).verdict() == "not tested: nothing varies"
     assert other == adjust([estimate_of(0.05), estimate_of(0.0)])[0]
     assert adjust([estimate_of(0.1, 0.0, n=1)]) == [found]
+    assert adjust([estimate_of(0.1, 4e-19)]) == [found]  # what rounding leaves of nothing
+    conclusion = Conclusion(CLAIMS[0], estimate_of(0.1, 0.0), found)
+    (row,) = claims_table(Family("some", [conclusion], {})).to_dict("index").values()
+    assert row == {
+        "verdict": "not tested: nothing varies",
+        "points": "+10.0",
+        "simultaneous 95 % interval": "",
+        "p (Holm)": "",
+        "smallest detectable difference": "",
+    }
+    in_json = conclusion_as_json("some", conclusion)
+    assert {name for name, value in in_json.items() if value is None} == {
+        *("interval_95", "interval_covers", "simultaneous_95", "p_value", "p_holm", "smallest_detectable"),
+    }
 
 
 def test_no_interval_leaves_the_possible_differences() -> None:
@@ -203,6 +219,20 @@ def test_few_simulated_studies_agree_with_the_table() -> None:
     large = [share for claim, share in zip(CLAIMS, two["found"], strict=True) if power.IMAGES[claim.metric] == 10_000]
     assert len(large) == 4 and min(large) >= 0.52
     assert two["hold"] >= 0.76
+
+
+def test_the_three_ways_to_test_a_difference_are_compared() -> None:
+    """The committed table has 10,000 tests a row; 1 in 1,000 such tests here fails by chance."""
+    committed = json.loads((TOP / "bench/results/contrasts.json").read_text(encoding="utf-8"))
+    assert committed["level"] == contrasts.STRICTEST == 0.05 / 7
+    rows = committed["rows"]
+    assert {name: row["truth"] for name, row in rows.items()} == {
+        name: asdict(truth) for name, truth in contrasts.TRUTHS.items()
+    }
+    assert contrasts.table(rows) in (TOP / "docs/statistics.md").read_text(encoding="utf-8")
+    common = contrasts.found(contrasts.TRUTHS["the same, without an error from images"], 300, seed=1)
+    assert common["each model"] > 4 / 300 and common["sides"] <= 9 / 300
+    assert contrasts.found(contrasts.TRUTHS["2 points"], 100, seed=1)["sides"] == pytest.approx(0.76, abs=0.14)
 
 
 def test_the_table_of_the_documentation_is_that_of_the_simulation() -> None:

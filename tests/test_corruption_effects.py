@@ -13,9 +13,12 @@ from scipy import stats
 
 from robustness_study.core.array_text import to_text
 from robustness_study.report import suite_section, suite_tables
-from robustness_study.results import training_set_effects
+from robustness_study.report.conclusion_sections import random_corruptions_texts
+from robustness_study.results import claims, training_set_effects
 from robustness_study.results.cell_results import Cells
 from robustness_study.results.claims import LOSSES
+from robustness_study.results.conclusions import Conclusion, interval_for_random_corruptions
+from robustness_study.results.families import adjust
 from robustness_study.results.intervals import difference_over_seeds
 from robustness_study.results.random_corruptions import (
     error_of_corruptions,
@@ -28,6 +31,7 @@ from robustness_study.results.training_set_effects import TrainingSetEffect
 from robustness_study.statistics import Error, Estimate, estimate
 
 IMAGES = 200
+NAMES_UNSEEN = ["fog", "snow"]
 NAMES = ["fog", "gaussian_noise", "saturate"]  # two of `main`, the second like training; one that is held out
 Shares = dict[str, list[float]]  # corruption → share of images that are right at each severity
 
@@ -130,6 +134,42 @@ def test_report_says_where_it_helps_and_where_it_hurts() -> None:
     assert others[0].startswith("- Trained on **robust**:")  # a single corruption is unlike training, so no line on it
 
 
+def test_a_sign_that_chance_may_have_changed_is_not_reported() -> None:
+    nearly = [0.505, 0.5, 0.5, 0.5, 0.9]  # one image more than without training on such images
+    hurt = [0.4, 0.5, 0.5, 0.5, 0.505]
+    for of_noise in (nearly, hurt):
+        after: Shares = {"fog": FLAT, "gaussian_noise": of_noise, "saturate": FLAT}
+        cells = study_of({("a", "clean"): [dict.fromkeys(NAMES, FLAT)] * 3, ("a", "corrupted"): [after] * 3})
+        effects = TrainingSetEffect(cells, "corrupted", ["a"]).effects()
+        assert suite_section.turning(effects) == ""
+    opposite: Shares = {"fog": FLAT, "gaussian_noise": [0.495, 0.5, 0.5, 0.5, 0.9], "saturate": FLAT}
+    cells = study_of({("a", "clean"): [dict.fromkeys(NAMES, FLAT)] * 3, ("a", "corrupted"): [opposite] * 3})
+    effects = TrainingSetEffect(cells, "corrupted", ["a"]).effects()
+    assert effects["noise", 1].mean < 0 < effects["noise", 5].mean and suite_section.turning(effects) == ""
+
+
+@pytest.mark.parametrize("seeds", [1, 3])
+def test_a_claim_over_corruptions_has_an_interval_for_random_ones(seeds: int) -> None:
+    before: Shares = dict.fromkeys(["fog", "snow"], FLAT)
+    after: Shares = {"fog": [0.4] * 5, "snow": [0.6] * 5}
+    cells = study_of({("a", "clean"): [before] * seeds, ("a", "corrupted"): [after] * seeds})
+    (claim,) = (each for each in claims.of_training_set("corrupted", ["a"]) if each.metric == "suite_unseen_mean")
+    sides = (
+        [[{"test": result.stress.right(NAMES_UNSEEN)} for result in cells["a", of]]] for of in ("corrupted", "clean")
+    )
+    estimate_of_claim = difference_over_seeds(*sides)
+    conclusion = Conclusion(claim, estimate_of_claim, adjust([estimate_of_claim] * 4)[0])
+    wide = interval_for_random_corruptions(conclusion, cells, 4)
+    scores = right_by_corruption(cells["a", "corrupted"], NAMES_UNSEEN) - right_by_corruption(
+        cells["a", "clean"], NAMES_UNSEEN
+    )
+    level = 0.05 if seeds == 1 else 0.05 / 4
+    half_width = widened(estimate_of_claim.error, scores, level).half_width(level)
+    assert wide == pytest.approx((-half_width, half_width))
+    (sentence,) = random_corruptions_texts([(claim.text, wide)], seeds)
+    assert sentence.startswith("*Training on corrupted images") and ("together" in sentence) == (seeds > 1)
+
+
 def test_report_of_one_seed_says_nothing_about_others() -> None:
     cells = {model: row[:1] for model, row in two_losses().items()}
     note, _, end = suite_section.effects_text(cells)
@@ -187,8 +227,12 @@ def test_scores_by_corruption_are_shares_of_severities() -> None:
     assert scores.mean(1) == pytest.approx(np.array([[0.3, np.mean(TURNING), 0.5]] * 3))
     assert (scores[1, :, 1] == results[1].stress.right(["gaussian_noise"])).all()
     paired = scores - right_by_corruption(two_losses()["angular", "clean"], NAMES)
-    of_main = TrainingSetEffect(two_losses(), "corrupted", ["angular"]).with_corruptions_as_random("main")
+    effect = TrainingSetEffect(two_losses(), "corrupted", ["angular"])
+    fixed = effect.effects()["main", None]
+    of_main = effect.with_corruptions_as_random("main", fixed)
     assert of_main is not None and of_main.mean == pytest.approx(paired[:, :, :2].mean())
+    assert of_main.error == widened(fixed.error, paired[:, :, :2])
+    assert effect.with_corruptions_as_random("weather", effect.effects()["weather", None]) is None
     of_corruptions = error_of_corruptions(paired)
     assert of_corruptions > 0.05
     assert widened(Error(0.3, 0.2, 4), paired) == Error(math.hypot(0.3, of_corruptions), 0.2, 4)

@@ -41,6 +41,8 @@ HOW_TO_READ = (
     "- *p* is adjusted for the number of claims in the table (Holm), and so are the *intervals*: in about 95 % of "
     "studies, all of them hold their true values. An interval has zero inside exactly if the verdict is *not "
     "distinguishable*; one that ends at 0 does not have it inside.\n"
+    "- *Not tested: nothing varies*: every image gives the same difference with every seed, so chance cannot be "
+    "estimated. The interval and p are empty.\n"
     "- Another idea in `params.yaml` changes none of this. Only a training set can change which corruptions count as "
     "unlike training."
 )
@@ -111,9 +113,15 @@ def _random_corruptions(study: Study, family: Family) -> list[str]:
     found = [
         (each.claim.text, interval_for_random_corruptions(each, study.cells, count)) for each in family.conclusions
     ]
+    return random_corruptions_texts(found, study.seeds)
+
+
+def random_corruptions_texts(found: list[tuple[str, tuple[float, float] | None]], seeds: int) -> list[str]:
+    """The sentences for claims, each with its interval or None."""
+    together = ", for all claims of the table together" if seeds > 1 else ""
     return [
-        f"*{text}*: the verdict takes the corruptions as fixed, so it is about these. If they are a random sample "
-        f"of possible ones, the interval is {interval_in_points(wide)}, for all claims of the table together."
+        f"*{text}*: this row takes the corruptions as fixed, so it is about these. If they are a random sample of "
+        f"possible ones, the interval is {interval_in_points(wide)}{together}."
         for text, wide in found
         if wide is not None
     ]

@@ -28,10 +28,10 @@ def estimate_as_json(found: Estimate, adjusted: Adjusted) -> dict[str, Any]:
         "mean": found.mean,
         "std": found.std,
         "n": found.n,
-        "interval_95": list(found.interval_95),
-        "interval_covers": covers(found.n),
+        "interval_95": list(found.interval_95) if found.varies else None,
+        "interval_covers": covers(found.n) if found.varies else None,
         "simultaneous_95": list(adjusted.simultaneous_95) if found.n > 1 and adjusted.simultaneous_95 else None,
-        "p_value": found.p_value if found.n > 1 else None,
+        "p_value": found.p_value if found.n > 1 and found.varies else None,
         "p_holm": adjusted.p_holm,
         "smallest_detectable": adjusted.smallest_detectable,
     }

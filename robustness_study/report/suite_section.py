@@ -121,8 +121,8 @@ def effects_text(cells: Cells) -> list[str]:
         "**Where it helps and where it hurts.** A mean over all corruptions can hide gains and losses. Each figure "
         "below is an accuracy minus that of models trained on clean images, in percentage points, on the same images. "
         f"Brackets hold its 95 % interval over {over}, not adjusted for the other figures.{one_seed} A training set "
-        "helps or hurts where this interval does not contain 0; with so many figures, one may do so by chance. The "
-        "verdicts are those of the section Conclusions. Figures by severity are over `main`; figures by "
+        "helps or hurts where this interval does not contain 0. With so many intervals, one may miss 0 by chance "
+        "alone; the verdicts are those of the section Conclusions. Figures by severity are over `main`; figures by "
         "family are over all severities. `tables/corruption_effects.csv` has each family at each severity.",
         "\n".join(lines),
         f"The intervals for fixed corruptions, like all others in this report, are about other {over} under the same "
@@ -157,7 +157,7 @@ def words(effects: Effects) -> str:
 def kind_of(effect: Estimate) -> str:
     """Whether a training set helps or hurts: where the interval of the difference does not contain 0."""
     low, high = effect.interval_95
-    if not effect.standard_error:
+    if not effect.varies:
         return "no clear difference"  # nothing varies, so there is no interval
     return "helps" if low > 0 else "hurts" if high < 0 else "no clear difference"
 
@@ -181,7 +181,7 @@ def figures(effects: dict[str, Estimate]) -> str:
 
 def with_interval(effect: Estimate) -> str:
     """A difference and its 95 % interval in percentage points; without an interval if nothing varies."""
-    return points(effect.mean) + (f" ({interval(effect)})" if effect.standard_error else "")
+    return points(effect.mean) + (f" ({interval(effect)})" if effect.varies else "")
 
 
 def interval(effect: Estimate) -> str:
@@ -193,10 +193,11 @@ def overall(effect: TrainingSetEffect, effects: Effects) -> list[str]:
     """Lines with the difference over all corruptions of a group, with corruptions as fixed and as random."""
     lines = []
     for group, label in (("main", "of `main`"), ("unseen", suite_tables.LABELS["unseen"])):
-        random = effect.with_corruptions_as_random(group)
+        if (group, None) not in effects:
+            continue
+        fixed = effects[group, None]
+        random = effect.with_corruptions_as_random(group, fixed)
         if random is not None:
-            both = (
-                f"interval for fixed corruptions {interval(effects[group, None])}, for random ones {interval(random)}"
-            )
+            both = f"interval for fixed corruptions {interval(fixed)}, for random ones {interval(random)}"
             lines.append(f"  - Over the {len(effect.groups[group])} {label}: {points(random.mean)}; {both}.")
     return lines

@@ -93,7 +93,7 @@ def interval_for_random_corruptions(conclusion: Conclusion, cells: Cells, count:
     if len(names) < 2:
         return None
     scores = np.sum([weight * right_by_corruption(cells[name], names) for name, weight in weights.items()], axis=0)
-    level = LEVEL / count if conclusion.adjusted.p_holm is not None else LEVEL
+    level = LEVEL / count if conclusion.estimate.n > 1 else LEVEL
     half_width = widened(conclusion.estimate.error, scores, level).half_width(level)
     return conclusion.estimate.mean - half_width, conclusion.estimate.mean + half_width
 

@@ -106,7 +106,7 @@ def mcnemar_of(results: list[CellResults], others: list[CellResults], metric: Me
 
 def table(found: list[Difference]) -> pd.DataFrame:
     """A table of differences in percentage points, one per row; empty where there is no p-value."""
-    adjusted = any(difference.adjusted.p_holm is not None for difference in found)
+    adjusted = any(difference.estimate.n > 1 or difference.adjusted.p_holm is not None for difference in found)
     rows = {
         difference.subject(): {
             "points": points(difference.estimate.mean),

@@ -22,7 +22,7 @@ class Adjusted:
 
     p_holm: float | None  # None if it is not tested: for one seed, or if nothing varies
     simultaneous_95: tuple[float, float] | None  # for one seed: its own, over images alone; None if nothing varies
-    smallest_detectable: float | None  # what this study finds with a probability of 0.7 to 0.8; None if not tested
+    smallest_detectable: float | None  # found with a probability of about 0.7 to 0.8; None if not tested
 
     def sign_of(self, mean: float) -> int:
         """1 or −1 if a difference of `mean` can be distinguished from chance, else 0."""
@@ -39,14 +39,14 @@ def adjust(family: Sequence[Estimate], over_images: bool = False) -> list[Adjust
     not vary is not tested, as chance cannot be estimated; it still counts in the number of tests.
     """
     if not over_images and any(found.n == 1 for found in family):
-        return [Adjusted(None, found.interval_95 if found.standard_error else None, None) for found in family]
+        return [Adjusted(None, found.interval_95 if found.varies else None, None) for found in family]
     adjusted = holm([found.p_value for found in family])
     return [_adjusted(found, p_holm, LEVEL / len(family)) for found, p_holm in zip(family, adjusted, strict=True)]
 
 
 def _adjusted(found: Estimate, p_holm: float, level: float) -> Adjusted:
     """One difference; `level` is Bonferroni's, which is also the strictest of Holm's."""
-    if not found.standard_error:
+    if not found.varies:
         return Adjusted(None, None, None)
     half_width = found.error.half_width(level)
     low, high = found.mean - half_width, found.mean + half_width

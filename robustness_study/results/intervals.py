@@ -43,11 +43,11 @@ def summarise(results: Sequence[CellResults], metric: Metric) -> Summary:
         return {"mean": None, "std": None, "interval_95": None, "n": n, "images": images, "interval_covers": over}
     found = over_seeds(scores)
     low, high = found.interval_95
-    if images and (found.standard_error == 0 or (n == 1 and _is_share(scores[0]))):
+    if images and (not found.varies or (n == 1 and _is_share(scores[0]))):
         # Wilson's interval also holds for few images and near 0 and 1, where the other interval has no width.
         low, high = wilson_interval(found.mean, images)
         over = "images"
-    elif images and all(map(_is_share, scores)):
+    elif images and over == "seeds and images" and all(map(_is_share, scores)):
         low, high = with_few_images(found.mean, images, (low, high))
     return {
         "mean": found.mean,
@@ -72,15 +72,15 @@ def summarise_values(values: Sequence[float | None], images: int | None = None) 
     found = estimate([np.array(known, dtype=float)[:, None]], [False])
     low, high = found.interval_95
     lowest = 0.0 if min(known) >= 0 else -math.inf  # if no value is negative, the interval stops at zero
-    interval: tuple[float, float] | None = (max(lowest, low), high) if found.standard_error else None
+    interval: tuple[float, float] | None = (max(lowest, low), high) if found.varies else None
     if images:
         of_images = math.sqrt(found.mean * (1 - found.mean) / images)
         half = Error(of_images, found.standard_error, found.n - 1).half_width_95()
         low, high = with_few_images(found.mean, images, (found.mean - half, found.mean + half))
         interval = (max(0.0, low), min(1.0, high))
-        if not found.standard_error:
+        if not found.varies:
             interval = wilson_interval(found.mean, images)
-    over = covers(found.n if found.standard_error else 1) if images else "seeds"
+    over = covers(found.n if found.varies else 1) if images else "seeds"
     return {
         "mean": found.mean,
         "std": found.std,
@@ -111,7 +111,7 @@ def difference_over_seeds(one: Sequence[Sequence[Scores]], other: Sequence[Seque
 
 
 def contrast_over_seeds(cells: Sequence[Sequence[Scores]], weights: Sequence[float]) -> Estimate:
-    """The same for a weighted sum of cells. Each cell has the scores of every seed, in the same order of seeds."""
+    """The estimate of a weighted sum of cells. Each cell has the scores of every seed, in the same order of seeds."""
     names = list(cells[0][0])
     parts = [[np.stack([of_seed[name] for of_seed in cell]) for name in names] for cell in cells]
     return contrast(parts, weights, [name not in OF_EACH_SEED for name in names])

@@ -66,13 +66,15 @@ class TrainingSetEffect:
                 found[group, severity] = _difference([side[:, :, place] for side in by_severity])
         return found
 
-    def with_corruptions_as_random(self, group: str) -> Estimate | None:
-        """The difference over a group of corruptions, if these are a random sample; None for fewer than two."""
+    def with_corruptions_as_random(self, group: str, fixed: Estimate) -> Estimate | None:
+        """The difference over a group of corruptions, if these are a random sample; None for fewer than two.
+
+        `fixed` is the difference over the group and all severities, for fixed corruptions.
+        """
         if len(self.groups[group]) < 2:
             return None
-        sides = [side.mean(3) for side in self.over(group)]  # C×S×N
-        fixed = _difference([side.mean(0) for side in sides])
-        return with_random_corruptions(fixed, (sides[0] - sides[1]).transpose(1, 2, 0))
+        trained, baseline = (side.mean(3) for side in self.over(group))  # C×S×N
+        return with_random_corruptions(fixed, (trained - baseline).transpose(1, 2, 0))
 
 
 def _difference(sides: list[np.ndarray]) -> Estimate:
@@ -82,12 +84,11 @@ def _difference(sides: list[np.ndarray]) -> Estimate:
 
 def as_summary(found: Estimate, images: int) -> Summary:
     """A difference as a `Summary`; without an interval if nothing varies, because then chance cannot be estimated."""
-    varies = found.standard_error > 0
     return {
         "mean": found.mean,
         "std": found.std,
-        "interval_95": list(found.interval_95) if varies else None,
+        "interval_95": list(found.interval_95) if found.varies else None,
         "n": found.n,
         "images": images,
-        "interval_covers": covers(found.n) if varies else None,
+        "interval_covers": covers(found.n) if found.varies else None,
     }
