@@ -197,8 +197,8 @@ def test_metrics_beyond_accuracy_have_their_standard_deviation() -> None:
         assert share["interval_covers"] == "images"
         assert summarise_values(values)["interval_95"] is summarise_values(values)["interval_covers"] is None
     # Two seeds that agree by chance give the interval over images.
-    near = summarise_values([0.8, 0.80001], 30)
-    half = 1.959964 * math.sqrt(0.8 * 0.2 / 30)
+    near = summarise_values([0.8, 0.80001], 300)
+    half = 1.959964 * math.sqrt(0.8 * 0.2 / 300)
     assert near["interval_95"] == pytest.approx((0.8 - half, 0.8 + half), abs=1e-3)
     # Two that differ give a wider interval than seeds only or images only.
     far = summarise_values([0.48, 0.52], 30)
