@@ -1,0 +1,151 @@
+"""The numbers of a study as text, for the templates in `docs/templates/`.
+
+Shares have three decimals, differences are in percentage points with one decimal and a sign. A number that the study
+lacks, and a verdict or a direction that is not the one that a template names, stop with a StudyError: the sentence
+around it would be wrong.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from robustness_study.core.errors import StudyError
+from robustness_study.results.claims import STUDIES
+
+SHOWN_VERDICTS = {"supported", "contradicted", "not distinguishable"}
+
+
+@dataclass(frozen=True)
+class Numbers:
+    """What `statistics.json` of a study holds; `source` names the file in messages."""
+
+    statistics: dict[str, Any]
+    source: str
+
+    def estimate(self, metric: str, loss: str, train_set: str) -> dict[str, Any]:
+        """A metric of a loss and training set: mean, standard deviation over seeds, 95 % interval, n, images."""
+        try:
+            found: dict[str, Any] = self.statistics["metrics"][loss][f"{train_set}_trained"][metric]
+        except KeyError:
+            raise StudyError(f"{self.source} has no {metric} of {loss} trained on {train_set}") from None
+        return found
+
+    def entry(self, table: str, model: str, row: str) -> dict[str, Any]:
+        """An entry of one of the report's tables, with the same keys as `estimate`."""
+        try:
+            found: dict[str, Any] = self.statistics["tables"][table][model][row]
+        except KeyError:
+            raise StudyError(f"{self.source} has no row {row!r} of {model!r} in the table {table}") from None
+        return found
+
+    def mean(self, metric: str, loss: str, train_set: str) -> str:
+        """The mean over seeds, such as `0.790`."""
+        return f"{self.estimate(metric, loss, train_set)['mean']:.3f}"
+
+    def spread(self, metric: str, loss: str, train_set: str) -> str:
+        """Mean ± standard deviation over seeds, such as `0.790 ± 0.004`."""
+        return with_spread(self.estimate(metric, loss, train_set))
+
+    def full(self, metric: str, loss: str, train_set: str) -> str:
+        """Mean ± standard deviation over seeds, and the 95 % interval: `0.790 ± 0.004 (0.779–0.802)`."""
+        return with_interval(self.estimate(metric, loss, train_set))
+
+    def images(self, metric: str, loss: str, train_set: str) -> str:
+        """The number of images behind a metric, such as `10,000`."""
+        return f"{self.estimate(metric, loss, train_set)['images']:,}"
+
+    def in_points(self, metric: str, loss: str, train_set: str) -> str:
+        """A mean that is itself a difference of accuracies, in points without a sign, such as `27.4`."""
+        return f"{100 * self.estimate(metric, loss, train_set)['mean']:.1f}"
+
+    def row(self, table: str, model: str, row: str) -> str:
+        """An entry of one of the report's tables: `0.790 ± 0.004`."""
+        return with_spread(self.entry(table, model, row))
+
+    def row_mean(self, table: str, model: str, row: str, decimals: int = 3) -> str:
+        """The mean of an entry of one of the report's tables."""
+        return f"{self.entry(table, model, row)['mean']:.{decimals}f}"
+
+    def difference(self, metric: str, model: str, minus: str) -> str:
+        """The difference of two models in points, with its own 95 % interval: `−6.7 (−7.6 to −5.7)`."""
+        for found in self.statistics["differences"]:
+            if (found["metric"], found["model"], found["minus"]) == (metric, model, minus):
+                return f"{points(found['mean'])} ({points_of(found['interval_95'])})"
+        raise StudyError(f"{self.source} has no difference in {metric} of {model} minus {minus}")
+
+    def cost(self, metric: str, model: str, minus: str) -> str:
+        """How many points fewer `model` has, such as `6.7`. Raises StudyError if it has more."""
+        for found in self.statistics["differences"]:
+            if (found["metric"], found["model"], found["minus"]) == (metric, model, minus):
+                if found["mean"] > 0:
+                    raise StudyError(f"{self.source}: {model} has more {metric} than {minus}; rewrite the template")
+                return f"{-100 * found['mean']:.1f}"
+        raise StudyError(f"{self.source} has no difference in {metric} of {model} minus {minus}")
+
+    def conclusions(self) -> list[dict[str, Any]]:
+        """The conclusions about the claims of the two studies, in the report's order."""
+        return [found for found in self.statistics["conclusions"] if found["family"] == STUDIES]
+
+    def conclusion(self, about: str, metric: str, verdict: str) -> dict[str, Any]:
+        """The conclusion about a loss or a training set by one metric, if its verdict is `verdict`."""
+        if verdict not in SHOWN_VERDICTS:
+            raise StudyError(f"a template names the verdict {verdict!r}; choose one of {sorted(SHOWN_VERDICTS)}")
+        for found in self.conclusions():
+            named = found["contrast"].startswith((f"{about} −", f"trained on {about} −"))
+            if found["metric"] == metric and named:
+                if found["verdict"] != verdict:
+                    raise StudyError(f"{found['claim']}: {found['verdict']}, but a template says {verdict}; rewrite it")
+                return dict(found)
+        raise StudyError(f"{self.source} has no conclusion about {about} and {metric}")
+
+    def claim(self, about: str, metric: str, verdict: str) -> str:
+        """A conclusion in points, with the simultaneous interval that its verdict rests on."""
+        found = self.conclusion(about, metric, verdict)
+        return f"{points(found['mean'])} ({points_of(found['simultaneous_95'])})"
+
+    def detectable(self, about: str, metric: str, verdict: str) -> str:
+        """The smallest difference that the study could detect for this claim, in points, such as `1.4`."""
+        return f"{100 * self.conclusion(about, metric, verdict)['smallest_detectable']:.1f}"
+
+    def transferred(self, source: str, target: str) -> str:
+        """The accuracy of `target` on images that were attacked through `source`; both are keys of models."""
+        for found in self.statistics["transfer"]:
+            if (found["source"], found["target"]) == (source, target):
+                return f"{found['accuracy']:.3f}"
+        raise StudyError(f"{self.source} has no images of {target} that were attacked through {source}")
+
+    def alarms(self) -> dict[str, list[str]]:
+        """For each kind of alarm, the keys of the models that it was raised for."""
+        kinds: dict[str, list[str]] = {}
+        for key, alarms in self.statistics["alarms"].items():
+            for kind in alarms:
+                kinds.setdefault(kind, []).append(key)
+        return kinds
+
+
+def with_spread(found: dict[str, Any]) -> str:
+    """Mean ± standard deviation over seeds; without the latter if there is one seed."""
+    spread = "" if found["std"] is None else f" ± {found['std']:.3f}"
+    return f"{found['mean']:.3f}{spread}"
+
+
+def with_interval(found: dict[str, Any]) -> str:
+    """Mean ± standard deviation, and the 95 % interval in brackets."""
+    low, high = found["interval_95"]
+    return f"{with_spread(found)} ({low:.3f}–{high:.3f})"
+
+
+def points(share: float) -> str:
+    """A difference of shares in percentage points, with its sign: `+1.3`."""
+    return f"{100 * share:+.1f}".replace("-", "−")
+
+
+def points_of(interval: list[float]) -> str:
+    """An interval of differences in percentage points: `+0.5 to +2.0`."""
+    return " to ".join(points(share) for share in interval)
+
+
+def p_value(value: float) -> str:
+    """A p-value with two significant digits; small ones as `< 0.0001`."""
+    return "< 0.0001" if value < 0.0001 else f"{value:.2g}"

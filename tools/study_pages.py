@@ -1,0 +1,109 @@
+"""Writes what README and the docs say of the committed study, so that none of its numbers is typed by hand.
+
+The text is in `docs/templates/NAME.md.jinja`. A number in it is a call that reads `reports/statistics.json`, such as
+`{{ spread("test_clean", "cross_entropy", "clean") }}` (`tools/study_numbers.py` has them all). A verdict in it is
+checked: `{{ claim("angular", "test_clean", "contradicted") }}` stops if the study says otherwise, because the sentences
+around it would then be wrong. Each part stands between two marks in its page; the rest of the page is written by hand.
+The first mark names the template and the first digits of the SHA-256 of `reports/statistics.json`.
+
+`python -m tools.study_pages` writes the parts. With `--check` it writes nothing, and fails if a part is not what it
+would write; `make test` does the same.
+"""
+
+from __future__ import annotations
+
+import argparse
+import re
+from hashlib import sha256
+from pathlib import Path
+from typing import Any
+
+import jinja2
+
+from robustness_study.core.errors import StudyError
+from robustness_study.core.files import read_json, write_text
+from robustness_study.core.program import run
+from tools import sentences, study_numbers
+from tools.study_numbers import Numbers
+
+TOP = Path(__file__).resolve().parents[1]
+TEMPLATES = "docs/templates"
+STUDY = "reports/statistics.json"
+END = "<!-- end of the study's part -->"
+PART = re.compile(r"<!-- the study's part: (?P<name>\w+)(?: (?P<digest>\w+))? -->\n.*?" + re.escape(END), re.DOTALL)
+
+
+def numbers(top: Path = TOP, source: str = STUDY) -> Numbers:
+    """The numbers of the committed study, or of another one whose statistics are committed."""
+    return Numbers(read_json(top / source), source)
+
+
+def trained_on(top: Path, study: Numbers) -> dict[str, Any]:
+    """What all models of the study were trained on: recipe, device, torch, precision, threads.
+
+    Raises StudyError if the models differ in it: then no sentence about the study can name it once.
+    """
+    found: dict[str, dict[str, Any]] = {}
+    for loss, of_loss in study.statistics["metrics"].items():
+        for name in of_loss:
+            for path in sorted((top / "reports/cells" / loss).glob(f"{name.removesuffix('_trained')}-*/evaluate.json")):
+                evaluated = read_json(path)
+                found[evaluated["model"]] = {"recipe": evaluated["recipe"]} | evaluated["trained_on"]
+    first, *others = found.values()
+    for key, each in found.items():
+        if each != first:
+            raise StudyError(f"reports/cells: {key} was trained on {each}, other models on {first}; train it again")
+    return first | {"models": 1 + len(others)}
+
+
+def environment(top: Path = TOP) -> jinja2.Environment:
+    """What renders the templates, with the study's numbers as functions."""
+    made = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(top / TEMPLATES),
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        autoescape=False,  # the templates are our own, and make Markdown
+    )
+    study = numbers(top)
+    made.globals |= {name: getattr(study, name) for name in dir(Numbers) if not name.startswith("_")}
+    made.globals |= {name: getattr(study_numbers, name) for name in ("points", "points_of", "p_value", "with_interval")}
+    made.globals |= {
+        "another": lambda source: numbers(top, source),
+        "measured": lambda name: read_json(top / f"bench/results/{name}.json"),
+        "trained_on": trained_on(top, study),
+    }
+    return made
+
+
+def digest(top: Path = TOP) -> str:
+    """The first digits of the SHA-256 of the study's statistics."""
+    return sha256((top / STUDY).read_bytes()).hexdigest()[:12]
+
+
+def with_parts(page: str, templates: jinja2.Environment, of: str) -> str:
+    """The page with every part rendered anew from the study with the digest `of`."""
+
+    def part(found: re.Match[str]) -> str:
+        text = templates.get_template(f"{found['name']}.md.jinja").render().strip()
+        return f"<!-- the study's part: {found['name']} {of} -->\n\n{text}\n\n{END}"
+
+    return PART.sub(part, page)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--check", action="store_true")
+    check = parser.parse_args().check
+    templates = environment()
+    for path in sentences.pages():
+        page = path.read_text(encoding="utf-8")
+        made = with_parts(page, templates, digest())
+        if made == page:
+            continue
+        if check:
+            raise StudyError(f"{path.relative_to(TOP)} differs from {STUDY}; run `python -m tools.study_pages`")
+        write_text(path, made)
+
+
+if __name__ == "__main__":
+    run(main)
