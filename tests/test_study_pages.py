@@ -126,7 +126,7 @@ def test_only_what_is_between_the_marks_is_written(tmp_path: Path) -> None:
     digest = study_pages.digest(top)
     made = study_pages.with_parts(PAGE, study_pages.environment(top), digest)
     marked = f"<!-- the study's part: some {digest} -->"
-    assert made == f"# Title\n\n{marked}\n\nAccuracy 0.812, torch 2.15.0\n\n{study_pages.END}\n\nBy hand.\n"
+    assert made == f"# Title\n\n{marked}\nAccuracy 0.812, torch 2.15.0\n\n{study_pages.END}\n\nBy hand.\n"
     assert study_pages.with_parts(made, study_pages.environment(top), digest) == made
 
 

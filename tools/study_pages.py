@@ -85,7 +85,7 @@ def with_parts(page: str, templates: jinja2.Environment, of: str) -> str:
 
     def part(found: re.Match[str]) -> str:
         text = templates.get_template(f"{found['name']}.md.jinja").render().strip()
-        return f"<!-- the study's part: {found['name']} {of} -->\n\n{text}\n\n{END}"
+        return f"<!-- the study's part: {found['name']} {of} -->\n{text}\n\n{END}"
 
     return PART.sub(part, page)
 
