@@ -12,6 +12,7 @@ from typing import Any
 
 from robustness_study.core.errors import StudyError
 from robustness_study.results.claims import STUDIES
+from robustness_study.results.differences import interval_in_points, points
 
 SHOWN_VERDICTS = {"supported", "contradicted", "not distinguishable"}
 
@@ -71,7 +72,7 @@ class Numbers:
         """The difference of two models in points, with its own 95 % interval: `−6.7 (−7.6 to −5.7)`."""
         for found in self.statistics["differences"]:
             if (found["metric"], found["model"], found["minus"]) == (metric, model, minus):
-                return f"{points(found['mean'])} ({points_of(found['interval_95'])})"
+                return f"{points(found['mean'])} ({interval_in_points(found['interval_95'])})"
         raise StudyError(f"{self.source} has no difference in {metric} of {model} minus {minus}")
 
     def cost(self, metric: str, model: str, minus: str) -> str:
@@ -102,7 +103,7 @@ class Numbers:
     def claim(self, about: str, metric: str, verdict: str) -> str:
         """A conclusion in points, with the simultaneous interval that its verdict rests on."""
         found = self.conclusion(about, metric, verdict)
-        return f"{points(found['mean'])} ({points_of(found['simultaneous_95'])})"
+        return f"{points(found['mean'])} ({interval_in_points(found['simultaneous_95'])})"
 
     def detectable(self, about: str, metric: str, verdict: str) -> str:
         """The smallest difference that the study could detect for this claim, in points, such as `1.4`."""
@@ -134,18 +135,3 @@ def with_interval(found: dict[str, Any]) -> str:
     """Mean ± standard deviation, and the 95 % interval in brackets."""
     low, high = found["interval_95"]
     return f"{with_spread(found)} ({low:.3f}–{high:.3f})"
-
-
-def points(share: float) -> str:
-    """A difference of shares in percentage points, with its sign: `+1.3`."""
-    return f"{100 * share:+.1f}".replace("-", "−")
-
-
-def points_of(interval: list[float]) -> str:
-    """An interval of differences in percentage points: `+0.5 to +2.0`."""
-    return " to ".join(points(share) for share in interval)
-
-
-def p_value(value: float) -> str:
-    """A p-value with two significant digits; small ones as `< 0.0001`."""
-    return "< 0.0001" if value < 0.0001 else f"{value:.2g}"

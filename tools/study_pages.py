@@ -23,7 +23,8 @@ import jinja2
 from robustness_study.core.errors import StudyError
 from robustness_study.core.files import read_json, write_text
 from robustness_study.core.program import run
-from tools import sentences, study_numbers
+from robustness_study.results.differences import interval_in_points, p_in_table, points
+from tools import sentences
 from tools.study_numbers import Numbers
 
 TOP = Path(__file__).resolve().parents[1]
@@ -66,7 +67,7 @@ def environment(top: Path = TOP) -> jinja2.Environment:
     )
     study = numbers(top)
     made.globals |= {name: getattr(study, name) for name in dir(Numbers) if not name.startswith("_")}
-    made.globals |= {name: getattr(study_numbers, name) for name in ("points", "points_of", "p_value", "with_interval")}
+    made.globals |= {shown.__name__: shown for shown in (points, interval_in_points, p_in_table)}
     made.globals |= {
         "another": lambda source: numbers(top, source),
         "measured": lambda name: read_json(top / f"bench/results/{name}.json"),
