@@ -66,7 +66,8 @@ def test_numbers_have_their_digits_and_signs() -> None:
     assert NUMBERS.cost("test_clean", "angular-clean", "cross_entropy-clean") == "2.3"
     assert NUMBERS.claim("corrupted", "test_clean", "contradicted") == "−7.1 (−9.1 to −5.1)"
     assert NUMBERS.claim("angular", "test_clean", "supported") == "+1.2 (−0.8 to +3.2)"
-    assert NUMBERS.detectable("angular", "test_clean", "supported") == "1.4"
+    assert NUMBERS.answer("angular", "test_clean") == "**supported**, +1.2 (−0.8 to +3.2)"
+    assert NUMBERS.detectable("angular", "test_clean") == "1.4"
     assert NUMBERS.transferred("a-clean-0", "b-clean-0") == "0.610"
     assert NUMBERS.alarms() == {"pgd_leaves_some": ["a-clean-0"], "few_images": ["a-clean-0", "b-clean-0"]}
     assert len(NUMBERS.conclusions()) == 2

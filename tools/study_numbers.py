@@ -88,26 +88,31 @@ class Numbers:
         """The conclusions about the claims of the two studies, in the report's order."""
         return [found for found in self.statistics["conclusions"] if found["family"] == STUDIES]
 
-    def conclusion(self, about: str, metric: str, verdict: str) -> dict[str, Any]:
-        """The conclusion about a loss or a training set by one metric, if its verdict is `verdict`."""
-        if verdict not in SHOWN_VERDICTS:
-            raise StudyError(f"a template names the verdict {verdict!r}; choose one of {sorted(SHOWN_VERDICTS)}")
+    def conclusion(self, about: str, metric: str) -> dict[str, Any]:
+        """The conclusion about a loss or a training set by one metric."""
         for found in self.conclusions():
             named = found["contrast"].startswith((f"{about} −", f"trained on {about} −"))
             if found["metric"] == metric and named:
-                if found["verdict"] != verdict:
-                    raise StudyError(f"{found['claim']}: {found['verdict']}, but a template says {verdict}; rewrite it")
                 return dict(found)
         raise StudyError(f"{self.source} has no conclusion about {about} and {metric}")
 
+    def answer(self, about: str, metric: str) -> str:
+        """A conclusion: its verdict, and the points with the simultaneous interval that the verdict rests on."""
+        found = self.conclusion(about, metric)
+        return f"**{found['verdict']}**, {points(found['mean'])} ({interval_in_points(found['simultaneous_95'])})"
+
     def claim(self, about: str, metric: str, verdict: str) -> str:
-        """A conclusion in points, with the simultaneous interval that its verdict rests on."""
-        found = self.conclusion(about, metric, verdict)
+        """The points of a conclusion with their interval. Raises StudyError if its verdict is not `verdict`."""
+        if verdict not in SHOWN_VERDICTS:
+            raise StudyError(f"a template names the verdict {verdict!r}; choose one of {sorted(SHOWN_VERDICTS)}")
+        found = self.conclusion(about, metric)
+        if found["verdict"] != verdict:
+            raise StudyError(f"{found['claim']}: {found['verdict']}, but a template says {verdict}; rewrite it")
         return f"{points(found['mean'])} ({interval_in_points(found['simultaneous_95'])})"
 
-    def detectable(self, about: str, metric: str, verdict: str) -> str:
+    def detectable(self, about: str, metric: str) -> str:
         """The smallest difference that the study could detect for this claim, in points, such as `1.4`."""
-        return f"{100 * self.conclusion(about, metric, verdict)['smallest_detectable']:.1f}"
+        return f"{100 * self.conclusion(about, metric)['smallest_detectable']:.1f}"
 
     def transferred(self, source: str, target: str) -> str:
         """The accuracy of `target` on images that were attacked through `source`; both are keys of models."""
