@@ -14,7 +14,7 @@ from robustness_study.core.errors import StudyError
 from robustness_study.results.claims import STUDIES
 from robustness_study.results.differences import interval_in_points, points
 
-SHOWN_VERDICTS = {"supported", "contradicted", "not distinguishable"}
+VERDICTS = {"supported", "contradicted", "not distinguishable"}
 
 
 @dataclass(frozen=True)
@@ -26,18 +26,18 @@ class Numbers:
 
     def estimate(self, metric: str, loss: str, train_set: str) -> dict[str, Any]:
         """A metric of a loss and training set: mean, standard deviation over seeds, 95 % interval, n, images."""
-        try:
-            found: dict[str, Any] = self.statistics["metrics"][loss][f"{train_set}_trained"][metric]
-        except KeyError:
-            raise StudyError(f"{self.source} has no {metric} of {loss} trained on {train_set}") from None
-        return found
+        metrics = self.statistics["metrics"].get(loss, {}).get(f"{train_set}_trained", {})
+        return self.known(metrics.get(metric), f"{metric} of {loss} trained on {train_set}")
 
     def entry(self, table: str, model: str, row: str) -> dict[str, Any]:
         """An entry of one of the report's tables, with the same keys as `estimate`."""
-        try:
-            found: dict[str, Any] = self.statistics["tables"][table][model][row]
-        except KeyError:
-            raise StudyError(f"{self.source} has no row {row!r} of {model!r} in the table {table}") from None
+        rows = self.statistics["tables"].get(table, {}).get(model, {})
+        return self.known(rows.get(row), f"row {row!r} of {model!r} in the table {table}")
+
+    def known(self, found: dict[str, Any] | None, what: str) -> dict[str, Any]:
+        """The estimate `found`. Raises StudyError if there is none, or one without a mean."""
+        if found is None or found["mean"] is None:
+            raise StudyError(f"{self.source} has no {what}")
         return found
 
     def mean(self, metric: str, loss: str, train_set: str) -> str:
@@ -64,29 +64,34 @@ class Numbers:
         """An entry of one of the report's tables: `0.790 ± 0.004`."""
         return with_spread(self.entry(table, model, row))
 
-    def row_mean(self, table: str, model: str, row: str, decimals: int = 3) -> str:
-        """The mean of an entry of one of the report's tables."""
-        return f"{self.entry(table, model, row)['mean']:.{decimals}f}"
+    def row_mean(self, table: str, model: str, row: str) -> str:
+        """The mean of an entry of one of the report's tables, such as `0.790`."""
+        return f"{self.entry(table, model, row)['mean']:.3f}"
 
-    def difference(self, metric: str, model: str, minus: str) -> str:
-        """The difference of two models in points, with its own 95 % interval: `−6.7 (−7.6 to −5.7)`."""
-        for found in self.statistics["differences"]:
-            if (found["metric"], found["model"], found["minus"]) == (metric, model, minus):
-                return f"{points(found['mean'])} ({interval_in_points(found['interval_95'])})"
-        raise StudyError(f"{self.source} has no difference in {metric} of {model} minus {minus}")
+    def less(self, low: str, high: str) -> str:
+        """`low against high`, for a sentence that says which is less. Raises StudyError if `low` is not."""
+        if float(low) >= float(high):
+            raise StudyError(f"{self.source}: {low} is not less than {high}")
+        return f"{low} against {high}"
 
     def cost(self, metric: str, model: str, minus: str) -> str:
         """How many points fewer `model` has, such as `6.7`. Raises StudyError if it has more."""
         for found in self.statistics["differences"]:
             if (found["metric"], found["model"], found["minus"]) == (metric, model, minus):
                 if found["mean"] > 0:
-                    raise StudyError(f"{self.source}: {model} has more {metric} than {minus}; rewrite the template")
+                    raise StudyError(f"{self.source}: {model} has more {metric} than {minus}")
                 return f"{-100 * found['mean']:.1f}"
         raise StudyError(f"{self.source} has no difference in {metric} of {model} minus {minus}")
 
     def conclusions(self) -> list[dict[str, Any]]:
-        """The conclusions about the claims of the two studies, in the report's order."""
-        return [found for found in self.statistics["conclusions"] if found["family"] == STUDIES]
+        """The conclusions about the claims of the two studies, in the report's order.
+
+        Raises StudyError if there are none, or if they were not tested, for example because there is one seed.
+        """
+        made = [found for found in self.statistics["conclusions"] if found["family"] == STUDIES]
+        if not made or any(found["verdict"] not in VERDICTS for found in made):
+            raise StudyError(f"{self.source} has no verdicts about the claims of the two studies")
+        return made
 
     def conclusion(self, about: str, metric: str) -> dict[str, Any]:
         """The conclusion about a loss or a training set by one metric."""
@@ -103,31 +108,29 @@ class Numbers:
 
     def claim(self, about: str, metric: str, verdict: str) -> str:
         """The points of a conclusion with their interval. Raises StudyError if its verdict is not `verdict`."""
-        if verdict not in SHOWN_VERDICTS:
-            raise StudyError(f"a template names the verdict {verdict!r}; choose one of {sorted(SHOWN_VERDICTS)}")
+        if verdict not in VERDICTS:
+            raise StudyError(f"{verdict!r} is no verdict; choose one of {sorted(VERDICTS)}")
         found = self.conclusion(about, metric)
         if found["verdict"] != verdict:
-            raise StudyError(f"{found['claim']}: {found['verdict']}, but a template says {verdict}; rewrite it")
+            raise StudyError(f"the claim {found['claim']!r} is {found['verdict']}, not {verdict}")
         return f"{points(found['mean'])} ({interval_in_points(found['simultaneous_95'])})"
 
-    def detectable(self, about: str, metric: str) -> str:
-        """The smallest difference that the study could detect for this claim, in points, such as `1.4`."""
-        return f"{100 * self.conclusion(about, metric)['smallest_detectable']:.1f}"
+    def alarmed(self, kind: str) -> str:
+        """The models for which the alarm `kind` was raised: "`cross_entropy-clean` (seeds 0, 1)"; "" if none.
 
-    def transferred(self, source: str, target: str) -> str:
-        """The accuracy of `target` on images that were attacked through `source`; both are keys of models."""
-        for found in self.statistics["transfer"]:
-            if (found["source"], found["target"]) == (source, target):
-                return f"{found['accuracy']:.3f}"
-        raise StudyError(f"{self.source} has no images of {target} that were attacked through {source}")
-
-    def alarms(self) -> dict[str, list[str]]:
-        """For each kind of alarm, the keys of the models that it was raised for."""
-        kinds: dict[str, list[str]] = {}
+        Raises StudyError if there are alarms of another kind: then a text about this kind alone would hide them.
+        """
+        seeds: dict[str, list[str]] = {}
         for key, alarms in self.statistics["alarms"].items():
-            for kind in alarms:
-                kinds.setdefault(kind, []).append(key)
-        return kinds
+            others = sorted(set(alarms) - {kind})
+            if others:
+                raise StudyError(f"{self.source} has the alarm {others[0]} for {key}, which the text does not explain")
+            model, _, seed = key.rpartition("-")
+            if kind in alarms:
+                seeds.setdefault(model, []).append(seed)
+        return ", ".join(
+            f"`{model}` (seed{'s' * (len(found) > 1)} {', '.join(found)})" for model, found in sorted(seeds.items())
+        )
 
 
 def with_spread(found: dict[str, Any]) -> str:
