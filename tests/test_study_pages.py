@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from robustness_study.core.errors import StudyError
+from robustness_study.core.files import read_json
 from robustness_study.results.claims import STUDIES
 from tools import sentences, study_pages
 from tools.study_numbers import Numbers
@@ -249,3 +250,13 @@ def test_pages_tell_of_the_study_in_reports() -> None:
     templates = study_pages.environment()
     for path, page in PAGES.items():
         assert study_pages.with_parts(page, templates, digest) == page, path.name
+    training = PAGES[ROOT / "docs/training.md"]
+    chosen = f"{validation('cross_entropy', 'clean')} | {validation('cross_entropy', 'corrupted')}"
+    assert f"peak learning rate 0.2 (chosen) | {chosen} |" in training
+    assert f"With 0.1, as in the study, it is {validation('angular', 'clean')} (the model of seed 0)" in training
+
+
+def validation(loss: str, train_set: str) -> str:
+    """The accuracy of the model of seed 0 on validation images like those that it was trained on."""
+    sets = read_json(ROOT / f"reports/cells/{loss}/{train_set}-0/evaluate.json", "sets")["sets"]
+    return f"{next(found['accuracy'] for found in sets if found['set'] == f'val_{train_set}'):.3f}"
