@@ -11,13 +11,11 @@ Fisher 1935). For one mean, T has S − 1 degrees of freedom. The interval is wi
 small p-values, which a family of tests needs. With one seed, the interval covers the choice of images only. No interval
 covers the random numbers of the corruptions, because the images were corrupted only once.
 
-A contrast is a weighted sum of such means, one per cell. A cell is one model, or the mean of several, with all seeds.
+A contrast is a weighted sum of such means, one per cell. Here a cell is one loss and one training set, with all seeds.
 The part from the seeds is the sum of the cells' variances, each times its weight squared. Cells may vary differently,
 so the degrees of freedom of T are those of Welch (1947) and Satterthwaite (1946). All cells have the same test images,
 so the part from the images comes from the contrast of each image's scores. Cells of one seed also share the split. What
-all cells share cancels in a difference, so treating them as independent makes the interval wider than necessary. Cells
-that may move together and have the same sign must be averaged for each seed first, and given as one cell: otherwise the
-interval is too narrow (`results/intervals.py: difference_over_seeds`).
+all cells share cancels in a difference, so treating them as independent makes the interval wider than necessary.
 """
 
 from __future__ import annotations
@@ -44,11 +42,6 @@ class Estimate:
     interval_95: tuple[float, float]
     p_value: float  # two-sided; the null hypothesis is that the mean is zero
     error: Error
-
-    @property
-    def varies(self) -> bool:
-        """Whether the scores vary. If they do not, chance cannot be estimated, and the rest is rounding."""
-        return self.standard_error > 1e-12
 
 
 def estimate(parts: Sequence[np.ndarray], shared: Sequence[bool]) -> Estimate:
@@ -178,7 +171,7 @@ class Error:
         )
 
     def smallest_detectable(self, half_width: float) -> float:
-        """The true difference that a test finds with a probability of 0.8, if the error is as estimated.
+        """The true difference that a test finds with a probability of about 0.8, if the error is as estimated.
 
         The test finds a difference if the estimate is further from zero than `half_width`. The estimate is lower than
         the true difference by more than `half_width(0.4)` with probability 0.2.

@@ -8,7 +8,7 @@ from robustness_study.report.study import Study
 from robustness_study.results.conclusions import Conclusion
 from robustness_study.results.differences import Difference
 from robustness_study.results.families import Adjusted
-from robustness_study.results.intervals import covers
+from robustness_study.results.intervals import covers, varies
 from robustness_study.statistics import Estimate, wilson_interval
 
 TABLES = (
@@ -28,10 +28,10 @@ def estimate_as_json(found: Estimate, adjusted: Adjusted) -> dict[str, Any]:
         "mean": found.mean,
         "std": found.std,
         "n": found.n,
-        "interval_95": list(found.interval_95) if found.varies else None,
-        "interval_covers": covers(found.n) if found.varies else None,
+        "interval_95": list(found.interval_95) if varies(found) else None,
+        "interval_covers": covers(found.n) if varies(found) else None,
         "simultaneous_95": list(adjusted.simultaneous_95) if found.n > 1 and adjusted.simultaneous_95 else None,
-        "p_value": found.p_value if found.n > 1 and found.varies else None,
+        "p_value": found.p_value if found.n > 1 and varies(found) else None,
         "p_holm": adjusted.p_holm,
         "smallest_detectable": adjusted.smallest_detectable,
     }

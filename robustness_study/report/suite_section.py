@@ -10,7 +10,7 @@ from robustness_study.results import corruption_errors, training_set_effects
 from robustness_study.results.cell_results import Cells
 from robustness_study.results.corruption_errors import Errors
 from robustness_study.results.differences import points
-from robustness_study.results.intervals import covers
+from robustness_study.results.intervals import covers, varies
 from robustness_study.results.training_set_effects import Effects, TrainingSetEffect
 from robustness_study.statistics import Estimate, half_width
 
@@ -157,7 +157,7 @@ def words(effects: Effects) -> str:
 def kind_of(effect: Estimate) -> str:
     """Whether a training set helps or hurts: where the interval of the difference does not contain 0."""
     low, high = effect.interval_95
-    if not effect.varies:
+    if not varies(effect):
         return "no clear difference"  # nothing varies, so there is no interval
     return "helps" if low > 0 else "hurts" if high < 0 else "no clear difference"
 
@@ -181,7 +181,7 @@ def figures(effects: dict[str, Estimate]) -> str:
 
 def with_interval(effect: Estimate) -> str:
     """A difference and its 95 % interval in percentage points; without an interval if nothing varies."""
-    return points(effect.mean) + (f" ({interval(effect)})" if effect.varies else "")
+    return points(effect.mean) + (f" ({interval(effect)})" if varies(effect) else "")
 
 
 def interval(effect: Estimate) -> str:

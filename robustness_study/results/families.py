@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from robustness_study.results.intervals import varies
 from robustness_study.statistics import Estimate, holm
 
 LEVEL = 0.05
@@ -39,14 +40,14 @@ def adjust(family: Sequence[Estimate], over_images: bool = False) -> list[Adjust
     not vary is not tested, as chance cannot be estimated; it still counts in the number of tests.
     """
     if not over_images and any(found.n == 1 for found in family):
-        return [Adjusted(None, found.interval_95 if found.varies else None, None) for found in family]
+        return [Adjusted(None, found.interval_95 if varies(found) else None, None) for found in family]
     adjusted = holm([found.p_value for found in family])
     return [_adjusted(found, p_holm, LEVEL / len(family)) for found, p_holm in zip(family, adjusted, strict=True)]
 
 
 def _adjusted(found: Estimate, p_holm: float, level: float) -> Adjusted:
     """One difference; `level` is Bonferroni's, which is also the strictest of Holm's."""
-    if not found.varies:
+    if not varies(found):
         return Adjusted(None, None, None)
     half_width = found.error.half_width(level)
     low, high = found.mean - half_width, found.mean + half_width

@@ -43,7 +43,7 @@ def summarise(results: Sequence[CellResults], metric: Metric) -> Summary:
         return {"mean": None, "std": None, "interval_95": None, "n": n, "images": images, "interval_covers": over}
     found = over_seeds(scores)
     low, high = found.interval_95
-    if images and (not found.varies or (n == 1 and _is_share(scores[0]))):
+    if images and (not varies(found) or (n == 1 and _is_share(scores[0]))):
         # Wilson's interval also holds for few images and near 0 and 1, where the other interval has no width.
         low, high = wilson_interval(found.mean, images)
         over = "images"
@@ -72,15 +72,15 @@ def summarise_values(values: Sequence[float | None], images: int | None = None) 
     found = estimate([np.array(known, dtype=float)[:, None]], [False])
     low, high = found.interval_95
     lowest = 0.0 if min(known) >= 0 else -math.inf  # if no value is negative, the interval stops at zero
-    interval: tuple[float, float] | None = (max(lowest, low), high) if found.varies else None
+    interval: tuple[float, float] | None = (max(lowest, low), high) if varies(found) else None
     if images:
         of_images = math.sqrt(found.mean * (1 - found.mean) / images)
         half = Error(of_images, found.standard_error, found.n - 1).half_width_95()
         low, high = with_few_images(found.mean, images, (found.mean - half, found.mean + half))
         interval = (max(0.0, low), min(1.0, high))
-        if not found.varies:
+        if not varies(found):
             interval = wilson_interval(found.mean, images)
-    over = covers(found.n if found.varies else 1) if images else "seeds"
+    over = covers(found.n if varies(found) else 1) if images else "seeds"
     return {
         "mean": found.mean,
         "std": found.std,
@@ -98,7 +98,8 @@ def over_seeds(scores: Sequence[Scores]) -> Estimate:
 def difference_over_seeds(one: Sequence[Sequence[Scores]], other: Sequence[Sequence[Scores]]) -> Estimate:
     """How much higher the mean of the cells on one side is than that of the other side.
 
-    The cells of a side are averaged for each seed first, because models of one seed may move together.
+    The cells of a side are averaged for each seed first and count as one cell. Models of one seed may move together. A
+    contrast treats its cells as independent, so with them one by one its interval would be too narrow.
     """
     sides = [
         [
@@ -126,6 +127,11 @@ def with_few_images(accuracy: float, images: int, interval: tuple[float, float])
         return interval
     low, high = wilson_interval(accuracy, images)
     return min(interval[0], low), max(interval[1], high)
+
+
+def varies(found: Estimate) -> bool:
+    """Whether the scores of an estimate vary. If not, chance cannot be estimated, and what is left is rounding."""
+    return found.standard_error > 1e-12
 
 
 def covers(seeds: int) -> str:

@@ -11,7 +11,7 @@ import numpy as np
 
 from robustness_study.corruptions import CIFAR_10_C_FAMILIES, SEVERITIES
 from robustness_study.results.cell_results import Cells
-from robustness_study.results.intervals import Summary, covers
+from robustness_study.results.intervals import Summary, covers, varies
 from robustness_study.results.random_corruptions import with_random_corruptions
 from robustness_study.statistics import Estimate, contrast
 
@@ -87,8 +87,8 @@ def as_summary(found: Estimate, images: int) -> Summary:
     return {
         "mean": found.mean,
         "std": found.std,
-        "interval_95": list(found.interval_95) if found.varies else None,
+        "interval_95": list(found.interval_95) if varies(found) else None,
         "n": found.n,
         "images": images,
-        "interval_covers": covers(found.n) if found.varies else None,
+        "interval_covers": covers(found.n) if varies(found) else None,
     }
