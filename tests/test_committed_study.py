@@ -12,7 +12,6 @@ from tools import workspace
 
 @pytest.mark.slow
 @pytest.mark.skipif(not workspace.is_repository(), reason="this folder is no git repository")
-@pytest.mark.skip(reason='dvc.lock is behind the code until the issue "The study, anew": take this mark away then')
 def test_a_fresh_clone_is_up_to_date_without_the_cache(tmp_path_factory: pytest.TempPathFactory) -> None:
     clone = tmp_path_factory.mktemp("fresh") / "clone"
     environment = workspace.environment()
