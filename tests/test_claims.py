@@ -130,7 +130,7 @@ def test_a_difference_that_does_not_vary_is_not_tested_and_still_counts() -> Non
     assert adjust([estimate_of(0.1, 0.0, n=1)]) == [found]
     assert adjust([estimate_of(0.1, 4e-19)]) == [found]  # what rounding leaves of nothing
     conclusion = Conclusion(CLAIMS[0], estimate_of(0.1, 0.0), found)
-    (row,) = claims_table(Family("some", [conclusion], {})).to_dict("index").values()
+    (row,) = claims_table(Family("some", [conclusion], {}, {})).to_dict("index").values()
     assert row == {
         "verdict": "not tested: nothing varies",
         "points": "+10.0",

@@ -46,6 +46,14 @@ HOW_TO_READ = (
     "- Another idea in `params.yaml` changes none of this. Only a training set can change which corruptions count as "
     "unlike training."
 )
+OTHER_TESTS = (
+    "**Would another test change a verdict?** The verdicts above rest on one test, the same for every study. Two "
+    "others decide nothing. *Each model on its own* adds the variances of all models; it is wrong too often if models "
+    "of one side move together. *Differences of each seed* takes the variance of the difference of each seed; it finds "
+    "more if both sides move together, and less if not. {differ}"
+)
+NONE_DIFFERS = "With them, every verdict would be the same."
+SOME_DIFFER = "These verdicts would be others, so they depend on the choice of the test:"
 ONE_SEED = (
     "There is one seed. The intervals are over images alone. They do not cover how models of other seeds would differ, "
     "so nothing is tested and nothing is concluded."
@@ -70,6 +78,8 @@ def sections(study: Study) -> list[str]:
     parts = [] if tested else [ONE_SEED]
     for family in study.concluded:
         parts += [introduction(family, tested), table(claims_table(family)), *_random_corruptions(study, family)]
+    if study.concluded and tested:
+        parts += other_tests(study.concluded)
     parts += _left_out(study.left_out)
     if study.concluded and tested:
         parts += [HOW_TO_READ]
@@ -105,6 +115,23 @@ def _tested(conclusion: Conclusion) -> dict[str, str]:
         "p (Holm)": p_in_table(adjusted.p_holm),
         "smallest detectable difference": "" if detectable is None else f"{100 * detectable:.1f}",
     }
+
+
+def other_tests(families: list[Family]) -> list[str]:
+    """What other tests say of the claims: a paragraph and, if verdicts would be others, a list of them."""
+    others = [
+        f"- {other.claim.text}: *{other.verdict()}* by *{name}*{_p_in_text(other)}"
+        for family in families
+        for name, other in family.that_depend_on_the_test()
+    ]
+    text = OTHER_TESTS.format(differ=SOME_DIFFER if others else NONE_DIFFERS)
+    return [text, "\n".join(others)] if others else [text]
+
+
+def _p_in_text(conclusion: Conclusion) -> str:
+    """`, p = 0.02` or `, p < 0.0001`; empty if the claim is not tested."""
+    found = p_in_table(conclusion.adjusted.p_holm)
+    return f", p {found}" if found.startswith("<") else f", p = {found}" if found else ""
 
 
 def _random_corruptions(study: Study, family: Family) -> list[str]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from robustness_study.report.study import Study
-from robustness_study.results.conclusions import Conclusion
+from robustness_study.results.conclusions import Conclusion, Family
 from robustness_study.results.differences import Difference
 from robustness_study.results.families import Adjusted
 from robustness_study.results.intervals import covers, varies
@@ -48,6 +48,15 @@ def difference_as_json(difference: Difference) -> dict[str, Any]:
     }
 
 
+def family_as_json(family: Family) -> list[dict[str, Any]]:
+    """The claims of a family, each also with the verdict and the adjusted p-value that other tests would give."""
+    found = [conclusion_as_json(family.title, each) for each in family.conclusions]
+    for name, others in family.by_other_tests.items():
+        for each, other in zip(found, others, strict=True):
+            each["other_tests"][name] = {"verdict": other.verdict(), "p_holm": other.adjusted.p_holm}
+    return found
+
+
 def conclusion_as_json(family: str, conclusion: Conclusion) -> dict[str, Any]:
     """A claim with its verdict; it is adjusted together with the others of its family."""
     return {
@@ -57,6 +66,7 @@ def conclusion_as_json(family: str, conclusion: Conclusion) -> dict[str, Any]:
         "contrast": conclusion.claim.contrast(),
         "metric": conclusion.claim.metric,
         **estimate_as_json(conclusion.estimate, conclusion.adjusted),
+        "other_tests": {},
     }
 
 
@@ -75,8 +85,6 @@ def as_json(study: Study) -> dict[str, Any]:
         "transfer": of_pairs,
         "alarms": {model: of_model for model, of_model in alarms.items() if of_model},
         "differences": [difference_as_json(difference) for difference in study.differences],
-        "conclusions": [
-            conclusion_as_json(family.title, each) for family in study.concluded for each in family.conclusions
-        ],
+        "conclusions": [each for family in study.concluded for each in family_as_json(family)],
         "claims_left_out": study.left_out,
     }

@@ -18,8 +18,9 @@ from robustness_study.results import claims
 from robustness_study.results.cell_results import Cells
 from robustness_study.results.claims import CLAIMS, Claim
 from robustness_study.results.families import LEVEL, Adjusted, adjust
-from robustness_study.results.intervals import difference_over_seeds
+from robustness_study.results.intervals import Test, difference_over_seeds
 from robustness_study.results.metrics import BY_NAME
+from robustness_study.results.other_tests import OTHER_TESTS
 from robustness_study.results.random_corruptions import right_by_corruption, widened
 from robustness_study.statistics import Estimate
 
@@ -43,24 +44,45 @@ class Conclusion:
 
 @dataclass(frozen=True)
 class Family:
-    """Claims that are adjusted together: the conclusions, and what is left out (text of the claim → why, in words)."""
+    """Claims that are adjusted together: the conclusions, and what is left out (text of the claim → why, in words).
+
+    `by_other_tests` has the conclusions that each of `OTHER_TESTS` would draw, in the same order.
+    """
 
     title: str
     conclusions: list[Conclusion]
     left_out: dict[str, str]
+    by_other_tests: dict[str, list[Conclusion]]
+
+    def that_depend_on_the_test(self) -> list[tuple[str, Conclusion]]:
+        """Name of another test and its conclusion, wherever its verdict is not that of this family."""
+        return [
+            (name, other)
+            for name, others in self.by_other_tests.items()
+            for found, other in zip(self.conclusions, others, strict=True)
+            if other.verdict() != found.verdict()
+        ]
 
 
 def families(cells: Cells, compared: Collection[str]) -> list[Family]:
     """The family of the two studies, then one for each idea. `compared` names the training sets without controls."""
     losses, train_sets = (list(dict.fromkeys(names)) for names in zip(*cells, strict=True))
     found = claims.families(losses, [name for name in train_sets if name in compared])
-    return [Family(title, conclusions(cells, of_one), left_out(cells, of_one)) for title, of_one in found.items()]
+    return [
+        Family(
+            title,
+            conclusions(cells, of_one),
+            left_out(cells, of_one),
+            {name: conclusions(cells, of_one, test) for name, test in OTHER_TESTS.items()},
+        )
+        for title, of_one in found.items()
+    ]
 
 
-def conclusions(cells: Cells, family: Sequence[Claim] = CLAIMS) -> list[Conclusion]:
+def conclusions(cells: Cells, family: Sequence[Claim] = CLAIMS, test: Test = difference_over_seeds) -> list[Conclusion]:
     """One conclusion for each claim of the family that this study can answer."""
     answered = [claim for claim in family if what_is_missing(claim, cells) is None]
-    estimates = [_estimate(claim, cells) for claim in answered]
+    estimates = [_estimate(claim, cells, test) for claim in answered]
     return [Conclusion(*each) for each in zip(answered, estimates, adjust(estimates), strict=True)]
 
 
@@ -98,9 +120,9 @@ def interval_for_random_corruptions(conclusion: Conclusion, cells: Cells, count:
     return conclusion.estimate.mean - half_width, conclusion.estimate.mean + half_width
 
 
-def _estimate(claim: Claim, cells: Cells) -> Estimate:
+def _estimate(claim: Claim, cells: Cells, test: Test) -> Estimate:
     metric = BY_NAME[claim.metric]
     better, worse = (
         [[metric.scores_of(result) or {} for result in cells[name]] for name in side] for side in claim.sides()
     )
-    return difference_over_seeds(better, worse)
+    return test(better, worse)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -17,6 +17,7 @@ FEW_IMAGES = 20  # with fewer images that are correct (or wrong), an interval ar
 # Keys: mean, std (ddof = 1; None for one seed), interval_95, n (seeds), images, interval_covers. None if missing.
 Summary = dict[str, Any]
 Summaries = dict[str, dict[str, dict[str, Summary]]]  # loss → training set → metric
+Test = Callable[[Sequence[Sequence[Scores]], Sequence[Sequence[Scores]]], Estimate]  # of two sides: see below
 
 
 def all_metrics(cells: Cells) -> Summaries:

@@ -53,6 +53,11 @@ def verdicts(study: Study) -> dict[str, Any]:
             for family, frame in found
         ],
         "tested": tested,
+        "other_tests": [
+            text.replace("*", "").removeprefix("- ")
+            for block in (conclusion_sections.other_tests(study.concluded) if tested and study.concluded else [])
+            for text in block.splitlines()
+        ],
         "seeds": study.seeds,
         "left_out": _by_reason(study.left_out),
     }
