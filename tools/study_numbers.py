@@ -12,7 +12,7 @@ from typing import Any
 
 from robustness_study.core.errors import StudyError
 from robustness_study.results.claims import STUDIES
-from robustness_study.results.differences import interval_in_points, points
+from robustness_study.results.differences import interval_in_points, p_in_text, points
 
 VERDICTS = {"supported", "contradicted", "not distinguishable"}
 
@@ -114,6 +114,19 @@ class Numbers:
         if found["verdict"] != verdict:
             raise StudyError(f"the claim {found['claim']!r} is {found['verdict']}, not {verdict}")
         return f"{points(found['mean'])} ({interval_in_points(found['simultaneous_95'])})"
+
+    def by_test(self, test: str, about: str, metric: str, verdict: str) -> str:
+        """The adjusted p-value of a conclusion by another test than the report's, such as `p = 0.02` or `p < 0.0001`.
+
+        Raises StudyError if its verdict by that test is not `verdict`.
+        """
+        found = self.conclusion(about, metric)
+        if test not in found["other_tests"]:
+            raise StudyError(f"{test!r} is none of the other tests; choose one of {sorted(found['other_tests'])}")
+        other = found["other_tests"][test]
+        if other["verdict"] != verdict:
+            raise StudyError(f"by {test}, the claim {found['claim']!r} is {other['verdict']}, not {verdict}")
+        return p_in_text(other["p_holm"])
 
     def alarmed(self, kind: str) -> str:
         """The models for which the alarm `kind` was raised: "`cross_entropy-clean` (seeds 0, 1)"; "" if none.

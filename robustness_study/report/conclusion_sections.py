@@ -9,7 +9,7 @@ from robustness_study.report.study import Study
 from robustness_study.results import differences
 from robustness_study.results.claims import STUDIES
 from robustness_study.results.conclusions import Conclusion, Family, interval_for_random_corruptions
-from robustness_study.results.differences import interval_in_points, p_in_table, points
+from robustness_study.results.differences import interval_in_points, p_in_table, p_in_text, points
 from robustness_study.results.families import LEVEL
 
 TESTED = (
@@ -120,18 +120,13 @@ def _tested(conclusion: Conclusion) -> dict[str, str]:
 def other_tests(families: list[Family]) -> list[str]:
     """What other tests say of the claims: a paragraph and, if verdicts would be others, a list of them."""
     others = [
-        f"- {other.claim.text}: *{other.verdict()}* by *{name}*{_p_in_text(other)}"
+        f"- {other.claim.text}: *{other.verdict()}* by *{name}*"
+        + ("" if other.adjusted.p_holm is None else f", {p_in_text(other.adjusted.p_holm)}")
         for family in families
         for name, other in family.that_depend_on_the_test()
     ]
     text = OTHER_TESTS.format(differ=SOME_DIFFER if others else NONE_DIFFERS)
     return [text, "\n".join(others)] if others else [text]
-
-
-def _p_in_text(conclusion: Conclusion) -> str:
-    """`, p = 0.02` or `, p < 0.0001`; empty if the claim is not tested."""
-    found = p_in_table(conclusion.adjusted.p_holm)
-    return f", p {found}" if found.startswith("<") else f", p = {found}" if found else ""
 
 
 def _random_corruptions(study: Study, family: Family) -> list[str]:

@@ -137,3 +137,9 @@ def p_in_table(p_value: float | None) -> str:
     while (float(f"{p_value:.{digits}g}") < LEVEL) != (p_value < LEVEL):  # rounded, it must be on the same side
         digits += 1
     return f"{p_value:.{digits}g}"
+
+
+def p_in_text(p_value: float) -> str:
+    """A p-value in a sentence, such as `p = 0.02` or `p < 0.0001`."""
+    found = p_in_table(p_value)
+    return f"p {found}" if found.startswith("<") else f"p = {found}"
