@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from dataclasses import asdict, replace
 from itertools import product
 from pathlib import Path
@@ -11,14 +12,16 @@ import numpy as np
 import pytest
 
 from bench import contrasts, power
-from robustness_study.report.conclusion_sections import claims_table
-from robustness_study.report.statistics_json import conclusion_as_json
+from robustness_study.report.conclusion_sections import claims_table, other_tests
+from robustness_study.report.statistics_json import conclusion_as_json, family_as_json
 from robustness_study.results import claims
 from robustness_study.results.claims import CLAIMS, Claim
 from robustness_study.results.conclusions import Conclusion, Family
 from robustness_study.results.differences import COMPARED, interval_in_points, p_in_table, pairs, points
 from robustness_study.results.families import LEVEL, Adjusted, adjust
+from robustness_study.results.intervals import difference_over_seeds
 from robustness_study.results.metrics import BY_NAME
+from robustness_study.results.other_tests import OTHER_TESTS
 from robustness_study.statistics import Error, Estimate, holm
 
 TOP = Path(__file__).parents[1]
@@ -194,6 +197,64 @@ def test_compared_models_differ_in_one_thing() -> None:
     found = pairs(names)
     assert len(found) == 2 * 3 + 3 and len(set(found)) == len(found)
     assert (("b", "clean"), ("a", "corrupted")) not in found and (("b", "clean"), ("a", "clean")) in found
+
+
+# --- other tests -------------------------------------------------------------------------------------------
+
+
+def test_all_three_tests_are_those_that_the_simulation_compares() -> None:
+    """Two sides of two models, five seeds, one image: so all error is from the seeds."""
+    models = contrasts.accuracies(contrasts.TRUTHS["2 points"], np.random.default_rng(0))
+    sides = [[[{"test": np.array([value])} for value in model] for model in side] for side in models]
+    tests = [OTHER_TESTS["each model on its own"], difference_over_seeds, OTHER_TESTS["differences of each seed"]]
+    found = [test(*sides) for test in tests]
+    assert [each.p_value for each in found] == pytest.approx(contrasts.p_values(models, 0.0, 0.0))
+    means = models.mean((1, 2))
+    assert [each.mean for each in found] == pytest.approx([means[0] - means[1]] * 3)
+    assert len({round(each.p_value, 9) for each in found}) == 3
+
+
+def test_all_three_tests_have_the_same_error_from_images() -> None:
+    """Every seed has the same scores, so the seeds have no part in it."""
+    rng = np.random.default_rng(0)
+    scores = [{"test": rng.integers(0, 2, 40).astype(float)} for _ in range(4)]
+    sides = [[[scores[0]] * 3, [scores[1]] * 3], [[scores[2]] * 3, [scores[3]] * 3]]
+    contrast = (scores[0]["test"] + scores[1]["test"] - scores[2]["test"] - scores[3]["test"]) / 2
+    for test in (difference_over_seeds, *OTHER_TESTS.values()):
+        error = test(*sides).error
+        assert (error.images, error.seeds) == pytest.approx((contrast.std(ddof=1) / math.sqrt(40), 0.0))
+
+
+def test_the_report_names_the_verdicts_that_another_test_would_change() -> None:
+    def conclusion(claim: Claim, mean: float, p_holm: float | None) -> Conclusion:
+        return Conclusion(claim, estimate_of(mean), Adjusted(p_holm, None, None))
+
+    ours = [conclusion(CLAIMS[0], 0.05, 0.01), conclusion(CLAIMS[1], -0.02, 0.058)]
+    same = {"each model on its own": ours, "differences of each seed": ours}
+    (text,) = other_tests([Family("some", ours, {}, same)])
+    assert text.endswith("With them, every verdict would be the same.")
+    differ = {
+        "each model on its own": [ours[0], conclusion(CLAIMS[1], -0.02, 0.017)],
+        "differences of each seed": [conclusion(CLAIMS[0], 0.05, None), conclusion(CLAIMS[1], -0.02, 0.00001)],
+    }
+    family = Family("some", ours, {}, differ)
+    text, others = other_tests([family])
+    assert text.endswith("These verdicts would be others, so they depend on the choice of the test:")
+    assert others.splitlines() == [
+        f"- {CLAIMS[1].text}: *contradicted* by *each model on its own*, p = 0.017",
+        f"- {CLAIMS[0].text}: *not tested: nothing varies* by *differences of each seed*",
+        f"- {CLAIMS[1].text}: *contradicted* by *differences of each seed*, p < 0.0001",
+    ]
+    assert [found["other_tests"] for found in family_as_json(family)] == [
+        {
+            "each model on its own": {"verdict": "supported", "p_holm": 0.01},
+            "differences of each seed": {"verdict": "not tested: nothing varies", "p_holm": None},
+        },
+        {
+            "each model on its own": {"verdict": "contradicted", "p_holm": 0.017},
+            "differences of each seed": {"verdict": "contradicted", "p_holm": 0.00001},
+        },
+    ]
 
 
 # --- simulated studies -------------------------------------------------------------------------------------

@@ -27,6 +27,7 @@ from made_cells import (
     results_of,
 )
 
+from robustness_study.core import params
 from robustness_study.core.files import read_record
 from robustness_study.report import conclusion_sections
 from robustness_study.report.statistics_json import as_json
@@ -36,6 +37,10 @@ from robustness_study.results.cell_results import Cells
 from robustness_study.results.claims import CLAIMS
 from robustness_study.results.differences import p_in_table, points
 from robustness_study.results.families import adjust
+from robustness_study.results.other_tests import OTHER_TESTS
+from robustness_study.results.seen_corruptions import seen
+from robustness_study.schema.corrupt import Corrupt
+from robustness_study.schema.recipe import Recipe
 from robustness_study.statistics import Error, holm, variances_of
 from robustness_study.webpage import sections as page_sections
 from stages import compare
@@ -68,6 +73,22 @@ def test_report_answers_the_claims(compared: Path) -> None:
     ]  # fmt: skip
     assert rows["difference"][4] == f"p (Holm, {len(statistics['differences'])} differences)"
     assert "confirmatory" in report_on("Conclusions") and "describe the study" in report_on("Conclusions")
+
+
+def test_report_says_what_other_tests_would_conclude(compared: Path) -> None:
+    similar = seen(params.section("corrupt", Corrupt), params.section("recipes.cpu", Recipe), TRAIN_SETS)
+    study = read(LOSSES, TRAIN_SETS, SEEDS, similar)
+    found = read_strictly("reports/statistics.json")["conclusions"]
+    for name, test in OTHER_TESTS.items():
+        by_test = conclusions.conclusions(study.cells, CLAIMS, test)
+        assert [each["other_tests"][name] for each in found] == [
+            {"verdict": each.verdict(), "p_holm": each.adjusted.p_holm} for each in by_test
+        ]
+        assert [each.verdict() for each in by_test] == [each["verdict"] for each in found]
+    assert "With them, every verdict would be the same." in report_on("Conclusions")
+    assert page_sections.verdicts(study)["other_tests"] == [
+        text.replace("*", "") for text in conclusion_sections.other_tests(study.concluded)
+    ]
 
 
 def test_claims_have_the_variance_of_both_sides(compared: Path) -> None:

@@ -27,7 +27,13 @@ def estimate(mean: float, std: float | None = 0.004, n: int = 5) -> dict[str, An
 
 def conclusion(contrast: str, verdict: str, mean: float) -> dict[str, Any]:
     found = {"family": STUDIES, "claim": "It helps", "verdict": verdict, "contrast": contrast, "metric": "test_clean"}
-    return found | {"mean": mean, "simultaneous_95": [mean - 0.02, mean + 0.02], "smallest_detectable": 0.0141}
+    others = {"another": {"verdict": "contradicted", "p_holm": 0.0171}}
+    return found | {
+        "other_tests": others,
+        "mean": mean,
+        "simultaneous_95": [mean - 0.02, mean + 0.02],
+        "smallest_detectable": 0.0141,
+    }
 
 
 def statistics() -> dict[str, Any]:
@@ -71,6 +77,7 @@ def test_numbers_have_their_digits_and_signs() -> None:
     assert NUMBERS.claim("corrupted", "test_clean", "contradicted") == "−7.1 (−9.1 to −5.1)"
     assert NUMBERS.claim("angular", "test_clean", "supported") == "+1.2 (−0.8 to +3.2)"
     assert NUMBERS.answer("angular", "test_clean") == "**supported**, +1.2 (−0.8 to +3.2)"
+    assert NUMBERS.by_test("another", "corrupted", "test_clean", "contradicted") == "p = 0.017"
     assert NUMBERS.alarmed("few_images") == "`a-clean` (seeds 0, 1), `b_c-d` (seed 2)"
     assert Numbers({"alarms": {}}, "x").alarmed("few_images") == ""
     assert len(NUMBERS.conclusions()) == 2
@@ -112,6 +119,10 @@ def test_another_verdict_or_direction_than_the_template_names_stops() -> None:
         NUMBERS.claim("corrupted", "test_clean", "supported")
     with pytest.raises(StudyError, match=r"'suported' is no verdict; choose one of"):
         NUMBERS.claim("corrupted", "test_clean", "suported")
+    with pytest.raises(StudyError, match=r"by another, the claim 'It helps' is contradicted, not supported"):
+        NUMBERS.by_test("another", "corrupted", "test_clean", "supported")
+    with pytest.raises(StudyError, match=r"'some' is none of the other tests; choose one of \['another'\]"):
+        NUMBERS.by_test("some", "corrupted", "test_clean", "supported")
     turned = statistics()
     turned["differences"][0]["mean"] = 0.01
     with pytest.raises(StudyError, match=r"angular-clean has more test_clean than cross_entropy-clean"):
