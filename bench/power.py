@@ -2,9 +2,9 @@
 
 Each simulated study has the models of the two studies' claims. A seed moves the accuracy of each model by chance
 (`SPREADS`, a standard deviation in points). An image is correct with one model more often if it is correct with another
-(`CORRELATIONS`). Both are like those of the study on JPEG copies of CIFAR-10 with seeds 0, 1 and 2. Then the tests of
+(`CORRELATIONS`, like those of the earlier study, on JPEG copies of CIFAR-10 with seeds 0, 1 and 2). Then the tests of
 the claims run as they do in the report. `python -m bench.power` takes about a quarter of an hour on one core and writes
-`bench/results/power.json`; `docs/statistics.md` has its table.
+`bench/results/power.json`; `docs/statistics.md` has its table. `--only "as in the study"` repeats some rows of it.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from bench import report
-from robustness_study.core.files import write_json
+from robustness_study.core.files import read_json, write_json
 from robustness_study.core.program import run
 from robustness_study.core.seeds import derive_seed
 from robustness_study.results.claims import CLAIMS, LOSSES, TRAIN_SETS, Claim, Name
@@ -42,11 +42,17 @@ SPREADS: dict[str, dict[str, tuple[float, ...]]] = {
     "0.8": dict.fromkeys(IMAGES, (0.8,) * 4),
     "1.4": dict.fromkeys(IMAGES, (1.4,) * 4),
     "one cell 1.4, others 0.3": dict.fromkeys(IMAGES, (1.4, 0.3, 0.3, 0.3)),
-    "as in the study": {
+    "as in the earlier study": {
         "test_clean": (0.4, 0.3, 0.3, 1.1),
         "test_corrupted": (1.4, 0.3, 0.3, 0.7),
         "suite_unseen_mean": (0.5, 0.5, 0.5, 1.2),
         "robust_2": (1.0, 1.0, 1.0, 1.0),
+    },
+    "as in the study": {
+        "test_clean": (0.4, 0.4, 0.4, 0.2),
+        "test_corrupted": (2.4, 0.1, 2.1, 0.4),
+        "suite_unseen_mean": (0.8, 1.1, 0.8, 0.5),
+        "robust_2": (1.0, 1.2, 2.0, 0.8),
     },
 }
 TOGETHER = {"seed": (0, 0, 0, 0), "training set": (0, 1, 0, 1), "loss": (0, 0, 1, 1)}  # which of CELLS move together
@@ -150,21 +156,34 @@ def simulate(scenario: Scenario, studies: int, seed: int = 0) -> dict[str, Any]:
 
 
 EVERY_TWO = dict.fromkeys(range(len(CLAIMS)), 2.0)
+OF_SUITE_NOW = {"suite_unseen_mean": 2000}  # images of the study's suite
 SCENARIOS = {
-    **{f"{spread}, none": Scenario(spread) for spread in SPREADS},
-    **{f"{spread}, 2 points": Scenario(spread, true_points=EVERY_TWO) for spread in SPREADS},
-    "as in the study, 3 seeds, none": Scenario("as in the study", seeds=3),
-    "as in the study, 3 seeds, 2 points": Scenario("as in the study", seeds=3, true_points=EVERY_TWO),
+    **{f"{spread}, none": Scenario(spread) for spread in SPREADS if spread != "as in the study"},
+    **{
+        f"{spread}, 2 points": Scenario(spread, true_points=EVERY_TWO)
+        for spread in SPREADS
+        if spread != "as in the study"
+    },
+    "as in the earlier study, 3 seeds, none": Scenario("as in the earlier study", seeds=3),
+    "as in the earlier study, 3 seeds, 2 points": Scenario("as in the earlier study", seeds=3, true_points=EVERY_TWO),
     "0.8, half of it common to a seed, none": Scenario("0.8", together="seed", correlation=0.5),
     "0.8, half of it common to a training set, none": Scenario("0.8", together="training set", correlation=0.5),
     "0.8, half of it common to a loss, none": Scenario("0.8", together="loss", correlation=0.5),
     "1.4, 0.9 of it common to a training set, none": Scenario("1.4", together="training set", correlation=0.9),
     "1.4, 0.9 of it common to a loss, none": Scenario("1.4", together="loss", correlation=0.9),
-    "as in the study, six of 10 points, one of −0.01": Scenario(
-        "as in the study", true_points=dict.fromkeys(range(len(CLAIMS)), 10.0) | {5: -0.01}
+    "as in the earlier study, six of 10 points, one of −0.01": Scenario(
+        "as in the earlier study", true_points=dict.fromkeys(range(len(CLAIMS)), 10.0) | {5: -0.01}
     ),
-    "as in the study, 4,000 images of the suite, all attacked, 2 points": Scenario(
-        "as in the study", true_points=EVERY_TWO, images={"suite_unseen_mean": 4000, "robust_2": 10_000}
+    "as in the earlier study, 4,000 images of the suite, all attacked, 2 points": Scenario(
+        "as in the earlier study", true_points=EVERY_TWO, images={"suite_unseen_mean": 4000, "robust_2": 10_000}
+    ),
+    "as in the study, none": Scenario("as in the study", images=OF_SUITE_NOW),
+    "as in the study, 0.9 of it common to a training set, none": Scenario(
+        "as in the study", together="training set", correlation=0.9, images=OF_SUITE_NOW
+    ),
+    "as in the study, 2 points": Scenario("as in the study", true_points=EVERY_TWO, images=OF_SUITE_NOW),
+    "as in the study, 6 points": Scenario(
+        "as in the study", true_points=dict.fromkeys(range(len(CLAIMS)), 6.0), images=OF_SUITE_NOW
     ),
 }
 
@@ -190,15 +209,17 @@ def table(scenarios: dict[str, Any]) -> str:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--studies", type=int, default=800, help="simulated studies for each scenario")
-    studies = parser.parse_args().studies
+    parser.add_argument("--only", default="", help="simulate scenarios with this text in their name, keep the others")
+    arguments = parser.parse_args()
+    path = report.RESULTS / "power.json"
+    kept = read_json(path, "scenarios")["scenarios"] if arguments.only else {}
     found = {}
     for name, scenario in SCENARIOS.items():
-        found[name] = simulate(scenario, studies)
+        known = kept.get(name) if arguments.only not in name else None
+        found[name] = known or simulate(scenario, arguments.studies)
         print(f"{name:68s}  {found[name]}", flush=True)
     print(table(found))
-    write_json(
-        report.RESULTS / "power.json", {"level": LEVEL, "claims": [claim.text for claim in CLAIMS], "scenarios": found}
-    )
+    write_json(path, {"level": LEVEL, "claims": [claim.text for claim in CLAIMS], "scenarios": found})
 
 
 if __name__ == "__main__":

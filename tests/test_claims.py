@@ -12,12 +12,12 @@ import numpy as np
 import pytest
 
 from bench import contrasts, power
-from robustness_study.report.conclusion_sections import claims_table, other_tests
+from robustness_study.report.conclusion_sections import ABOUT_OTHER_TESTS, claims_table, other_tests
 from robustness_study.report.statistics_json import conclusion_as_json, family_as_json
 from robustness_study.results import claims
 from robustness_study.results.claims import CLAIMS, Claim
 from robustness_study.results.conclusions import Conclusion, Family
-from robustness_study.results.differences import COMPARED, interval_in_points, p_in_table, pairs, points
+from robustness_study.results.differences import COMPARED, interval_in_points, p_in_table, p_in_text, pairs, points
 from robustness_study.results.families import LEVEL, Adjusted, adjust
 from robustness_study.results.intervals import difference_over_seeds
 from robustness_study.results.metrics import BY_NAME
@@ -132,6 +132,8 @@ def test_a_difference_that_does_not_vary_is_not_tested_and_still_counts() -> Non
     assert other == adjust([estimate_of(0.05), estimate_of(0.0)])[0]
     assert adjust([estimate_of(0.1, 0.0, n=1)]) == [found]
     assert adjust([estimate_of(0.1, 4e-19)]) == [found]  # what rounding leaves of nothing
+    rounded = adjust([estimate_of(0.05), estimate_of(0.1, 4e-19)])
+    assert rounded == [adjust([estimate_of(0.05), estimate_of(0.0)])[0], found]  # it still counts in full
     conclusion = Conclusion(CLAIMS[0], estimate_of(0.1, 0.0), found)
     (row,) = claims_table(Family("some", [conclusion], {}, {})).to_dict("index").values()
     assert row == {
@@ -141,7 +143,7 @@ def test_a_difference_that_does_not_vary_is_not_tested_and_still_counts() -> Non
         "p (Holm)": "",
         "smallest detectable difference": "",
     }
-    in_json = conclusion_as_json("some", conclusion)
+    in_json = conclusion_as_json("some", conclusion, {})
     assert {name for name, value in in_json.items() if value is None} == {
         *("interval_95", "interval_covers", "simultaneous_95", "p_value", "p_holm", "smallest_detectable"),
     }
@@ -188,7 +190,13 @@ def test_numbers_have_their_sign_and_no_digit_that_is_not_known() -> None:
     assert (points(0.0123), points(-0.0123), points(-0.0004)) == ("+1.2", "−1.2", "−0.0")
     assert interval_in_points((-0.0339, 0.0)) == "−3.4 to 0"
     assert (p_in_table(0.0312), p_in_table(1e-40), p_in_table(None)) == ("0.031", "< 0.0001", "")
-    assert (p_in_table(0.0496), p_in_table(0.0504), p_in_table(0.049996)) == ("0.0496", "0.05", "0.049996")
+    assert (p_in_table(0.0496), p_in_table(0.0504), p_in_table(0.049996)) == ("0.0496", "0.050", "0.049996")
+    assert (p_in_table(0.1013), p_in_table(1.0), p_in_text(0.1013), p_in_text(1e-5)) == (
+        "0.10",
+        "1.0",
+        "p = 0.10",
+        "p < 0.0001",
+    )
     assert interval_in_points(None) == "" and p_in_table(0.05) == "0.05"
 
 
@@ -231,16 +239,20 @@ def test_the_report_names_the_verdicts_that_another_test_would_change() -> None:
 
     ours = [conclusion(CLAIMS[0], 0.05, 0.01), conclusion(CLAIMS[1], -0.02, 0.058)]
     same = {"each model on its own": ours, "differences of each seed": ours}
-    (text,) = other_tests([Family("some", ours, {}, same)])
-    assert text.endswith("With them, every verdict would be the same.")
+    assert other_tests([Family("some", ours, {}, same)]) == [
+        ABOUT_OTHER_TESTS,
+        "With each of them, every verdict would be the same.",
+    ]
     differ = {
         "each model on its own": [ours[0], conclusion(CLAIMS[1], -0.02, 0.017)],
         "differences of each seed": [conclusion(CLAIMS[0], 0.05, None), conclusion(CLAIMS[1], -0.02, 0.00001)],
     }
     family = Family("some", ours, {}, differ)
-    text, others = other_tests([family])
-    assert text.endswith("These verdicts would be others, so they depend on the choice of the test:")
+    about, others = other_tests([family])
+    assert about == ABOUT_OTHER_TESTS
     assert others.splitlines() == [
+        "With another test, these verdicts would differ, so they are less certain than the others:",
+        "",
         f"- {CLAIMS[1].text}: *contradicted* by *each model on its own*, p = 0.017",
         f"- {CLAIMS[0].text}: *not tested: nothing varies* by *differences of each seed*",
         f"- {CLAIMS[1].text}: *contradicted* by *differences of each seed*, p < 0.0001",
@@ -274,9 +286,9 @@ def test_simulated_models_have_the_true_differences() -> None:
 
 def test_few_simulated_studies_agree_with_the_table() -> None:
     """`python -m bench.power` simulates more. With the required rates, 1 in 1,000 such tests fails by chance."""
-    none = power.simulate(power.SCENARIOS["as in the study, none"], 40, seed=1)
+    none = power.simulate(power.SCENARIOS["as in the earlier study, none"], 40, seed=1)
     assert none["wrong"] <= 7 / 40 and none["hold"] >= 33 / 40
-    two = power.simulate(power.SCENARIOS["as in the study, 2 points"], 25, seed=1)
+    two = power.simulate(power.SCENARIOS["as in the earlier study, 2 points"], 25, seed=1)
     large = [share for claim, share in zip(CLAIMS, two["found"], strict=True) if power.IMAGES[claim.metric] == 10_000]
     assert len(large) == 4 and min(large) >= 0.52
     assert two["hold"] >= 0.76
@@ -310,5 +322,5 @@ def test_the_tests_are_as_right_as_required() -> None:
         slack = 2 * np.sqrt(0.05 * 0.95 / found["studies"])
         assert found["wrong"] <= 0.05 + slack, name
         assert found["hold"] >= 0.95 - slack, name
-    found = scenarios["as in the study, 2 points"]["found"]
+    found = scenarios["as in the earlier study, 2 points"]["found"]
     assert all(share >= 0.8 for claim, share in zip(CLAIMS, found, strict=True) if power.IMAGES[claim.metric] == 10_000)

@@ -85,10 +85,8 @@ def test_report_says_what_other_tests_would_conclude(compared: Path) -> None:
             {"verdict": each.verdict(), "p_holm": each.adjusted.p_holm} for each in by_test
         ]
         assert [each.verdict() for each in by_test] == [each["verdict"] for each in found]
-    assert "With them, every verdict would be the same." in report_on("Conclusions")
-    assert page_sections.verdicts(study)["other_tests"] == [
-        text.replace("*", "") for text in conclusion_sections.other_tests(study.concluded)
-    ]
+    assert "With each of them, every verdict would be the same." in report_on("Conclusions")
+    assert page_sections.verdicts(study)["by_other_tests"] == []
 
 
 def test_claims_have_the_variance_of_both_sides(compared: Path) -> None:

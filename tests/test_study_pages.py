@@ -26,7 +26,13 @@ def estimate(mean: float, std: float | None = 0.004, n: int = 5) -> dict[str, An
 
 
 def conclusion(contrast: str, verdict: str, mean: float) -> dict[str, Any]:
-    found = {"family": STUDIES, "claim": "It helps", "verdict": verdict, "contrast": contrast, "metric": "test_clean"}
+    found = {
+        "family": STUDIES,
+        "claim": f"It {contrast.split()[0]}",
+        "verdict": verdict,
+        "contrast": contrast,
+        "metric": "test_clean",
+    }
     others = {"another": {"verdict": "contradicted", "p_holm": 0.0171}}
     return found | {
         "other_tests": others,
@@ -49,7 +55,7 @@ def statistics() -> dict[str, Any]:
             "a-clean-1": {"few_images": "text"},
             "b_c-d-2": {"few_images": "t"},
         },
-        "differences": [difference | {"interval_95": [-0.04, 0.01]}],
+        "differences": [difference | {"simultaneous_95": [-0.04, -0.01]}],
         "conclusions": [
             conclusion("trained on corrupted − trained on clean, mean over a and b", "contradicted", -0.0712),
             conclusion("angular − cross_entropy, mean over", "supported", 0.012),
@@ -71,8 +77,10 @@ def test_numbers_have_their_digits_and_signs() -> None:
     assert NUMBERS.images("test_clean", "cross_entropy", "clean") == "10,000"
     assert NUMBERS.in_points("test_clean", "cross_entropy", "clean") == "81.2"
     assert NUMBERS.row("suite", "cross_entropy, clean", "mCE") == "1.063 ± 0.004"
-    assert NUMBERS.row_mean("suite", "cross_entropy, clean", "mCE") == "1.063"
-    assert NUMBERS.less("0.812", "0.813") == "0.812 against 0.813"
+    assert NUMBERS.full_row("suite", "cross_entropy, clean", "mCE") == "1.063 ± 0.004 (1.053–1.073)"
+    assert NUMBERS.less(estimate(0.7), estimate(0.8)) == "0.700 against 0.800"
+    assert NUMBERS.alike(estimate(0.7), estimate(0.705)) == "0.700 and 0.705"
+    assert NUMBERS.single("test_clean", "angular-clean", "cross_entropy-clean", -1) == "−2.3 (−4.0 to −1.0)"
     assert NUMBERS.cost("test_clean", "angular-clean", "cross_entropy-clean") == "2.3"
     assert NUMBERS.claim("corrupted", "test_clean", "contradicted") == "−7.1 (−9.1 to −5.1)"
     assert NUMBERS.claim("angular", "test_clean", "supported") == "+1.2 (−0.8 to +3.2)"
@@ -115,20 +123,32 @@ def test_claims_without_a_verdict_stop(verdict: str | None) -> None:
 
 
 def test_another_verdict_or_direction_than_the_template_names_stops() -> None:
-    with pytest.raises(StudyError, match=r"the claim 'It helps' is contradicted, not supported"):
+    with pytest.raises(StudyError, match=r"the claim 'It trained' is contradicted, not supported"):
         NUMBERS.claim("corrupted", "test_clean", "supported")
     with pytest.raises(StudyError, match=r"'suported' is no verdict; choose one of"):
         NUMBERS.claim("corrupted", "test_clean", "suported")
-    with pytest.raises(StudyError, match=r"by another, the claim 'It helps' is contradicted, not supported"):
+    with pytest.raises(StudyError, match=r"by another, the claim 'It trained' is contradicted, not supported"):
         NUMBERS.by_test("another", "corrupted", "test_clean", "supported")
     with pytest.raises(StudyError, match=r"'some' is none of the other tests; choose one of \['another'\]"):
         NUMBERS.by_test("some", "corrupted", "test_clean", "supported")
     turned = statistics()
     turned["differences"][0]["mean"] = 0.01
-    with pytest.raises(StudyError, match=r"angular-clean has more test_clean than cross_entropy-clean"):
+    with pytest.raises(StudyError, match=r"angular-clean has not less test_clean than cross_entropy-clean"):
         Numbers(turned, "reports/statistics.json").cost("test_clean", "angular-clean", "cross_entropy-clean")
-    with pytest.raises(StudyError, match=r"0\.812 is not less than 0\.812"):
-        NUMBERS.less("0.812", "0.812")
+    with pytest.raises(StudyError, match=r"0\.700 ± 0\.004 \(.*\) is not clearly less than 0\.715 ± 0\.004"):
+        NUMBERS.less(estimate(0.7), estimate(0.715))
+    with pytest.raises(StudyError, match=r"0\.700 ± 0\.004 \(.*\) is not like 0\.715 ± 0\.004"):
+        NUMBERS.alike(estimate(0.7), estimate(0.715))
+    for sign in (0, 1):
+        with pytest.raises(StudyError, match=rf"minus cross_entropy-clean has the sign -1, not {sign}"):
+            NUMBERS.single("test_clean", "angular-clean", "cross_entropy-clean", sign)
+
+
+def test_a_verdict_that_depends_on_the_test_must_be_told() -> None:
+    """By the other test, angular is contradicted; of the training set it says the same."""
+    assert NUMBERS.only_these_depend_on_the_test(("angular", "test_clean", "another")) == ""
+    with pytest.raises(StudyError, match=r"by another, the claim 'It angular' is contradicted; the text omits it"):
+        NUMBERS.only_these_depend_on_the_test(("corrupted", "test_clean", "another"))
 
 
 def test_an_alarm_that_the_text_does_not_explain_stops() -> None:

@@ -46,9 +46,10 @@ from robustness_study.core import params
 from robustness_study.core.array_text import from_text, to_text
 from robustness_study.core.errors import StudyError
 from robustness_study.core.files import read_npz, read_record, write_npz
+from robustness_study.report import conclusion_sections
 from robustness_study.report.study import read as read_study
 from robustness_study.results.cell_results import CellResults
-from robustness_study.webpage import against, charts, explorer, sections, shown
+from robustness_study.webpage import against, charts, document, explorer, sections, shown
 from robustness_study.webpage.packed import COLUMNS, packed, sheet, thumbnails
 from robustness_study.webpage.revision import commit
 from stages import compare, report
@@ -388,6 +389,20 @@ def test_every_table_of_the_study_is_on_the_page(study: Path) -> None:
         assert f'id="table-{path.stem}"' in text and sections.TITLES[path.stem] in html.unescape(text)
     others = {"differences", "verdicts", "confusion", "calibration", "curves"}
     assert set(csv) == {*(path.stem for path in Path("reports/tables").glob("*.csv")), *others}
+
+
+def test_page_names_the_verdicts_that_another_test_would_change(study: Path) -> None:
+    found = report.content()
+    found["static"]["verdicts"] |= {"by_other_tests": ["A <claim>: contradicted by some, p = 0.01"]}
+    text = " ".join(document.page(found).split())
+    assert "Would another test change a verdict? Some, so they are less certain" in text
+    assert html.escape(conclusion_sections.ABOUT_OTHER_TESTS.replace("*", "")) in text
+    assert "<ul><li>A &lt;claim&gt;: contradicted by some, p = 0.01</li></ul>" in text
+    found["static"]["verdicts"] |= {"by_other_tests": []}
+    text = " ".join(document.page(found).split())
+    assert "Would another test change a verdict? None" in text and conclusion_sections.NONE_DIFFERS in text
+    found["static"]["verdicts"] |= {"tested": False}
+    assert "Would another test" not in document.page(found)
 
 
 def test_page_needs_nothing_else_and_is_small(study: Path) -> None:

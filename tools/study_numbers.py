@@ -64,24 +64,56 @@ class Numbers:
         """An entry of one of the report's tables: `0.790 ± 0.004`."""
         return with_spread(self.entry(table, model, row))
 
-    def row_mean(self, table: str, model: str, row: str) -> str:
-        """The mean of an entry of one of the report's tables, such as `0.790`."""
-        return f"{self.entry(table, model, row)['mean']:.3f}"
+    def full_row(self, table: str, model: str, row: str) -> str:
+        """The same with its 95 % interval: `0.790 ± 0.004 (0.779–0.802)`."""
+        return with_interval(self.entry(table, model, row))
 
-    def less(self, low: str, high: str) -> str:
-        """`low against high`, for a sentence that says which is less. Raises StudyError if `low` is not."""
-        if float(low) >= float(high):
-            raise StudyError(f"{self.source}: {low} is not less than {high}")
-        return f"{low} against {high}"
+    def less(self, low: dict[str, Any], high: dict[str, Any]) -> str:
+        """`0.781 against 0.790`, for a sentence that says which of two estimates or entries is less.
 
-    def cost(self, metric: str, model: str, minus: str) -> str:
-        """How many points fewer `model` has, such as `6.7`. Raises StudyError if it has more."""
+        Raises StudyError unless the whole interval of `low` is below that of `high`.
+        """
+        if low["interval_95"][1] >= high["interval_95"][0]:
+            raise StudyError(f"{self.source}: {with_interval(low)} is not clearly less than {with_interval(high)}")
+        return f"{low['mean']:.3f} against {high['mean']:.3f}"
+
+    def alike(self, one: dict[str, Any], other: dict[str, Any]) -> str:
+        """`0.781 and 0.782`, for a sentence that says that two estimates or entries look alike.
+
+        Raises StudyError unless each mean is in the interval of the other.
+        """
+        for first, second in ((one, other), (other, one)):
+            low, high = second["interval_95"]
+            if not low <= first["mean"] <= high:
+                raise StudyError(f"{self.source}: {with_interval(one)} is not like {with_interval(other)}")
+        return f"{one['mean']:.3f} and {other['mean']:.3f}"
+
+    def difference(self, metric: str, model: str, minus: str) -> dict[str, Any]:
+        """A single difference between two models."""
         for found in self.statistics["differences"]:
             if (found["metric"], found["model"], found["minus"]) == (metric, model, minus):
-                if found["mean"] > 0:
-                    raise StudyError(f"{self.source}: {model} has more {metric} than {minus}")
-                return f"{-100 * found['mean']:.1f}"
+                return dict(found)
         raise StudyError(f"{self.source} has no difference in {metric} of {model} minus {minus}")
+
+    def single(self, metric: str, model: str, minus: str, sign: int) -> str:
+        """The points of a single difference with the interval that is adjusted for all of them.
+
+        `sign` is 1 or −1 if the sentence says that the difference is clear, and its direction; 0 if it says that it is
+        not. Raises StudyError if that is wrong.
+        """
+        found = self.difference(metric, model, minus)
+        low, high = found["simultaneous_95"]
+        clear = 0 if low < 0 < high else 1 if found["mean"] > 0 else -1
+        if clear != sign:
+            raise StudyError(f"{self.source}: {metric} of {model} minus {minus} has the sign {clear}, not {sign}")
+        return f"{points(found['mean'])} ({interval_in_points(found['simultaneous_95'])})"
+
+    def cost(self, metric: str, model: str, minus: str) -> str:
+        """How many points fewer `model` has, such as `6.7`. Raises StudyError if it has not fewer."""
+        found = self.difference(metric, model, minus)
+        if found["mean"] >= 0:
+            raise StudyError(f"{self.source}: {model} has not less {metric} than {minus}")
+        return f"{-100 * found['mean']:.1f}"
 
     def conclusions(self) -> list[dict[str, Any]]:
         """The conclusions about the claims of the two studies, in the report's order.
@@ -108,9 +140,8 @@ class Numbers:
 
     def claim(self, about: str, metric: str, verdict: str) -> str:
         """The points of a conclusion with their interval. Raises StudyError if its verdict is not `verdict`."""
-        if verdict not in VERDICTS:
-            raise StudyError(f"{verdict!r} is no verdict; choose one of {sorted(VERDICTS)}")
         found = self.conclusion(about, metric)
+        known_verdict(verdict)
         if found["verdict"] != verdict:
             raise StudyError(f"the claim {found['claim']!r} is {found['verdict']}, not {verdict}")
         return f"{points(found['mean'])} ({interval_in_points(found['simultaneous_95'])})"
@@ -121,12 +152,27 @@ class Numbers:
         Raises StudyError if its verdict by that test is not `verdict`.
         """
         found = self.conclusion(about, metric)
-        if test not in found["other_tests"]:
-            raise StudyError(f"{test!r} is none of the other tests; choose one of {sorted(found['other_tests'])}")
-        other = found["other_tests"][test]
-        if other["verdict"] != verdict:
-            raise StudyError(f"by {test}, the claim {found['claim']!r} is {other['verdict']}, not {verdict}")
-        return p_in_text(other["p_holm"])
+        known_verdict(verdict)
+        others = found.get("other_tests", {})
+        if test not in others:
+            raise StudyError(f"{test!r} is none of the other tests; choose one of {sorted(others)}")
+        if others[test]["verdict"] != verdict:
+            raise StudyError(f"by {test}, the claim {found['claim']!r} is {others[test]['verdict']}, not {verdict}")
+        return p_in_text(others[test]["p_holm"])
+
+    def only_these_depend_on_the_test(self, *named: tuple[str, str, str]) -> str:
+        """Nothing, if a text names every verdict that another test would change: about, metric, test.
+
+        Raises StudyError if it does not name one of them.
+        """
+        told = [(self.conclusion(about, metric)["claim"], test) for about, metric, test in named]
+        for found in self.conclusions():
+            for test, other in found["other_tests"].items():
+                if other["verdict"] != found["verdict"] and (found["claim"], test) not in told:
+                    raise StudyError(
+                        f"by {test}, the claim {found['claim']!r} is {other['verdict']}; the text omits it"
+                    )
+        return ""
 
     def alarmed(self, kind: str) -> str:
         """The models for which the alarm `kind` was raised: "`cross_entropy-clean` (seeds 0, 1)"; "" if none.
@@ -144,6 +190,12 @@ class Numbers:
         return ", ".join(
             f"`{model}` (seed{'s' * (len(found) > 1)} {', '.join(found)})" for model, found in sorted(seeds.items())
         )
+
+
+def known_verdict(verdict: str) -> None:
+    """Raises StudyError if a template names a verdict that does not exist."""
+    if verdict not in VERDICTS:
+        raise StudyError(f"{verdict!r} is no verdict; choose one of {sorted(VERDICTS)}")
 
 
 def with_spread(found: dict[str, Any]) -> str:

@@ -46,7 +46,7 @@ def numbers(top: Path = TOP, source: str = STUDY) -> Numbers:
 
 
 def trained_on(top: Path, study: Numbers) -> dict[str, Any]:
-    """What all models of the study were trained on: recipe, device, torch, precision, threads; and their number.
+    """What all models of the study were trained on: recipe, device, torch, precision, threads; and how many there are.
 
     Raises StudyError if the models differ in it, or if one had other images than the official ones: then no sentence
     about the study can name it once. Also if `reports/cells` has other models than the statistics.
@@ -68,7 +68,9 @@ def trained_on(top: Path, study: Numbers) -> dict[str, Any]:
     for key, each in found.items():
         if each != first:
             raise StudyError(f"reports/cells: {key} was trained on {each}, other models on {first}; train it again")
-    return first | {"models": len(found), "torch": first["torch"].partition("+")[0]}
+    train_sets = {name for of_loss in study.statistics["metrics"].values() for name in of_loss}
+    counts = {"models": len(found), "losses": len(study.statistics["metrics"]), "train_sets": len(train_sets)}
+    return first | counts | {"torch": first["torch"].partition("+")[0]}
 
 
 def environment(top: Path = TOP) -> jinja2.Environment:

@@ -46,14 +46,14 @@ HOW_TO_READ = (
     "- Another idea in `params.yaml` changes none of this. Only a training set can change which corruptions count as "
     "unlike training."
 )
-OTHER_TESTS = (
-    "**Would another test change a verdict?** The verdicts above rest on one test, the same for every study. Two "
-    "others decide nothing. *Each model on its own* adds the variances of all models; it is wrong too often if models "
-    "of one side move together. *Differences of each seed* takes the variance of the difference of each seed; it finds "
-    "more if both sides move together, and less if not. {differ}"
+ABOUT_OTHER_TESTS = (
+    "**Would another test change a verdict?** The verdicts above rest on one test, the same for every study. Two other "
+    "tests were computed too; they change no verdict. *Each model on its own* adds the variances of all models. It is "
+    "too sure if models of one side move together from seed to seed. *Differences of each seed* takes the variance of "
+    "the difference of each seed. It is surer than the test above if both sides move together, and less sure if not."
 )
-NONE_DIFFERS = "With them, every verdict would be the same."
-SOME_DIFFER = "These verdicts would be others, so they depend on the choice of the test:"
+NONE_DIFFERS = "With each of them, every verdict would be the same."
+SOME_DIFFER = "With another test, these verdicts would differ, so they are less certain than the others:"
 ONE_SEED = (
     "There is one seed. The intervals are over images alone. They do not cover how models of other seeds would differ, "
     "so nothing is tested and nothing is concluded."
@@ -118,15 +118,20 @@ def _tested(conclusion: Conclusion) -> dict[str, str]:
 
 
 def other_tests(families: list[Family]) -> list[str]:
-    """What other tests say of the claims: a paragraph and, if verdicts would be others, a list of them."""
-    others = [
-        f"- {other.claim.text}: *{other.verdict()}* by *{name}*"
+    """What other tests say of the claims: how they differ, and the verdicts that would differ, or that none would."""
+    differ = verdicts_by_other_tests(families)
+    found = "\n".join([SOME_DIFFER, "", *(f"- {text}" for text in differ)]) if differ else NONE_DIFFERS
+    return [ABOUT_OTHER_TESTS, found]
+
+
+def verdicts_by_other_tests(families: list[Family]) -> list[str]:
+    """Each verdict that another test would change: claim, verdict by that test, its name, and the p-value."""
+    return [
+        f"{other.claim.text}: *{other.verdict()}* by *{name}*"
         + ("" if other.adjusted.p_holm is None else f", {p_in_text(other.adjusted.p_holm)}")
         for family in families
         for name, other in family.that_depend_on_the_test()
     ]
-    text = OTHER_TESTS.format(differ=SOME_DIFFER if others else NONE_DIFFERS)
-    return [text, "\n".join(others)] if others else [text]
 
 
 def _random_corruptions(study: Study, family: Family) -> list[str]:

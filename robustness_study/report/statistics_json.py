@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from robustness_study.report.study import Study
@@ -50,14 +51,13 @@ def difference_as_json(difference: Difference) -> dict[str, Any]:
 
 def family_as_json(family: Family) -> list[dict[str, Any]]:
     """The claims of a family, each also with the verdict and the adjusted p-value that other tests would give."""
-    found = [conclusion_as_json(family.title, each) for each in family.conclusions]
-    for name, others in family.by_other_tests.items():
-        for each, other in zip(found, others, strict=True):
-            each["other_tests"][name] = {"verdict": other.verdict(), "p_holm": other.adjusted.p_holm}
-    return found
+    return [
+        conclusion_as_json(family.title, each, {name: of[place] for name, of in family.by_other_tests.items()})
+        for place, each in enumerate(family.conclusions)
+    ]
 
 
-def conclusion_as_json(family: str, conclusion: Conclusion) -> dict[str, Any]:
+def conclusion_as_json(family: str, conclusion: Conclusion, by_other_tests: Mapping[str, Conclusion]) -> dict[str, Any]:
     """A claim with its verdict; it is adjusted together with the others of its family."""
     return {
         "family": family,
@@ -66,7 +66,10 @@ def conclusion_as_json(family: str, conclusion: Conclusion) -> dict[str, Any]:
         "contrast": conclusion.claim.contrast(),
         "metric": conclusion.claim.metric,
         **estimate_as_json(conclusion.estimate, conclusion.adjusted),
-        "other_tests": {},
+        "other_tests": {
+            name: {"verdict": other.verdict(), "p_holm": other.adjusted.p_holm}
+            for name, other in by_other_tests.items()
+        },
     }
 
 

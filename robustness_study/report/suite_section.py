@@ -127,8 +127,8 @@ def effects_text(cells: Cells) -> list[str]:
         "\n".join(lines),
         f"The intervals for fixed corruptions, like all others in this report, are about other {over} under the same "
         "corruptions. The intervals for random corruptions take those of the suite as a random sample of possible "
-        "ones, so they are wider. Where only the first one excludes 0, the effect is shown for these corruptions and "
-        "not for others.",
+        "ones, so they are wider. Where only the first one excludes 0, an effect is one of these corruptions, and it "
+        "need not hold for others.",
     ]
 
 

@@ -18,7 +18,7 @@ from robustness_study.results import claims
 from robustness_study.results.cell_results import Cells
 from robustness_study.results.claims import CLAIMS, Claim
 from robustness_study.results.families import LEVEL, Adjusted, adjust
-from robustness_study.results.intervals import Test, difference_over_seeds
+from robustness_study.results.intervals import ClaimTest, difference_over_seeds
 from robustness_study.results.metrics import BY_NAME
 from robustness_study.results.other_tests import OTHER_TESTS
 from robustness_study.results.random_corruptions import right_by_corruption, widened
@@ -79,7 +79,9 @@ def families(cells: Cells, compared: Collection[str]) -> list[Family]:
     ]
 
 
-def conclusions(cells: Cells, family: Sequence[Claim] = CLAIMS, test: Test = difference_over_seeds) -> list[Conclusion]:
+def conclusions(
+    cells: Cells, family: Sequence[Claim] = CLAIMS, test: ClaimTest = difference_over_seeds
+) -> list[Conclusion]:
     """One conclusion for each claim of the family that this study can answer."""
     answered = [claim for claim in family if what_is_missing(claim, cells) is None]
     estimates = [_estimate(claim, cells, test) for claim in answered]
@@ -120,7 +122,7 @@ def interval_for_random_corruptions(conclusion: Conclusion, cells: Cells, count:
     return conclusion.estimate.mean - half_width, conclusion.estimate.mean + half_width
 
 
-def _estimate(claim: Claim, cells: Cells, test: Test) -> Estimate:
+def _estimate(claim: Claim, cells: Cells, test: ClaimTest) -> Estimate:
     metric = BY_NAME[claim.metric]
     better, worse = (
         [[metric.scores_of(result) or {} for result in cells[name]] for name in side] for side in claim.sides()

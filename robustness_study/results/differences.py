@@ -136,7 +136,7 @@ def p_in_table(p_value: float | None) -> str:
     digits = 2
     while (float(f"{p_value:.{digits}g}") < LEVEL) != (p_value < LEVEL):  # rounded, it must be on the same side
         digits += 1
-    return f"{p_value:.{digits}g}"
+    return f"{p_value:#.{digits}g}"
 
 
 def p_in_text(p_value: float) -> str:

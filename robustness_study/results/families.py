@@ -41,7 +41,7 @@ def adjust(family: Sequence[Estimate], over_images: bool = False) -> list[Adjust
     """
     if not over_images and any(found.n == 1 for found in family):
         return [Adjusted(None, found.interval_95 if varies(found) else None, None) for found in family]
-    adjusted = holm([found.p_value for found in family])
+    adjusted = holm([found.p_value if varies(found) else 1.0 for found in family])  # rounding has no p-value
     return [_adjusted(found, p_holm, LEVEL / len(family)) for found, p_holm in zip(family, adjusted, strict=True)]
 
 

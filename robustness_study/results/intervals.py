@@ -17,7 +17,9 @@ FEW_IMAGES = 20  # with fewer images that are correct (or wrong), an interval ar
 # Keys: mean, std (ddof = 1; None for one seed), interval_95, n (seeds), images, interval_covers. None if missing.
 Summary = dict[str, Any]
 Summaries = dict[str, dict[str, dict[str, Summary]]]  # loss → training set → metric
-Test = Callable[[Sequence[Sequence[Scores]], Sequence[Sequence[Scores]]], Estimate]  # of two sides: see below
+ClaimTest = Callable[
+    [Sequence[Sequence[Scores]], Sequence[Sequence[Scores]]], Estimate
+]  # better side, worse side → estimate
 
 
 def all_metrics(cells: Cells) -> Summaries:
@@ -99,8 +101,7 @@ def over_seeds(scores: Sequence[Scores]) -> Estimate:
 def difference_over_seeds(one: Sequence[Sequence[Scores]], other: Sequence[Sequence[Scores]]) -> Estimate:
     """How much higher the mean of the cells on one side is than that of the other side.
 
-    The cells of a side are averaged for each seed first and count as one cell. Models of one seed may move together. A
-    contrast treats its cells as independent, so with them one by one its interval would be too narrow.
+    The cells of a side are averaged for each seed first and count as one cell, because they may move together.
     """
     sides = [
         [
@@ -113,7 +114,10 @@ def difference_over_seeds(one: Sequence[Sequence[Scores]], other: Sequence[Seque
 
 
 def contrast_over_seeds(cells: Sequence[Sequence[Scores]], weights: Sequence[float]) -> Estimate:
-    """The estimate of a weighted sum of cells. Each cell has the scores of every seed, in the same order of seeds."""
+    """The estimate of a weighted sum of cells. Each cell has the scores of every seed, in the same order of seeds.
+
+    Cells count as independent. So the interval is too narrow if cells with weights of one sign move together.
+    """
     names = list(cells[0][0])
     parts = [[np.stack([of_seed[name] for of_seed in cell]) for name in names] for cell in cells]
     return contrast(parts, weights, [name not in OF_EACH_SEED for name in names])

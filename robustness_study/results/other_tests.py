@@ -11,7 +11,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from robustness_study.results.intervals import Test, contrast_over_seeds
+from robustness_study.results.intervals import ClaimTest, contrast_over_seeds
 from robustness_study.results.metric import Scores
 from robustness_study.statistics import Estimate
 
@@ -37,7 +37,7 @@ def differences_of_each_seed(one: Side, other: Side) -> Estimate:
     return contrast_over_seeds([of_seeds], [1.0])
 
 
-OTHER_TESTS: dict[str, Test] = {
+OTHER_TESTS: dict[str, ClaimTest] = {
     "each model on its own": each_model_on_its_own,
     "differences of each seed": differences_of_each_seed,
 }

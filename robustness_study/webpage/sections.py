@@ -53,11 +53,12 @@ def verdicts(study: Study) -> dict[str, Any]:
             for family, frame in found
         ],
         "tested": tested,
-        "other_tests": [
-            text.replace("*", "").removeprefix("- ")
-            for block in (conclusion_sections.other_tests(study.concluded) if tested and study.concluded else [])
-            for text in block.splitlines()
+        "about_other_tests": conclusion_sections.ABOUT_OTHER_TESTS.replace("*", ""),
+        "by_other_tests": [
+            text.replace("*", "") for text in conclusion_sections.verdicts_by_other_tests(study.concluded)
         ],
+        "some_differ": conclusion_sections.SOME_DIFFER,
+        "none_differs": conclusion_sections.NONE_DIFFERS,
         "seeds": study.seeds,
         "left_out": _by_reason(study.left_out),
     }
