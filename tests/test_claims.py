@@ -197,7 +197,7 @@ def test_numbers_have_their_sign_and_no_digit_that_is_not_known() -> None:
         "p = 0.10",
         "p < 0.0001",
     )
-    assert interval_in_points(None) == "" and p_in_table(0.05) == "0.05"
+    assert interval_in_points(None) == "" and p_in_table(0.05) == "0.050"
 
 
 def test_compared_models_differ_in_one_thing() -> None:
