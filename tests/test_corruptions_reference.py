@@ -1,9 +1,9 @@
 """Agreement with CIFAR-10-C's own generator, on CIFAR-10's images.
 
-`cifar10c_reference.csv` holds how much the published generator changed the first 500 test images (JPEG copies,
-quality 75; output rounded to uint8): see the columns in `measure`. The images are in no repository, so the table
-is compared where `dvc repro download` has put those copies; everywhere else, the same values are pinned for images
-with the statistics of photographs. They were recorded when the table agreed.
+`cifar10c_reference.csv` holds how much the published generator changed the first 500 official test images (output
+rounded to uint8): see the columns in `measure`. The images are in no repository, so the table is compared where
+`dvc repro download` has put them; everywhere else, values are pinned for images with the statistics of photographs.
+They were recorded when the table agreed.
 """
 
 from __future__ import annotations
@@ -21,8 +21,8 @@ from robustness_study.corruptions import CIFAR_10_C, HELD_OUT, corrupt
 HERE = Path(__file__).parent
 BENCHMARK = (*CIFAR_10_C, *HELD_OUT)
 RAW = HERE.parent / "data/raw/test.npz"
-# SHA-256 of the first 500 test images of the copies.
-COPIES = "6c46e9f58ba56bc274497df9528a45255e614f53a9c9faeae9101336d2686bf2"
+# SHA-256 of the first 500 official test images.
+OFFICIAL = "8f2427926825821b6e0de483aa537ca1419ff2a5b82cc5e436d5dfc50e85cc7a"
 NAMES = ("mean_abs_change", "rms_change", "mean_shift", "contrast_ratio", "gradient_ratio")
 # The largest relative difference of any value except the shift, rounded up. Random corruptions vary more.
 TOLERANCE = {
@@ -67,13 +67,13 @@ def table(name: str) -> dict[tuple[str, int], dict[str, float]]:
         }
 
 
-def copies() -> np.ndarray | None:
+def official() -> np.ndarray | None:
     """The first 500 test images, if they are those that the table was measured on."""
     if not RAW.exists():
         return None
     with np.load(RAW) as archive:
         images: np.ndarray = archive["images"][:500]
-    return images if hashlib.sha256(images.tobytes()).hexdigest() == COPIES else None
+    return images if hashlib.sha256(images.tobytes()).hexdigest() == OFFICIAL else None
 
 
 def check(found: dict[str, float], expected: dict[str, float], tolerance: float, shift: float) -> None:
@@ -94,10 +94,10 @@ def test_tables_have_every_corruption() -> None:
     assert set(TOLERANCE) <= set(BENCHMARK)
 
 
-@pytest.mark.skipif(copies() is None, reason="needs the JPEG copies of CIFAR-10 in data/raw")
+@pytest.mark.skipif(official() is None, reason="needs the official images of CIFAR-10 in data/raw")
 @pytest.mark.parametrize(("name", "severity"), REFERENCE)
 def test_images_are_changed_as_much_as_by_the_published_generator(name: str, severity: int) -> None:
-    images = copies()
+    images = official()
     assert images is not None
     found = measure(images, corrupt(images, name, severity, seed=0, split="test"))
     check(found, REFERENCE[name, severity], TOLERANCE.get(name, OTHERS), SHIFT)
