@@ -182,8 +182,9 @@ def test_table_of_published_attacks_is_that_of_the_last_run() -> None:
     table = page.split(f"| attack | {heads} |", 1)[1].split("\n\n", 1)[0].splitlines()[2:]
     shares = [" | ".join(f"{row['accuracy'][name]:.3f}" for row in found) for name in found[0]["accuracy"]]
     assert [row.split(" | ", 1)[1] for row in table] == [f"{share} |" for share in shares]
-    assert {agreed for row in found for agreed in row["agree"].values()} == {0.995}
-    assert "agree on 99.5 % of the images" in page
+    assert {row["agree"]["apgd"] for row in found} == {1.0} and "published one agree on all images, at both ε" in page
+    of_one = [f"{100 * row['agree']['apgd_ce']:.1f} % at {row['epsilon_255']}/255" for row in found]
+    assert f"With cross-entropy alone they agree on {' and '.join(of_one)}." in " ".join(page.split())
 
 
 # --- commands ----------------------------------------------------------------------------------------------------
