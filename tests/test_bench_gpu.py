@@ -60,16 +60,19 @@ def test_each_outcome_is_kept_and_a_failure_stops_no_other_part() -> None:
         Part("good", 0, lambda: 7),
         Part("large", 1000, lambda: 8),
         Part("slow", 0, endless, 0.1),
-        Part("endless", 0, endless),
-        Part("late", 0.1, lambda: 9),
     ]
-    missing = run_parts(parts, 8, lambda name, found: kept.append((name, found["state"])))
+    missing = run_parts(parts, 900, lambda name, found: kept.append((name, found["state"])))
     assert kept == [
         ("lacking", "failed"), ("wrong", "failed"), ("good", "done"), ("large", "skipped"), ("slow", "stopped"),
-        ("endless", "stopped"),
-        ("late", "skipped"),
     ]  # fmt: skip
-    assert missing == ["lacking", "wrong", "large", "slow", "endless", "late"]
+    assert missing == ["lacking", "wrong", "large", "slow"]
+
+
+def test_when_the_time_is_up_the_last_part_is_stopped_and_no_other_begins() -> None:
+    kept: list[tuple[str, str]] = []
+    parts = [Part("endless", 0, endless), Part("late", 0.1, lambda: 9)]
+    missing = run_parts(parts, 2, lambda name, found: kept.append((name, found["state"])))
+    assert kept == [("endless", "stopped"), ("late", "skipped")] and missing == ["endless", "late"]
 
 
 def test_an_outcome_has_the_result_or_the_reason_in_one_line() -> None:

@@ -18,6 +18,7 @@ from robustness_study.check import check
 from robustness_study.core import params
 from robustness_study.core.errors import StudyError
 from tools import workspace
+from tools.scale.processes import interruptible
 
 KEYS = [f"a-{train_set}-{seed}" for train_set in ("clean", "corrupted") for seed in (0, 1)]
 # The stages of the study that its order depends on, each of one line.
@@ -96,7 +97,8 @@ def test_when_the_time_is_up_what_runs_is_stopped_and_whole_seeds_stay(project: 
         Study.stop(study)
 
     study.stop = stop  # type: ignore[method-assign]
-    study.models(time.monotonic())
+    with interruptible():  # as in `main`: in the background of a shell, the stages would inherit that SIGINT is ignored
+        study.models(time.monotonic())
     assert study.whole == [0] and time.monotonic() - stopped[0] < 60
     assert not (project / "a-clean-1.model").exists()
     assert not study.runner.running
