@@ -4,7 +4,7 @@ Each simulated study has the models of the two studies' claims. A seed moves the
 (`SPREADS`, a standard deviation in points). An image is correct with one model more often if it is correct with another
 (`CORRELATIONS`, like those of the earlier study, on JPEG copies of CIFAR-10 with seeds 0, 1 and 2). Then the tests of
 the claims run as they do in the report. `python -m bench.power` takes about a quarter of an hour on one core and writes
-`bench/results/power.json`; `docs/statistics.md` has its table. `--only "as in the study"` repeats some rows of it.
+`bench/results/power.json`; `docs/statistics.md` has its table.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from bench import report
-from robustness_study.core.files import read_json, write_json
+from robustness_study.core.files import write_json
 from robustness_study.core.program import run
 from robustness_study.core.seeds import derive_seed
 from robustness_study.results.claims import CLAIMS, LOSSES, TRAIN_SETS, Claim, Name
@@ -156,13 +156,12 @@ def simulate(scenario: Scenario, studies: int, seed: int = 0) -> dict[str, Any]:
 
 
 EVERY_TWO = dict.fromkeys(range(len(CLAIMS)), 2.0)
-OF_SUITE_NOW = {"suite_unseen_mean": 2000}  # images of the study's suite
+SUITE_OF = {"as in the study": {"suite_unseen_mean": 2000}}  # images of the suite, if not as in `IMAGES`
 SCENARIOS = {
-    **{f"{spread}, none": Scenario(spread) for spread in SPREADS if spread != "as in the study"},
+    **{f"{spread}, none": Scenario(spread, images=SUITE_OF.get(spread, {})) for spread in SPREADS},
     **{
-        f"{spread}, 2 points": Scenario(spread, true_points=EVERY_TWO)
+        f"{spread}, 2 points": Scenario(spread, true_points=EVERY_TWO, images=SUITE_OF.get(spread, {}))
         for spread in SPREADS
-        if spread != "as in the study"
     },
     "as in the earlier study, 3 seeds, none": Scenario("as in the earlier study", seeds=3),
     "as in the earlier study, 3 seeds, 2 points": Scenario("as in the earlier study", seeds=3, true_points=EVERY_TWO),
@@ -177,13 +176,11 @@ SCENARIOS = {
     "as in the earlier study, 4,000 images of the suite, all attacked, 2 points": Scenario(
         "as in the earlier study", true_points=EVERY_TWO, images={"suite_unseen_mean": 4000, "robust_2": 10_000}
     ),
-    "as in the study, none": Scenario("as in the study", images=OF_SUITE_NOW),
     "as in the study, 0.9 of it common to a training set, none": Scenario(
-        "as in the study", together="training set", correlation=0.9, images=OF_SUITE_NOW
+        "as in the study", together="training set", correlation=0.9, images=SUITE_OF["as in the study"]
     ),
-    "as in the study, 2 points": Scenario("as in the study", true_points=EVERY_TWO, images=OF_SUITE_NOW),
     "as in the study, 6 points": Scenario(
-        "as in the study", true_points=dict.fromkeys(range(len(CLAIMS)), 6.0), images=OF_SUITE_NOW
+        "as in the study", true_points=dict.fromkeys(range(len(CLAIMS)), 6.0), images=SUITE_OF["as in the study"]
     ),
 }
 
@@ -209,17 +206,15 @@ def table(scenarios: dict[str, Any]) -> str:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--studies", type=int, default=800, help="simulated studies for each scenario")
-    parser.add_argument("--only", default="", help="simulate scenarios with this text in their name, keep the others")
-    arguments = parser.parse_args()
-    path = report.RESULTS / "power.json"
-    kept = read_json(path, "scenarios")["scenarios"] if arguments.only else {}
+    studies = parser.parse_args().studies
     found = {}
     for name, scenario in SCENARIOS.items():
-        known = kept.get(name) if arguments.only not in name else None
-        found[name] = known or simulate(scenario, arguments.studies)
+        found[name] = simulate(scenario, studies)
         print(f"{name:68s}  {found[name]}", flush=True)
     print(table(found))
-    write_json(path, {"level": LEVEL, "claims": [claim.text for claim in CLAIMS], "scenarios": found})
+    write_json(
+        report.RESULTS / "power.json", {"level": LEVEL, "claims": [claim.text for claim in CLAIMS], "scenarios": found}
+    )
 
 
 if __name__ == "__main__":

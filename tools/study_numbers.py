@@ -167,7 +167,7 @@ class Numbers:
         """
         told = [(self.conclusion(about, metric)["claim"], test) for about, metric, test in named]
         for found in self.conclusions():
-            for test, other in found["other_tests"].items():
+            for test, other in found.get("other_tests", {}).items():
                 if other["verdict"] != found["verdict"] and (found["claim"], test) not in told:
                     raise StudyError(
                         f"by {test}, the claim {found['claim']!r} is {other['verdict']}; the text omits it"
