@@ -11,12 +11,10 @@ import numpy as np
 import pytest
 import torch
 from attacked import study_of
-from made_cells import correct, write_study
 
 from bench import (
     adversarial,
     against,
-    augmix,
     autoattack,
     convolutions,
     corruptions,
@@ -191,28 +189,6 @@ def test_settings_of_measurement_are_tried_on_validation_images(
         for shares in row["stand_in"].values():
             assert set(shares) == {"agrees", "right_at_1", "right_at_2", "right_at_4"}
             assert all(0 <= share <= 1 for share in shares.values())
-
-
-def test_training_sets_are_compared_image_by_image(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(report, "RESULTS", tmp_path)
-    monkeypatch.setattr(augmix, "TRAIN_SETS", ("corrupted",))
-    write_study()
-    committed = params.read(REPOSITORY / "params.yaml")
-    Path("params.yaml").write_text(
-        json.dumps(params.read() | {"train_set_config": committed["train_set_config"]}), encoding="utf-8"
-    )
-    monkeypatch.setattr(sys, "argv", ["augmix", "--loss", "angular", "--seed", "5"])
-    augmix.main()
-    found = json.loads((tmp_path / "augmix.json").read_text(encoding="utf-8"))
-    assert (found["loss"], found["seed"], found["unseen"]) == ("angular", 5, ["fog"])
-    row = found["rows"][0]
-    shares = {name: correct(Cell("angular", name, 5), "test_clean") / 50 for name in ("corrupted", "clean")}
-    assert row["metric"] == "test_clean" and row["images"] == 50
-    assert {name: row[name] for name in shares} == pytest.approx(shares)
-    assert row["difference"] == pytest.approx(shares["corrupted"] - shares["clean"])
-    low, high = row["interval_95_images"]
-    assert low < row["difference"] < high and len(found["rows"]) > 8
 
 
 def test_a_run_that_fails_is_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import json
 import re
+import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from bench import report, robust_training
 from robustness_study.core.errors import StudyError
 from robustness_study.core.files import read_json
 from robustness_study.results.claims import STUDIES
@@ -59,7 +61,7 @@ def statistics() -> dict[str, Any]:
         "conclusions": [
             conclusion("trained on corrupted − trained on clean, mean over a and b", "contradicted", -0.0712),
             conclusion("angular − cross_entropy, mean over", "supported", 0.012),
-            conclusion("angular − cross_entropy, mean over", "supported", 0.012) | {"family": "an idea's"},
+            conclusion("angular − cross_entropy, mean over", "contradicted", -0.03) | {"family": "an idea's"},
         ],
     }
 
@@ -84,6 +86,7 @@ def test_numbers_have_their_digits_and_signs() -> None:
     assert NUMBERS.cost("test_clean", "angular-clean", "cross_entropy-clean") == "2.3"
     assert NUMBERS.claim("corrupted", "test_clean", "contradicted") == "−7.1 (−9.1 to −5.1)"
     assert NUMBERS.claim("angular", "test_clean", "supported") == "+1.2 (−0.8 to +3.2)"
+    assert NUMBERS.claim("angular", "test_clean", "contradicted", "an idea's") == "−3.0 (−5.0 to −1.0)"
     assert NUMBERS.answer("angular", "test_clean") == "**supported**, +1.2 (−0.8 to +3.2)"
     assert NUMBERS.by_test("another", "corrupted", "test_clean", "contradicted") == "p = 0.017"
     assert NUMBERS.alarmed("few_images") == "`a-clean` (seeds 0, 1), `b_c-d` (seed 2)"
@@ -165,8 +168,13 @@ def a_project(top: Path, template: str) -> Path:
     for train_set in ("clean", "corrupted"):
         cell = top / "reports/cells/cross_entropy" / f"{train_set}-0"
         cell.mkdir(parents=True)
-        record = {"model": f"cross_entropy-{train_set}-0", "recipe": "cpu", "trained_on": {"torch": "2.15.0+cu132"}}
-        (cell / "evaluate.json").write_text(json.dumps(record | {"dataset": {"official": True}}), encoding="utf-8")
+        record = {
+            "model": f"cross_entropy-{train_set}-0",
+            "recipe": "cpu",
+            "trained_on": {"device": "cpu", "torch": "2.15.0+cu132"},
+            "dataset": {"official": True},
+        }
+        (cell / "evaluate.json").write_text(json.dumps(record), encoding="utf-8")
     (top / study_pages.TEMPLATES).mkdir(parents=True)
     (top / study_pages.TEMPLATES / "some.md.jinja").write_text(template, encoding="utf-8")
     return top
@@ -210,6 +218,8 @@ def test_statistics_that_are_missing_or_old_stop(tmp_path: Path) -> None:
     (top / study_pages.STUDY).unlink()
     with pytest.raises(StudyError, match=r"statistics.json does not exist"):
         study_pages.numbers(top)
+    with pytest.raises(StudyError, match=r"^bench/other.json does not exist; it is in git: `git restore bench/other"):
+        study_pages.numbers(top, "bench/other.json")
 
 
 @pytest.mark.parametrize(
@@ -225,6 +235,28 @@ def test_statistics_that_are_missing_or_old_stop(tmp_path: Path) -> None:
 def test_a_part_without_one_of_its_marks_stops(tmp_path: Path, page: str) -> None:
     with pytest.raises(StudyError, match=r"a part needs two marks"):
         study_pages.with_parts(page, study_pages.environment(a_project(tmp_path, "")), "0")
+
+
+def test_what_a_comparison_of_training_sets_found_is_kept(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(study_pages, "TOP", a_project(tmp_path, ""))
+    monkeypatch.setattr(report, "RESULTS", tmp_path)
+    monkeypatch.setattr(sys, "argv", ["robust_training"])
+    with pytest.raises(StudyError, match=r"statistics.json is of {'recipe': 'cpu', .*}, not of {'recipe': 'quick', "):
+        robust_training.main()
+    study = {"recipe": "cpu", "losses": ["cross_entropy"], "train_sets": ["clean", "corrupted"]}
+    monkeypatch.setattr(robust_training, "STUDY", study)
+    monkeypatch.setattr(report, "machine", lambda on: {"device": f"a {on.type}", "versions": {"torch": "2.15.0"}})
+    robust_training.main()
+    assert "robust_training.json: 2 models, recipe cpu, a cpu" in capsys.readouterr().out
+    found = study_pages.numbers(tmp_path, "robust_training.json")
+    assert found.mean("test_clean", "cross_entropy", "clean") == "0.812"
+    assert found.statistics["trained_on"] == study_pages.trained_on(tmp_path, NUMBERS)
+    assert found.statistics["machine"]["device"] == "a cpu"
+    monkeypatch.setattr(report, "machine", lambda on: {"device": "", "versions": {"torch": "2.14.1"}})
+    with pytest.raises(StudyError, match=r"the models were trained with torch 2\.15\.0; run this in that environment"):
+        robust_training.main()
 
 
 @pytest.mark.parametrize(
@@ -253,7 +285,7 @@ def test_each_template_has_its_place(tmp_path: Path) -> None:
 
 def typed_numbers(text: str) -> set[str]:
     """Decimals, and numbers of points or per cent, that a text has outside the calls of a template."""
-    text = re.sub(r"\{\{.*?\}\}|\{#.*?#\}", "", text, flags=re.DOTALL)
+    text = re.sub(r"\{\{.*?\}\}|\{#.*?#\}|arXiv \d+\.\d+", "", text, flags=re.DOTALL)
     return set(re.findall(r"\d+\.\d+|\d+(?= (?:points|%))", text)) - STUDIES_REPORTED
 
 
@@ -268,7 +300,7 @@ def test_no_number_of_the_study_is_typed_beside_the_parts() -> None:
     results = by_hand[ROOT / "README.md"].partition("## Results")[2].partition("\n## ")[0]
     assert "Settings were chosen" in results
     assert typed_numbers(results) == set()
-    assert typed_numbers(by_hand[ROOT / "docs/results.md"].partition("## AugMix")[0]) <= {"95"}
+    assert typed_numbers(by_hand[ROOT / "docs/results.md"]) <= {"95"}
     assert typed_numbers("0.812, +1.4 points, 27 %, {{ call(0.5) }}") == {"0.812", "1.4", "27"}
 
 

@@ -115,19 +115,19 @@ class Numbers:
             raise StudyError(f"{self.source}: {model} has not less {metric} than {minus}")
         return f"{-100 * found['mean']:.1f}"
 
-    def conclusions(self) -> list[dict[str, Any]]:
-        """The conclusions about the claims of the two studies, in the report's order.
+    def conclusions(self, family: str = STUDIES) -> list[dict[str, Any]]:
+        """The conclusions about the claims of the two studies, or of another family, in the report's order.
 
         Raises StudyError if there are none, or if they were not tested, for example because there is one seed.
         """
-        made = [found for found in self.statistics["conclusions"] if found["family"] == STUDIES]
+        made = [found for found in self.statistics["conclusions"] if found["family"] == family]
         if not made or any(found["verdict"] not in VERDICTS for found in made):
-            raise StudyError(f"{self.source} has no verdicts about the claims of the two studies")
+            raise StudyError(f"{self.source} has no verdicts about the claims of {family}")
         return made
 
-    def conclusion(self, about: str, metric: str) -> dict[str, Any]:
+    def conclusion(self, about: str, metric: str, family: str = STUDIES) -> dict[str, Any]:
         """The conclusion about a loss or a training set by one metric."""
-        for found in self.conclusions():
+        for found in self.conclusions(family):
             named = found["contrast"].startswith((f"{about} −", f"trained on {about} −"))
             if found["metric"] == metric and named:
                 return dict(found)
@@ -138,9 +138,9 @@ class Numbers:
         found = self.conclusion(about, metric)
         return f"**{found['verdict']}**, {points(found['mean'])} ({interval_in_points(found['simultaneous_95'])})"
 
-    def claim(self, about: str, metric: str, verdict: str) -> str:
+    def claim(self, about: str, metric: str, verdict: str, family: str = STUDIES) -> str:
         """The points of a conclusion with their interval. Raises StudyError if its verdict is not `verdict`."""
-        found = self.conclusion(about, metric)
+        found = self.conclusion(about, metric, family)
         known_verdict(verdict)
         if found["verdict"] != verdict:
             raise StudyError(f"the claim {found['claim']!r} is {found['verdict']}, not {verdict}")

@@ -4,7 +4,8 @@ The text is in `docs/templates/NAME.md.jinja`. A number in it is a call that rea
 `{{ spread("test_clean", "cross_entropy", "clean") }}` (`tools/study_numbers.py` has them all). A verdict in it is
 checked: `{{ claim("angular", "test_clean", "contradicted") }}` stops if the study says otherwise, because the sentences
 around it would then be wrong. Each part stands between two marks in its page; the rest of the page is written by hand.
-The first mark names the template and the first digits of the SHA-256 of `reports/statistics.json`.
+The first mark names the template and the first digits of the SHA-256 of `reports/statistics.json`. One template tells
+of another study, `another("bench/results/robust_training.json")`; its mark has the same digest as the others.
 
 `python -m tools.study_pages` writes the parts. With `--check` it writes nothing, and fails if a part is not what it
 would write. `.ci/run` does so. `make test` does so if the pages name the study in `reports/`: a branch with a study of
@@ -42,6 +43,8 @@ PART = re.compile(
 
 def numbers(top: Path = TOP, source: str = STUDY) -> Numbers:
     """The numbers of the committed study, or of another one whose statistics are committed."""
+    if source != STUDY and not (top / source).exists():
+        raise StudyError(f"{source} does not exist; it is in git: `git restore {source}`")
     return Numbers(read_json(top / source, "metrics", "tables", "differences", "conclusions", "alarms"), source)
 
 
