@@ -60,6 +60,14 @@ def as_mapping(entry: str | dict[str, Any]) -> dict[str, Any]:
 # --- code --------------------------------------------------------------------------------------------------
 
 
+def test_dvc_lock_has_no_stage_that_dvc_yaml_no_longer_has() -> None:
+    """DVC never deletes such an entry, and it reads and writes the whole file again after every stage."""
+    locked = YAML(typ="safe").load(ROOT / "dvc.lock")["stages"]
+    wanted = {(name, "matrix" in stage) for name, stage in STAGES.items()}
+    found = {(name.partition("@")[0], "@" in name) for name in locked}
+    assert found <= wanted, found - wanted
+
+
 def test_every_stage_is_one_file_and_every_file_one_stage() -> None:
     assert sorted(STAGES) == sorted(path.stem for path in (ROOT / "stages").glob("*.py") if path.stem != "__init__")
     for name, stage in STAGES.items():
