@@ -57,6 +57,15 @@ def test_clearly_fewer_respects_the_margin() -> None:
         assert clearly_fewer(right(300 - lost, 400), right(300, 400), catalogue.MARGIN) == clearly
 
 
+def test_a_level_is_shared_by_the_tests_that_can_raise_one_alarm() -> None:
+    """9 images of 125 against 1, p = 0.021: a first sight of it is an alarm, but not the best of six looks."""
+    soft, other = np.arange(125) < 20, (np.arange(125) >= 9) & (np.arange(125) < 21)
+    called = ("knn_masked", "another gradient", "the soft version's", {4: other}, {4: soft}, catalogue.MARGIN)
+    assert alarms.stronger(*called) is not None and alarms.stronger(*called, tests=2) is not None
+    assert alarms.stronger(*called, tests=3) is None  # 0.05 / 3 = 0.017
+    assert clearly_fewer(other, soft, tests=2) and not clearly_fewer(other, soft, tests=3)
+
+
 LADDERS: dict[str, tuple[dict[int, np.ndarray], bool]] = {
     "falls": ({0: right(90), 1: right(50), 8: right(10)}, False),
     "rises": ({0: right(90), 1: right(50), 8: right(70)}, True),

@@ -24,7 +24,7 @@ from attacked import (
 )
 from torch import Tensor, nn
 
-from robustness_study.attacks import nearest_neighbours
+from robustness_study.attacks import alarms, nearest_neighbours
 from robustness_study.attacks.catalogue import ATTACKS
 from robustness_study.attacks.outcome import Found
 from robustness_study.attacks.scoring import Logits
@@ -331,6 +331,17 @@ def test_alarm_where_a_softer_stand_in_is_stronger(monkeypatch: pytest.MonkeyPat
     assert "under FGSM on the nearest neighbours with the gradient of a softer stand-in but 0." in reason
     monkeypatch.setattr(nearest_neighbours, "MARGIN", 0.99)
     assert not neighbour_alarm_reasons(misleading_where_small, 0.004, helps=False)
+
+
+def test_the_level_is_shared_by_all_tests_of_the_stand_in(monkeypatch: pytest.MonkeyPatch) -> None:
+    told: list[tuple[int, int]] = []
+
+    def stronger(*called: Any, tests: int) -> None:
+        told.append((len(called[3]), tests))  # the accuracies that are compared, by epsilon
+
+    monkeypatch.setattr(alarms, "stronger", stronger)
+    neighbour_alarm_reasons(lambda features: features, 0.02, helps=True)
+    assert len(told) == 2 and {tests for _, tests in told} == {sum(epsilons for epsilons, _ in told)}
 
 
 def test_alarm_where_the_classifier_is_a_stronger_stand_in(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from itertools import combinations
 
 import numpy as np
@@ -42,12 +43,13 @@ class Alarm:
             )
 
 
-def clearly_fewer(correct: np.ndarray, others: np.ndarray, margin: float = 0.0) -> bool:
+def clearly_fewer(correct: np.ndarray, others: np.ndarray, margin: float = 0.0, tests: int = 1) -> bool:
     """Whether clearly fewer images are correct in `correct` than in `others`, bool N each, on the same images.
 
-    The accuracy must be lower by more than `margin`, and McNemar's test must reject equality.
+    The accuracy must be lower by more than `margin`, and McNemar's test must reject equality. `tests` is the number of
+    tests of which any one raises the alarm: the level is divided by it (Bonferroni).
     """
-    return bool(others.mean() - correct.mean() > margin and mcnemar(correct, others) < LEVEL)
+    return bool(others.mean() - correct.mean() > margin and mcnemar(correct, others) < LEVEL / tests)
 
 
 def zero_gradients(zero: int, images: int, name: str = "zero_gradients", of: str = "of the model") -> Alarm | None:
@@ -127,18 +129,21 @@ def stronger(
     strong_correct: dict[int, np.ndarray],
     margin: float = 0.0,
     rule: str = "clearly_fewer",
+    tests: int = 1,
 ) -> Alarm | None:
     """Alarm if two attacks differ as the rule says, at any epsilon: the one that should be weak is the stronger one.
 
     `weak` and `strong` say in words what the two attacks are. The other two dictionaries map epsilon in units of 1/255
-    to which images are correct, bool N. The reason names the epsilon with the largest difference.
+    to which images are correct, bool N. The reason names the epsilon with the largest difference. `tests` is what
+    `clearly_fewer` gets; the other rules test nothing.
     """
+    judged = partial(clearly_fewer, tests=tests) if rule == "clearly_fewer" else JUDGED_BY[rule]
     differences = {
         epsilon_255: (strong_correct[epsilon_255] != correct).mean()
         if rule == "disagree"
         else strong_correct[epsilon_255].mean() - correct.mean()
         for epsilon_255, correct in weak_correct.items()
-        if JUDGED_BY[rule](correct, strong_correct[epsilon_255], margin)
+        if judged(correct, strong_correct[epsilon_255], margin)
     }
     if not differences:
         return None
