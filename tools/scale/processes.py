@@ -6,13 +6,14 @@ import contextlib
 import os
 import signal
 import subprocess
+import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 from tools import workspace
 
-DVC = ("dvc", "--wait-for-lock")
+DVC = (sys.executable, "-m", "tools.scale.fast_dvc", "--wait-for-lock")
 
 
 def show(line: str) -> None:
