@@ -52,6 +52,7 @@ stages:
 def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     (tmp_path / "dvc.yaml").write_text(PIPELINE, encoding="utf-8")
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("PYTHONPATH", str(workspace.ROOT))  # this repository has no `tools` of its own
     for command in (["git", "init", "-q"], ["dvc", "init", "-q"]):
         subprocess.run(command, env=workspace.environment(), check=True)
     return tmp_path

@@ -91,6 +91,7 @@ def test_jobs_share_the_cores_or_have_a_gpu_each() -> None:
 def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     (tmp_path / "dvc.yaml").write_text(PIPELINE, encoding="utf-8")
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("PYTHONPATH", str(workspace.ROOT))  # this repository has no `tools` of its own
     for command in (["git", "init", "-q"], ["dvc", "init", "-q"]):
         subprocess.run(command, env=workspace.environment(), check=True)
     return tmp_path
@@ -100,7 +101,7 @@ def test_a_failed_model_stops_no_other_and_the_same_command_resumes(
     project: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
     command = [sys.executable, "-m", "tools.scale", "--jobs", "2"]
-    environment = {**os.environ, "PYTHONPATH": str(workspace.ROOT), "OMP_NUM_THREADS": "97"}
+    environment = {**os.environ, "OMP_NUM_THREADS": "97"}
     assert subprocess.run(command, env=environment, check=False).returncode == 1
     output, complaint = capfd.readouterr()
     assert complaint.splitlines()[-1].startswith("error: failed: b-clean-0;")
