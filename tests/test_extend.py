@@ -69,7 +69,7 @@ def follow(kind: str, top: Path) -> None:
 
 def commands(kind: str) -> dict[str, Any]:
     """The params that the page's commands set, by key."""
-    lines = re.findall(r"^dvc .*", page(kind), re.MULTILINE)
+    lines = re.findall(r"^(?:dvc|python -m tools\.scale) .*", page(kind), re.MULTILINE)
     assert lines, kind
     pairs = [each for line in lines for each in re.findall(r"-S '?([\w.]+)=([^' ]+)'?", line)]
     return {key: YAML(typ="safe").load(value) for key, value in pairs}

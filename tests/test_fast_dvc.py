@@ -7,7 +7,7 @@ import subprocess
 import sys
 from collections import OrderedDict
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 from dvc import dvcfile
@@ -15,7 +15,8 @@ from dvc.utils.serialize import _yaml as dvc_yaml
 from dvc.utils.serialize import modify_yaml
 
 from tools import workspace
-from tools.scale import fast_dvc
+from tools.scale import fast_dvc, work
+from tools.scale.processes import DVC
 
 ENTRY = OrderedDict(
     cmd="python -m stages.train --loss ångström " + "--more " * 20,  # so long that it is wrapped
@@ -72,8 +73,19 @@ def test_a_failure_has_the_exit_status_of_dvc(tmp_path: Path) -> None:
     command = [sys.executable, "-m", "tools.scale.fast_dvc", "repro"]
     environment = {**workspace.environment(), "PYTHONPATH": str(workspace.ROOT)}
     codes, said = [], []
+    for new in (["git", "init", "-q"], ["dvc", "init", "-q"]):
+        subprocess.run(new, cwd=tmp_path, env=environment, check=True)
+    (tmp_path / "dvc.yaml").write_text("stages:\n  one:\n    cmd: echo one > one\n    outs: [one]\n", encoding="utf-8")
+    (tmp_path / "dvc.lock").write_text("schema: '2.0'\nstages: [broken\n", encoding="utf-8")
     for started in (["dvc", "repro"], command):
         done = subprocess.run(started, cwd=tmp_path, env=environment, check=False, capture_output=True, text=True)
         codes.append(done.returncode)
         said.append(done.stderr)
-    assert codes[0] == codes[1] != 0 and said[0] == said[1] != ""
+    assert codes[0] == codes[1] != 0 and said[0] == said[1] and "dvc.lock" in said[0]
+
+
+def test_it_is_what_starts_dvc_here_and_in_the_clones_of_workers(monkeypatch: pytest.MonkeyPatch) -> None:
+    started: list[str] = []
+    monkeypatch.setattr(work, "command", lambda order, arguments: started.extend(arguments))
+    work.dvc(cast(work.Order, None), ["repro"])
+    assert fast_dvc.__name__ in started and fast_dvc.__name__ in DVC

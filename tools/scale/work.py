@@ -137,7 +137,7 @@ def run(order: Order) -> None:
 
 def dvc(order: Order, arguments: Sequence[str]) -> None:
     """Run DVC in the clone; its process ends with this worker."""
-    command(order, [sys.executable, "-m", "tools.scale.guarded", "dvc", *arguments])
+    command(order, [sys.executable, "-m", "tools.scale.guarded", "tools.scale.fast_dvc", *arguments])
 
 
 def command(order: Order, arguments: Sequence[str]) -> None:
