@@ -5,7 +5,8 @@ The text is in `docs/templates/NAME.md.jinja`. A number in it is a call that rea
 checked: `{{ claim("angular", "test_clean", "contradicted") }}` stops if the study says otherwise, because the sentences
 around it would then be wrong. Each part stands between two marks in its page; the rest of the page is written by hand.
 The first mark names the template and the first digits of the SHA-256 of `reports/statistics.json`. One template tells
-of another study, `another("bench/results/robust_training.json")`; its mark has the same digest as the others.
+of another study, `another("bench/results/robust_training.json")`, and `measured("NAME.json")` is what a program of
+`bench/` measured; the marks of both have the same digest as the others.
 
 `python -m tools.study_pages` writes the parts. With `--check` it writes nothing, and fails if a part is not what it
 would write. `.ci/run` does so. `make test` does so if the pages name the study in `reports/`: a branch with a study of
@@ -34,6 +35,7 @@ from tools.study_numbers import Numbers
 TOP = Path(__file__).resolve().parents[1]
 TEMPLATES = "docs/templates"
 STUDY = "reports/statistics.json"
+MEASURED = "bench/results"
 START = "<!-- the study's part:"
 END = "<!-- end of the study's part -->"
 PART = re.compile(
@@ -89,6 +91,7 @@ def environment(top: Path = TOP) -> jinja2.Environment:
     made.globals |= {shown.__name__: shown for shown in (points, interval_in_points, p_in_table)}
     made.globals |= {
         "another": lambda source: numbers(top, source),
+        "measured": lambda name: read_json(top / MEASURED / name, "machine"),
         "trained_on": trained_on(top, study),
     }
     return made
