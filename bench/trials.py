@@ -1,9 +1,11 @@
 """Tries changes of a recipe on validation images; the settings in params.yaml were chosen so. It reads no test image.
 
-Each argument is one trial: its changes to the recipe, as JSON; `{}` is the unchanged recipe. Each trial adds a row to
-`bench/results/trials.json`, with its changes, the whole recipe and the machine. The accuracy is computed as in
+Each argument is one trial: its changes to the recipe, as JSON; `{}` is the unchanged recipe. The recipe is the one that
+`params.yaml` chooses, or `--recipe`. Each trial adds a row to `bench/results/trials.json`, with its changes, the whole
+recipe and the machine. The accuracy is computed as in
 `evaluate`: in the precision of training, on all validation images.
-`python -m bench.trials '{"epochs": 8}' '{"epochs": 8, "flip": "off"}' [--loss angular] [--train-set corrupted]`
+`python -m bench.trials '{"epochs": 8}' '{"epochs": 8, "flip": "off"}' [--recipe gpu] [--loss angular]
+[--train-set corrupted]`
 """
 
 from __future__ import annotations
@@ -27,11 +29,21 @@ from robustness_study.training.progress import Progress
 
 
 def trial(
-    changes: dict[str, Any], loss_name: str, loss_changes: dict[str, Any], train_set: str, seed: int
+    changes: dict[str, Any],
+    loss_name: str,
+    loss_changes: dict[str, Any],
+    train_set: str,
+    seed: int,
+    recipe_name: str | None = None,
 ) -> dict[str, Any]:
-    """Train one model with the changed recipe; return its results on the validation images of its split."""
+    """Train one model with the changed recipe; return its results on the validation images of its split.
+
+    Without a name, the recipe is the one that params.yaml chooses. Raises StudyError if the recipe does not exist, or
+    if a change is not allowed.
+    """
     values, on = params.read(), device.choose()
-    recipe = Recipe.model_validate(values["recipes"][values["recipe"]] | changes)
+    section = f"recipes.{recipe_name or values['recipe']}"
+    recipe = params.validated(section, params.lookup(values, section) | changes, Recipe)
     config = losses.config_class(loss_name).model_validate(values["loss_config"][loss_name] | loss_changes)
     (images,) = read_npz(f"data/training_sets/{train_set}.npz", "images")
     (labels,) = read_npz("data/raw/train.npz", "labels")
@@ -62,6 +74,7 @@ def trial(
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("changes", nargs="+", type=json.loads)
+    parser.add_argument("--recipe", help="one of the recipes in params.yaml; that of the study if it is not given")
     parser.add_argument("--loss", default="cross_entropy")
     parser.add_argument("--loss-config", type=json.loads, default={})
     parser.add_argument("--train-set", default="clean")
@@ -69,7 +82,9 @@ def main() -> None:
     arguments = parser.parse_args()
     path = report.RESULTS / "trials.json"
     for changes in arguments.changes:
-        row = trial(changes, arguments.loss, arguments.loss_config, arguments.train_set, arguments.seed)
+        row = trial(
+            changes, arguments.loss, arguments.loss_config, arguments.train_set, arguments.seed, arguments.recipe
+        )
         write_json(path, [*(read_json(path) if path.exists() else []), row])
         print(
             f"{row['val_accuracy']:.4f}  {row['seconds']} s  {arguments.loss} {json.dumps(row['changes'])}", flush=True

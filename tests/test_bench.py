@@ -101,12 +101,14 @@ def test_trials_are_added_to_earlier_ones(tmp_path: Path, monkeypatch: pytest.Mo
         return {"changes": changes, "given": given, "val_accuracy": 0.5, "seconds": 1}
 
     monkeypatch.setattr(trials, "trial", trial)
-    for arguments in (['{"epochs": 2}', "{}"], ['{"flip": "off"}', "--loss", "angular", "--train-set", "corrupted"]):
+    more = ["--loss", "angular", "--train-set", "corrupted", "--recipe", "gpu"]
+    for arguments in (['{"epochs": 2}', "{}"], ['{"flip": "off"}', *more]):
         monkeypatch.setattr("sys.argv", ["trials", *arguments])
         trials.main()
     rows = json.loads((tmp_path / "trials.json").read_text(encoding="utf-8"))
     assert [row["changes"] for row in rows] == [{"epochs": 2}, {}, {"flip": "off"}]
-    assert [row["given"] for row in rows] == [["cross_entropy", {}, "clean", 0]] * 2 + [["angular", {}, "corrupted", 0]]
+    first = ["cross_entropy", {}, "clean", 0, None]
+    assert [row["given"] for row in rows] == [first, first, ["angular", {}, "corrupted", 0, "gpu"]]
 
 
 @pytest.mark.parametrize("images", ["0", "-3"])
@@ -167,6 +169,18 @@ def test_a_trial_is_scored_on_all_validation_images(study: None) -> None:
     assert row["val_images"] == 20 and 0 <= row["val_accuracy"] <= 1 and row["recipe"]["flip"] == "off"
     assert row["changes"] == {"flip": "off", "loss_config": {"scale": 8.0}} and row["loss"] == "normface"
     assert row["seed"] == 0
+
+
+def test_a_trial_changes_the_recipe_that_is_named(study: None) -> None:
+    values = params.read()
+    values["recipes"]["other"] = values["recipes"][values["recipe"]] | {"momentum": 0.7}
+    Path("params.yaml").write_text(json.dumps(values), encoding="utf-8")
+    row = trials.trial({"flip": "off"}, "cross_entropy", {}, "clean", 0, "other")
+    assert (row["recipe"]["momentum"], row["recipe"]["flip"]) == (0.7, "off")
+    with pytest.raises(StudyError, match=r"params.yaml: recipes.other.epoch is unknown"):
+        trials.trial({"epoch": 2}, "cross_entropy", {}, "clean", 0, "other")
+    with pytest.raises(StudyError, match=r"recipes.gpus"):
+        trials.trial({}, "cross_entropy", {}, "clean", 0, "gpus")
 
 
 def test_settings_of_measurement_are_tried_on_validation_images(
