@@ -42,9 +42,11 @@ def trial(
     if a change is not allowed.
     """
     values, on = params.read(), device.choose()
-    section = f"recipes.{recipe_name or values['recipe']}"
+    recipe_name = recipe_name or values["recipe"]
+    section = f"recipes.{recipe_name}"
     recipe = params.validated(section, params.lookup(values, section) | changes, Recipe)
-    config = losses.config_class(loss_name).model_validate(values["loss_config"][loss_name] | loss_changes)
+    settings = f"loss_config.{loss_name}"
+    config = params.validated(settings, params.lookup(values, settings) | loss_changes, losses.config_class(loss_name))
     (images,) = read_npz(f"data/training_sets/{train_set}.npz", "images")
     (labels,) = read_npz("data/raw/train.npz", "labels")
     indices = dict(zip(("train", "val"), read_npz(f"data/split/{seed}.npz", "train", "val"), strict=True))
@@ -61,6 +63,7 @@ def trial(
         "train_set": train_set,
         "seed": seed,
         "changes": changes | ({"loss_config": loss_changes} if loss_changes else {}),
+        "recipe_name": recipe_name,
         "val_accuracy": scores["accuracy"],
         "val_loss": scores["loss"],
         "val_images": scores["images"],
@@ -86,9 +89,8 @@ def main() -> None:
             changes, arguments.loss, arguments.loss_config, arguments.train_set, arguments.seed, arguments.recipe
         )
         write_json(path, [*(read_json(path) if path.exists() else []), row])
-        print(
-            f"{row['val_accuracy']:.4f}  {row['seconds']} s  {arguments.loss} {json.dumps(row['changes'])}", flush=True
-        )
+        told = f"{row['recipe_name']}  {arguments.loss} {json.dumps(row['changes'])}"
+        print(f"{row['val_accuracy']:.4f}  {row['seconds']} s  {told}", flush=True)
 
 
 if __name__ == "__main__":

@@ -98,7 +98,7 @@ def test_trials_are_added_to_earlier_ones(tmp_path: Path, monkeypatch: pytest.Mo
     monkeypatch.setattr(report, "RESULTS", tmp_path)
 
     def trial(changes: dict[str, Any], *given: Any) -> dict[str, Any]:
-        return {"changes": changes, "given": given, "val_accuracy": 0.5, "seconds": 1}
+        return {"changes": changes, "given": given, "val_accuracy": 0.5, "seconds": 1, "recipe_name": "cpu"}
 
     monkeypatch.setattr(trials, "trial", trial)
     more = ["--loss", "angular", "--train-set", "corrupted", "--recipe", "gpu"]
@@ -176,9 +176,11 @@ def test_a_trial_changes_the_recipe_that_is_named(study: None) -> None:
     values["recipes"]["other"] = values["recipes"][values["recipe"]] | {"momentum": 0.7}
     Path("params.yaml").write_text(json.dumps(values), encoding="utf-8")
     row = trials.trial({"flip": "off"}, "cross_entropy", {}, "clean", 0, "other")
-    assert (row["recipe"]["momentum"], row["recipe"]["flip"]) == (0.7, "off")
+    assert (row["recipe_name"], row["recipe"]["momentum"], row["recipe"]["flip"]) == ("other", 0.7, "off")
     with pytest.raises(StudyError, match=r"params.yaml: recipes.other.epoch is unknown"):
         trials.trial({"epoch": 2}, "cross_entropy", {}, "clean", 0, "other")
+    with pytest.raises(StudyError, match=r"loss_config.normface.scale is -1"):
+        trials.trial({}, "normface", {"scale": -1}, "clean", 0)
     with pytest.raises(StudyError, match=r"recipes.gpus"):
         trials.trial({}, "cross_entropy", {}, "clean", 0, "gpus")
 

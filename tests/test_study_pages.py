@@ -222,6 +222,22 @@ def test_statistics_that_are_missing_or_old_stop(tmp_path: Path) -> None:
         study_pages.numbers(top, "bench/other.json")
 
 
+def test_what_was_measured_on_a_gpu_is_whole(tmp_path: Path) -> None:
+    top, name = a_project(tmp_path, '{{ measured("gpu-x.json").parts.a.result }}'), "bench/results/gpu-x.json"
+    with pytest.raises(StudyError, match=rf"{name} does not exist; it is in git: `git restore {name}`"):
+        study_pages.with_parts(PAGE, study_pages.environment(top), "0")
+    (top / "bench/results").mkdir(parents=True)
+    found: dict[str, Any] = {"machine": {}, "tiny": False, "parts": {"a": {"result": 5}}}
+    (top / name).write_text(json.dumps(found), encoding="utf-8")
+    assert "\n5\n" in study_pages.with_parts(PAGE, study_pages.environment(top), "0")
+    (top / name).write_text(json.dumps(found | {"tiny": True}), encoding="utf-8")
+    with pytest.raises(StudyError, match=r"tiny"):
+        study_pages.with_parts(PAGE, study_pages.environment(top), "0")
+    (top / name).write_text(json.dumps(found | {"parts": {}}), encoding="utf-8")
+    with pytest.raises(StudyError, match=r"some.md.jinja: .*; correct the template"):
+        study_pages.with_parts(PAGE, study_pages.environment(top), "0")
+
+
 @pytest.mark.parametrize(
     "page",
     [

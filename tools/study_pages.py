@@ -5,8 +5,8 @@ The text is in `docs/templates/NAME.md.jinja`. A number in it is a call that rea
 checked: `{{ claim("angular", "test_clean", "contradicted") }}` stops if the study says otherwise, because the sentences
 around it would then be wrong. Each part stands between two marks in its page; the rest of the page is written by hand.
 The first mark names the template and the first digits of the SHA-256 of `reports/statistics.json`. One template tells
-of another study, `another("bench/results/robust_training.json")`, and `measured("NAME.json")` is what a program of
-`bench/` measured; the marks of both have the same digest as the others.
+of another study, `another("bench/results/robust_training.json")`, and `measured("gpu-CARD.json")` is what `bench.gpu`
+measured; the marks of both have the same digest as the others.
 
 `python -m tools.study_pages` writes the parts. With `--check` it writes nothing, and fails if a part is not what it
 would write. `.ci/run` does so. `make test` does so if the pages name the study in `reports/`: a branch with a study of
@@ -50,6 +50,16 @@ def numbers(top: Path = TOP, source: str = STUDY) -> Numbers:
     return Numbers(read_json(top / source, "metrics", "tables", "differences", "conclusions", "alarms"), source)
 
 
+def measured(top: Path, name: str) -> dict[str, Any]:
+    """What `bench.gpu` measured, from its committed file. Raises StudyError if it is missing or of tiny settings."""
+    if not (top / MEASURED / name).exists():
+        raise StudyError(f"{MEASURED}/{name} does not exist; it is in git: `git restore {MEASURED}/{name}`")
+    found: dict[str, Any] = read_json(top / MEASURED / name, "machine", "tiny", "parts")
+    if found["tiny"]:
+        raise StudyError(f"{MEASURED}/{name} is of tiny settings: `git restore {MEASURED}/{name}`")
+    return found
+
+
 def trained_on(top: Path, study: Numbers) -> dict[str, Any]:
     """What all models of the study were trained on: recipe, device, torch, precision, threads; and how many there are.
 
@@ -91,7 +101,7 @@ def environment(top: Path = TOP) -> jinja2.Environment:
     made.globals |= {shown.__name__: shown for shown in (points, interval_in_points, p_in_table)}
     made.globals |= {
         "another": lambda source: numbers(top, source),
-        "measured": lambda name: read_json(top / MEASURED / name, "machine"),
+        "measured": lambda name: measured(top, name),
         "trained_on": trained_on(top, study),
     }
     return made
@@ -148,7 +158,9 @@ def main() -> None:
         if made == page:
             continue
         if check:
-            raise StudyError(f"{path.relative_to(TOP)} differs from {STUDY}; run `python -m tools.study_pages`")
+            raise StudyError(
+                f"{path.relative_to(TOP)} differs from {STUDY} or {MEASURED}; run `python -m tools.study_pages`"
+            )
         write_text(path, made)
 
 
