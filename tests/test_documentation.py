@@ -29,7 +29,7 @@ RUN_OTHERWISE = {
     "python -m bench.power": "tests/test_claims.py",  # with few studies; the full command takes a quarter of an hour
     "python -m bench.gpu --minutes 8": "tests/test_bench_gpu.py",  # its parts, with tiny settings
     "python -m bench.gpu_study --minutes 9": "tests/test_gpu_study.py",  # the same
-    """STUDY_DEVICE=cuda python -m bench.trials '{}' '{"weight_decay": 0.003}' --recipe gpu --train-set corrupted""": (
+    """STUDY_DEVICE=cuda python -m bench.trials '{}' '{"weight_decay": 0.002}' --recipe gpu --train-set corrupted""": (
         "tests/test_bench.py"  # its arguments; on the CPU, a model takes hours
     ),
     "make bench": "tests/test_bench.py",  # with few images and steps; the full command takes half an hour
