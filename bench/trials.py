@@ -2,8 +2,8 @@
 
 Each argument is one trial: its changes to the recipe, as JSON; `{}` is the unchanged recipe. The recipe is the one that
 `params.yaml` chooses, or `--recipe`. Each trial adds a row to `bench/results/trials.json`, with its changes, the whole
-recipe and the machine. The accuracy is computed as in
-`evaluate`: in the precision of training, on all validation images.
+recipe and the machine. The accuracy is computed as in `evaluate`: in the precision of training, on all validation
+images.
 `python -m bench.trials '{"epochs": 8}' '{"epochs": 8, "flip": "off"}' [--recipe gpu] [--loss angular]
 [--train-set corrupted]`
 """

@@ -43,20 +43,25 @@ PART = re.compile(
 )  # the text between the marks holds no other first mark, so a missing last mark is noticed
 
 
+def committed(top: Path, source: str) -> Path:
+    """The path of a file that is in git and that no stage makes. Raises StudyError if it is missing."""
+    if not (top / source).exists():
+        raise StudyError(f"{source} does not exist; it is in git: `git restore {source}`")
+    return top / source
+
+
 def numbers(top: Path = TOP, source: str = STUDY) -> Numbers:
     """The numbers of the committed study, or of another one whose statistics are committed."""
-    if source != STUDY and not (top / source).exists():
-        raise StudyError(f"{source} does not exist; it is in git: `git restore {source}`")
-    return Numbers(read_json(top / source, "metrics", "tables", "differences", "conclusions", "alarms"), source)
+    path = top / source if source == STUDY else committed(top, source)
+    return Numbers(read_json(path, "metrics", "tables", "differences", "conclusions", "alarms"), source)
 
 
 def measured(top: Path, name: str) -> dict[str, Any]:
     """What `bench.gpu` measured, from its committed file. Raises StudyError if it is missing or of tiny settings."""
-    if not (top / MEASURED / name).exists():
-        raise StudyError(f"{MEASURED}/{name} does not exist; it is in git: `git restore {MEASURED}/{name}`")
-    found: dict[str, Any] = read_json(top / MEASURED / name, "machine", "tiny", "parts")
+    source = f"{MEASURED}/{name}"
+    found: dict[str, Any] = read_json(committed(top, source), "machine", "tiny", "parts")
     if found["tiny"]:
-        raise StudyError(f"{MEASURED}/{name} is of tiny settings: `git restore {MEASURED}/{name}`")
+        raise StudyError(f"{source} is of tiny settings, which show nothing; `git restore {source}`")
     return found
 
 
