@@ -3,9 +3,9 @@
 Each argument is one trial: its changes to the recipe, as JSON; `{}` is the unchanged recipe. The recipe is the one that
 `params.yaml` chooses, or `--recipe`. Each trial adds a row to `bench/results/trials.json`, with its changes, the whole
 recipe and the machine. The accuracy is computed as in `evaluate`: in the precision of training, on all validation
-images.
+images. `--also-on corrupted` scores the model on the validation images of that training set too.
 `python -m bench.trials '{"epochs": 8}' '{"epochs": 8, "flip": "off"}' [--recipe gpu] [--loss angular]
-[--train-set corrupted]`
+[--train-set corrupted] [--also-on clean]`
 """
 
 from __future__ import annotations
@@ -13,7 +13,10 @@ from __future__ import annotations
 import argparse
 import json
 import time
+from collections.abc import Sequence
 from typing import Any
+
+import numpy as np
 
 from bench import report
 from robustness_study import losses
@@ -35,11 +38,13 @@ def trial(
     train_set: str,
     seed: int,
     recipe_name: str | None = None,
+    also_on: Sequence[str] = (),
 ) -> dict[str, Any]:
     """Train one model with the changed recipe; return its results on the validation images of its split.
 
-    Without a name, the recipe is the one that params.yaml chooses. Raises StudyError if the recipe does not exist, or
-    if a change is not allowed.
+    Without a name, the recipe is the one that params.yaml chooses. `also_on` names training sets: the accuracy on the
+    validation images of each is in the row too. Raises StudyError if the recipe or a training set's file does not
+    exist, or if a change is not allowed.
     """
     values, on = params.read(), device.choose()
     recipe_name = recipe_name or values["recipe"]
@@ -47,7 +52,7 @@ def trial(
     recipe = params.validated(section, params.lookup(values, section) | changes, Recipe)
     settings = f"loss_config.{loss_name}"
     config = params.validated(settings, params.lookup(values, settings) | loss_changes, losses.config_class(loss_name))
-    (images,) = read_npz(f"data/training_sets/{train_set}.npz", "images")
+    images, *others = (read_npz(f"data/training_sets/{name}.npz", "images")[0] for name in (train_set, *also_on))
     (labels,) = read_npz("data/raw/train.npz", "labels")
     indices = dict(zip(("train", "val"), read_npz(f"data/split/{seed}.npz", "train", "val"), strict=True))
     classes = read_record("data/raw/source.json", "classes")["classes"]
@@ -56,8 +61,12 @@ def trial(
     model, epochs = train_cell(images, labels, indices, len(classes), loss, recipe, seed, on, Progress(recipe.epochs))
     seconds = time.perf_counter() - started
     reduced = Reduced(model.eval(), environment_of(recipe, on)["precision"], recipe.network)
-    logits, _ = outputs_of(reduced, images[indices["val"]], values["evaluate"]["batch_size"])
-    scores, _ = score_set(logits, {}, labels[indices["val"]], classes)
+
+    def scored(images: np.ndarray) -> dict[str, Any]:
+        logits, _ = outputs_of(reduced, images[indices["val"]], values["evaluate"]["batch_size"])
+        return score_set(logits, {}, labels[indices["val"]], classes)[0]
+
+    scores = scored(images)
     return {
         "loss": loss_name,
         "train_set": train_set,
@@ -67,6 +76,7 @@ def trial(
         "val_accuracy": scores["accuracy"],
         "val_loss": scores["loss"],
         "val_images": scores["images"],
+        "also_on": {name: scored(other)["accuracy"] for name, other in zip(also_on, others, strict=True)},
         "train_accuracy": epochs[-1].train_accuracy,
         "seconds": round(seconds),
         "recipe": recipe.model_dump(),
@@ -81,16 +91,24 @@ def main() -> None:
     parser.add_argument("--loss", default="cross_entropy")
     parser.add_argument("--loss-config", type=json.loads, default={})
     parser.add_argument("--train-set", default="clean")
+    parser.add_argument("--also-on", nargs="+", default=[], help="training sets whose validation images are scored too")
     parser.add_argument("--seed", type=int, default=0, help="the study's first seed, so that rows can be compared")
     arguments = parser.parse_args()
     path = report.RESULTS / "trials.json"
     for changes in arguments.changes:
         row = trial(
-            changes, arguments.loss, arguments.loss_config, arguments.train_set, arguments.seed, arguments.recipe
+            changes,
+            arguments.loss,
+            arguments.loss_config,
+            arguments.train_set,
+            arguments.seed,
+            arguments.recipe,
+            arguments.also_on,
         )
         write_json(path, [*(read_json(path) if path.exists() else []), row])
         told = f"{row['recipe_name']}  {arguments.loss} {json.dumps(row['changes'])}"
-        print(f"{row['val_accuracy']:.4f}  {row['seconds']} s  {told}", flush=True)
+        also = "".join(f"{value:.4f} on {name}  " for name, value in row["also_on"].items())
+        print(f"{row['val_accuracy']:.4f}  {also}{row['seconds']} s  {told}", flush=True)
 
 
 if __name__ == "__main__":

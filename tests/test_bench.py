@@ -28,7 +28,7 @@ from bench import (
 from robustness_study.core import params
 from robustness_study.core.cell import Cell
 from robustness_study.core.errors import StudyError
-from robustness_study.core.files import write_record
+from robustness_study.core.files import read_npz, write_record
 from robustness_study.networks import Network, _convolution
 from robustness_study.networks._convolution import Convolution3x3
 from robustness_study.schema.recipe import Recipe
@@ -98,17 +98,18 @@ def test_trials_are_added_to_earlier_ones(tmp_path: Path, monkeypatch: pytest.Mo
     monkeypatch.setattr(report, "RESULTS", tmp_path)
 
     def trial(changes: dict[str, Any], *given: Any) -> dict[str, Any]:
-        return {"changes": changes, "given": given, "val_accuracy": 0.5, "seconds": 1, "recipe_name": "cpu"}
+        row = {"changes": changes, "given": given, "val_accuracy": 0.5, "seconds": 1, "recipe_name": "cpu"}
+        return row | {"also_on": dict.fromkeys(given[-1], 0.25)}
 
     monkeypatch.setattr(trials, "trial", trial)
-    more = ["--loss", "angular", "--train-set", "corrupted", "--recipe", "gpu"]
+    more = ["--loss", "angular", "--train-set", "corrupted", "--recipe", "gpu", "--also-on", "clean"]
     for arguments in (['{"epochs": 2}', "{}"], ['{"flip": "off"}', *more]):
         monkeypatch.setattr("sys.argv", ["trials", *arguments])
         trials.main()
     rows = json.loads((tmp_path / "trials.json").read_text(encoding="utf-8"))
     assert [row["changes"] for row in rows] == [{"epochs": 2}, {}, {"flip": "off"}]
-    first = ["cross_entropy", {}, "clean", 0, None]
-    assert [row["given"] for row in rows] == [first, first, ["angular", {}, "corrupted", 0, "gpu"]]
+    first = ["cross_entropy", {}, "clean", 0, None, []]
+    assert [row["given"] for row in rows] == [first, first, ["angular", {}, "corrupted", 0, "gpu", ["clean"]]]
 
 
 @pytest.mark.parametrize("images", ["0", "-3"])
@@ -168,7 +169,18 @@ def test_a_trial_is_scored_on_all_validation_images(study: None) -> None:
     row = trials.trial({"flip": "off"}, "normface", {"scale": 8.0}, "clean", 0)
     assert row["val_images"] == 20 and 0 <= row["val_accuracy"] <= 1 and row["recipe"]["flip"] == "off"
     assert row["changes"] == {"flip": "off", "loss_config": {"scale": 8.0}} and row["loss"] == "normface"
-    assert row["seed"] == 0
+    assert row["seed"] == 0 and row["also_on"] == {}
+
+
+def test_a_trial_is_scored_on_the_images_of_other_training_sets(study: None) -> None:
+    (images,) = read_npz("data/training_sets/clean.npz", "images")
+    np.savez("data/training_sets/same.npz", images=images)
+    np.savez("data/training_sets/black.npz", images=np.zeros_like(images))
+    row = trials.trial({}, "cross_entropy", {}, "clean", 0, also_on=["same", "black"])
+    # Black images are all given the same class, and each of the ten classes has a tenth of the images.
+    assert row["also_on"] == {"same": row["val_accuracy"], "black": 0.1}
+    with pytest.raises(StudyError, match=r"data/training_sets/fog.npz does not exist"):
+        trials.trial({}, "cross_entropy", {}, "clean", 0, also_on=["fog"])
 
 
 def test_a_trial_changes_the_recipe_that_is_named(study: None) -> None:
