@@ -38,6 +38,7 @@ def trial(
     train_set: str,
     seed: int,
     recipe_name: str | None = None,
+    *,
     also_on: Sequence[str] = (),
 ) -> dict[str, Any]:
     """Train one model with the changed recipe; return its results on the validation images of its split.
@@ -60,10 +61,12 @@ def trial(
     started = time.perf_counter()
     model, epochs = train_cell(images, labels, indices, len(classes), loss, recipe, seed, on, Progress(recipe.epochs))
     seconds = time.perf_counter() - started
-    reduced = Reduced(model.eval(), environment_of(recipe, on)["precision"], recipe.network)
+    precision = environment_of(recipe, on)["precision"]
+    reduced = Reduced(model.eval(), precision, recipe.network)
 
-    def scored(images: np.ndarray) -> dict[str, Any]:
-        logits, _ = outputs_of(reduced, images[indices["val"]], values["evaluate"]["batch_size"])
+    def scored(versions: np.ndarray) -> dict[str, Any]:
+        """Scores on the validation images among these versions of all training images, uint8 NHWC."""
+        logits, _ = outputs_of(reduced, versions[indices["val"]], values["evaluate"]["batch_size"])
         return score_set(logits, {}, labels[indices["val"]], classes)[0]
 
     scores = scored(images)
@@ -80,6 +83,7 @@ def trial(
         "train_accuracy": epochs[-1].train_accuracy,
         "seconds": round(seconds),
         "recipe": recipe.model_dump(),
+        "precision": precision,
         "machine": report.machine(on),
     }
 
@@ -91,7 +95,12 @@ def main() -> None:
     parser.add_argument("--loss", default="cross_entropy")
     parser.add_argument("--loss-config", type=json.loads, default={})
     parser.add_argument("--train-set", default="clean")
-    parser.add_argument("--also-on", nargs="+", default=[], help="training sets whose validation images are scored too")
+    parser.add_argument(
+        "--also-on",
+        action="append",
+        default=[],
+        help="a training set whose validation images are scored too; may be repeated",
+    )
     parser.add_argument("--seed", type=int, default=0, help="the study's first seed, so that rows can be compared")
     arguments = parser.parse_args()
     path = report.RESULTS / "trials.json"
@@ -103,12 +112,12 @@ def main() -> None:
             arguments.train_set,
             arguments.seed,
             arguments.recipe,
-            arguments.also_on,
+            also_on=arguments.also_on,
         )
         write_json(path, [*(read_json(path) if path.exists() else []), row])
         told = f"{row['recipe_name']}  {arguments.loss} {json.dumps(row['changes'])}"
         also = "".join(f"{value:.4f} on {name}  " for name, value in row["also_on"].items())
-        print(f"{row['val_accuracy']:.4f}  {also}{row['seconds']} s  {told}", flush=True)
+        print(f"{row['val_accuracy']:.4f} on {arguments.train_set}  {also}{row['seconds']} s  {told}", flush=True)
 
 
 if __name__ == "__main__":

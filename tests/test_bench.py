@@ -94,22 +94,42 @@ def test_a_turn_ends_after_its_seconds_or_its_steps(monkeypatch: pytest.MonkeyPa
     assert speed.speed_of(iter([4, 8, 16]), 50, CPU) == (4 + 8 + 16) / 4
 
 
-def test_trials_are_added_to_earlier_ones(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_trials_are_added_to_earlier_ones(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     monkeypatch.setattr(report, "RESULTS", tmp_path)
 
-    def trial(changes: dict[str, Any], *given: Any) -> dict[str, Any]:
+    def trial(changes: dict[str, Any], *given: Any, also_on: list[str]) -> dict[str, Any]:
         row = {"changes": changes, "given": given, "val_accuracy": 0.5, "seconds": 1, "recipe_name": "cpu"}
-        return row | {"also_on": dict.fromkeys(given[-1], 0.25)}
+        return row | {"also_on": dict.fromkeys(also_on, 0.25)}
 
     monkeypatch.setattr(trials, "trial", trial)
-    more = ["--loss", "angular", "--train-set", "corrupted", "--recipe", "gpu", "--also-on", "clean"]
+    more = [
+        "--loss",
+        "angular",
+        "--train-set",
+        "corrupted",
+        "--recipe",
+        "gpu",
+        "--also-on",
+        "clean",
+        "--also-on",
+        "augmix",
+    ]
     for arguments in (['{"epochs": 2}', "{}"], ['{"flip": "off"}', *more]):
         monkeypatch.setattr("sys.argv", ["trials", *arguments])
         trials.main()
     rows = json.loads((tmp_path / "trials.json").read_text(encoding="utf-8"))
     assert [row["changes"] for row in rows] == [{"epochs": 2}, {}, {"flip": "off"}]
-    first = ["cross_entropy", {}, "clean", 0, None, []]
-    assert [row["given"] for row in rows] == [first, first, ["angular", {}, "corrupted", 0, "gpu", ["clean"]]]
+    first = ["cross_entropy", {}, "clean", 0, None]
+    assert [row["given"] for row in rows] == [first, first, ["angular", {}, "corrupted", 0, "gpu"]]
+    assert [list(row["also_on"]) for row in rows] == [[], [], ["clean", "augmix"]]
+    printed = capsys.readouterr().out.splitlines()
+    assert [line.partition("  1 s")[0] for line in printed] == [
+        "0.5000 on clean",
+        "0.5000 on clean",
+        "0.5000 on corrupted  0.2500 on clean  0.2500 on augmix",
+    ]
 
 
 @pytest.mark.parametrize("images", ["0", "-3"])
@@ -172,13 +192,23 @@ def test_a_trial_is_scored_on_all_validation_images(study: None) -> None:
     assert row["seed"] == 0 and row["also_on"] == {}
 
 
-def test_a_trial_is_scored_on_the_images_of_other_training_sets(study: None) -> None:
+def test_a_trial_is_scored_on_the_images_of_other_training_sets(study: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    """By a classifier that reads the class from the first pixel."""
     (images,) = read_npz("data/training_sets/clean.npz", "images")
-    np.savez("data/training_sets/same.npz", images=images)
-    np.savez("data/training_sets/black.npz", images=np.zeros_like(images))
-    row = trials.trial({}, "cross_entropy", {}, "clean", 0, also_on=["same", "black"])
-    # Black images are all given the same class, and each of the ten classes has a tenth of the images.
-    assert row["also_on"] == {"same": row["val_accuracy"], "black": 0.1}
+    for name, first_pixels in (("right", np.arange(40) % 10), ("wrong", np.arange(1, 41) % 10), ("threes", 3)):
+        images[:, 0, 0, 0] = first_pixels
+        np.savez(f"data/training_sets/{name}.npz", images=images)
+
+    def reads_first_pixels(model: Any, images: np.ndarray, batch_size: int) -> tuple[np.ndarray, None]:
+        return np.eye(10, dtype=np.float32)[images[:, 0, 0, 0]], None
+
+    monkeypatch.setattr(trials, "outputs_of", reads_first_pixels)
+    row = trials.trial({}, "cross_entropy", {}, "wrong", 0, also_on=["right", "threes"])
+    assert row["val_accuracy"] == 0 and row["also_on"] == {"right": 1, "threes": 0.1}
+
+
+def test_a_missing_set_is_noticed_before_a_trial_trains(study: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(trials, "train_cell", None)
     with pytest.raises(StudyError, match=r"data/training_sets/fog.npz does not exist"):
         trials.trial({}, "cross_entropy", {}, "clean", 0, also_on=["fog"])
 
