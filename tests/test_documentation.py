@@ -33,7 +33,7 @@ RUN_OTHERWISE = {
         "tests/test_bench.py"  # its arguments; on the CPU, a model takes hours
     ),
     """python -m bench.trials '{}' '{"stem": "cifar"}' --also-on corrupted""": (
-        "tests/test_bench.py"  # the same; the two models take over an hour
+        "tests/test_bench.py"  # its arguments; two models take over an hour
     ),
     "make bench": "tests/test_bench.py",  # with few images and steps; the full command takes half an hour
     "pip install .": "tests/test_package.py",  # in an environment of its own, without a network
