@@ -104,18 +104,7 @@ def test_trials_are_added_to_earlier_ones(
         return row | {"also_on": dict.fromkeys(also_on, 0.25)}
 
     monkeypatch.setattr(trials, "trial", trial)
-    more = [
-        "--loss",
-        "angular",
-        "--train-set",
-        "corrupted",
-        "--recipe",
-        "gpu",
-        "--also-on",
-        "clean",
-        "--also-on",
-        "augmix",
-    ]
+    more = "--loss angular --train-set corrupted --recipe gpu --also-on clean --also-on augmix".split()
     for arguments in (['{"epochs": 2}', "{}"], ['{"flip": "off"}', *more]):
         monkeypatch.setattr("sys.argv", ["trials", *arguments])
         trials.main()
