@@ -104,8 +104,9 @@ def test_trials_are_added_to_earlier_ones(
         return row | {"also_on": dict.fromkeys(also_on, 0.25)}
 
     monkeypatch.setattr(trials, "trial", trial)
-    more = "--loss angular --train-set corrupted --recipe gpu --also-on clean --also-on augmix".split()
-    for arguments in (['{"epochs": 2}', "{}"], ['{"flip": "off"}', *more]):
+    more = ["--loss", "angular", "--train-set", "corrupted", "--recipe", "gpu"]
+    also = ["--also-on", "clean", "--also-on", "augmix"]
+    for arguments in (['{"epochs": 2}', "{}"], ['{"flip": "off"}', *more, *also]):
         monkeypatch.setattr("sys.argv", ["trials", *arguments])
         trials.main()
     rows = json.loads((tmp_path / "trials.json").read_text(encoding="utf-8"))
